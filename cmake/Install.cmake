@@ -1,0 +1,17 @@
+# `cmake --install`: the program, the library, its headers, the recipes and the package for find_package(twingrad).
+include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
+
+set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/twingrad)
+install(TARGETS twingrad EXPORT twingrad-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(TWINGRAD_BUILD_APP)
+  install(TARGETS twingrad-app RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/twingrad)
+endif()
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/twingrad DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.h)
+install(EXPORT twingrad-targets NAMESPACE twingrad:: DESTINATION ${package_folder})
+configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/twingrad-config.cmake.in
+                              ${PROJECT_BINARY_DIR}/twingrad-config.cmake INSTALL_DESTINATION ${package_folder})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/twingrad-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/twingrad-config.cmake ${PROJECT_BINARY_DIR}/twingrad-config-version.cmake
+        DESTINATION ${package_folder})

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "twingrad/runtime/error.h"
+
+namespace twingrad::app {
+
+/// The whole number that `text` is. Throws UserError naming the option unless minimum ≤ number ≤ maximum.
+std::int64_t parse_integer(const std::string& option, const std::string& text, std::int64_t minimum,
+                           std::int64_t maximum);
+
+/// The finite number that `text` is. Throws UserError naming the option unless minimum ≤ number ≤ maximum.
+double parse_number(const std::string& option, const std::string& text, double minimum, double maximum);
+
+/// "256,128" → {256, 128}; "none" → {}.
+std::vector<std::int64_t> parse_widths(const std::string& option, const std::string& text);
+
+/// "autograd, both or manual"
+std::string join_alternatives(const std::vector<std::string>& names);
+
+/// The known name that is spelled most like `text`, or "" if none is near.
+std::string nearest(const std::string& text, const std::vector<std::string>& known);
+
+/// " (did you mean relu?)" or "".
+std::string suggestion(const std::string& text, const std::vector<std::string>& known);
+
+/// The value of the name that `text` is. Throws UserError listing the names otherwise.
+template <typename Value>
+Value choose(const std::string& option, const std::string& text,
+             const std::vector<std::pair<std::string, Value>>& choices) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : choices) {
+    if (name == text) {
+      return value;
+    }
+    names.push_back(name);
+  }
+  throw UserError(option, "expected " + join_alternatives(names) + ", found '" + text + "'",
+                  "choose one of these" + suggestion(text, names));
+}
+
+}  // namespace twingrad::app

@@ -1,0 +1,208 @@
+#include "app/train_options.h"
+
+#include <torch/cuda.h>
+
+#include <limits>
+
+#include "app/command_line.h"
+#include "app/option_values.h"
+#include "app/recipe.h"
+#include "twingrad/layers/activations.h"
+
+namespace twingrad::app {
+namespace {
+
+constexpr std::int64_t kMany = 1'000'000'000;
+
+/// The numbers whose default depends on another option.
+struct Given {
+  std::optional<double> learning_rate;
+  std::optional<double> weight_decay;
+};
+
+std::vector<std::string> activation_names() {
+  std::vector<std::string> names;
+  for (const ActivationEntry& entry : activations()) {
+    names.push_back(entry.name);
+  }
+  return names;
+}
+
+void add_data_options(CLI::App& command, TrainCommandOptions& options) {
+  add_option(command, "--recipe",
+             "a named set of options, " + join_alternatives(recipe_names()) +
+                 ", or a file; "
+                 "options beside it override it",
+             "", [](const std::string&) {});  // read_recipe has been there before
+  add_option(command, "--dataset", "fashion-mnist, mnist, synthetic, or a folder with the four IDX files",
+             options.dataset, [&](const std::string& text) { options.dataset = text; });
+  add_option(command, "--classes", "how many classes the labels name", "10",
+             [&](const std::string& text) { options.classes = parse_integer("--classes", text, 2, 256); });
+}
+
+void add_network_options(CLI::App& command, MlpSpec& network) {
+  add_option(command, "--hidden", "widths of the hidden layers, 256,128; none: a linear model", "128",
+             [&](const std::string& text) { network.hidden = parse_widths("--hidden", text); });
+  add_option(command, "--activation", join_alternatives(activation_names()), network.activation,
+             [&](const std::string& text) {
+               std::vector<std::pair<std::string, std::string>> choices;
+               for (const std::string& name : activation_names()) {
+                 choices.emplace_back(name, name);
+               }
+               network.activation = choose("--activation", text, choices);
+             });
+  add_option(command, "--bias",
+             "layers: a bias in every layer; ones: a column of ones behind the input and no other "
+             "bias",
+             "layers", [&](const std::string& text) {
+               network.bias = choose<Bias>("--bias", text,
+                                           {{"layers", Bias::every_layer}, {"ones", Bias::column_of_ones}});
+             });
+  add_option(command, "--init", "uniform: as torch::nn::Linear; normal: weights from N(0, 1), biases 0",
+             "uniform", [&](const std::string& text) {
+               network.initialization = choose<Initialization>(
+                   "--init", text,
+                   {{"uniform", Initialization::uniform}, {"normal", Initialization::normal}});
+             });
+  add_option(command, "--loss",
+             "cross_entropy: fused from the logits; softmax_log: softmax, log, mean one after the "
+             "other; exercise: the same with the exercise's unshifted softmax",
+             "cross_entropy", [&](const std::string& text) {
+               network.loss = choose<LossKind>("--loss", text,
+                                               {{"cross_entropy", LossKind::cross_entropy},
+                                                {"softmax_log", LossKind::softmax_log},
+                                                {"exercise", LossKind::exercise_softmax_log}});
+             });
+  add_option(
+      command, "--reduction", "descend on the mean or the sum of the batch's losses (shown is the mean)",
+      "mean", [&](const std::string& text) {
+        network.reduction =
+            choose<Reduction>("--reduction", text, {{"mean", Reduction::mean}, {"sum", Reduction::sum}});
+      });
+}
+
+void add_optimizer_options(CLI::App& command, OptimizerOptions& optimizer, Given& given) {
+  using Kind = OptimizerOptions::Kind;
+  add_option(command, "--optimizer", "adam, adamw or sgd", "adam", [&](const std::string& text) {
+    optimizer.kind =
+        choose<Kind>("--optimizer", text, {{"adam", Kind::adam}, {"adamw", Kind::adamw}, {"sgd", Kind::sgd}});
+  });
+  add_option(command, "--lr", "learning rate", "1e-3; sgd: 1e-2",
+             [&](const std::string& text) { given.learning_rate = parse_number("--lr", text, 0, 1e6); });
+  add_option(command, "--momentum", "of sgd", "0",
+             [&](const std::string& text) { optimizer.momentum = parse_number("--momentum", text, 0, 1); });
+  command.add_flag("--nesterov", optimizer.nesterov, "Nesterov's momentum, with --optimizer sgd --momentum");
+  add_option(
+      command, "--weight-decay", "adamw: beside the gradient, else part of it", "0; adamw: 1e-2",
+      [&](const std::string& text) { given.weight_decay = parse_number("--weight-decay", text, 0, 1e6); });
+}
+
+void add_training_options(CLI::App& command, TrainCommandOptions& options) {
+  TrainingOptions& training = options.training;
+  add_option(command, "--twins", "both, autograd or manual", "both", [&](const std::string& text) {
+    const auto twins = choose<std::pair<bool, bool>>(
+        "--twins", text, {{"both", {true, true}}, {"autograd", {true, false}}, {"manual", {false, true}}});
+    std::tie(options.autograd, options.manual) = twins;
+  });
+  add_option(command, "--batch-size", "images a step; full: all of them", "128",
+             [&](const std::string& text) {
+               training.batch_size = text == "full" ? 0 : parse_integer("--batch-size", text, 1, kMany);
+             });
+  add_option(command, "--epochs", "passes over the training images", "10",
+             [&](const std::string& text) { training.epochs = parse_integer("--epochs", text, 1, kMany); });
+  add_option(command, "--evaluate-every", "epochs between two rows", "1", [&](const std::string& text) {
+    training.evaluate_every = parse_integer("--evaluate-every", text, 1, kMany);
+  });
+  add_option(command, "--seed", "of the initial weights, the shuffling and synthetic data", "1",
+             [&](const std::string& text) {
+               training.seed = static_cast<std::uint64_t>(
+                   parse_integer("--seed", text, 0, std::numeric_limits<std::int64_t>::max()));
+             });
+  add_option(command, "--dtype", "float32 or float64", "float32", [&](const std::string& text) {
+    training.dtype =
+        choose<at::ScalarType>("--dtype", text, {{"float32", at::kFloat}, {"float64", at::kDouble}});
+  });
+  add_option(command, "--device", "cpu or cuda", "cpu", [&](const std::string& text) {
+    training.device = choose<at::DeviceType>("--device", text, {{"cpu", at::kCPU}, {"cuda", at::kCUDA}});
+  });
+  add_option(command, "--threads", "threads that compute", "1", [&](const std::string& text) {
+    options.threads = static_cast<int>(parse_integer("--threads", text, 1, 1024));
+  });
+}
+
+void add_output_options(CLI::App& command, TrainCommandOptions& options) {
+  add_option(command, "--out", "folder for metrics.jsonl and summary.json, new or empty",
+             "runs/<time>-<data set>", [&](const std::string& text) { options.out = text; });
+  command.add_flag("--quiet", options.quiet, "print nothing but errors");
+  command.add_flag("--json", options.json,
+                   "print the summary as JSON on standard output, all else on standard error");
+}
+
+/// The value of --recipe, the last one if there are several.
+std::string recipe_argument(const std::vector<std::string>& arguments) {
+  std::string recipe;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == "--recipe" && i + 1 < arguments.size()) {
+      recipe = arguments[i + 1];
+    } else if (arguments[i].rfind("--recipe=", 0) == 0) {
+      recipe = arguments[i].substr(std::string("--recipe=").size());
+    }
+  }
+  return recipe;
+}
+
+void parse_recipe(CLI::App& command, const std::string& recipe) {
+  const std::filesystem::path file = find_recipe(recipe);
+  try {
+    parse(command, read_recipe(file));
+  } catch (const UserError& error) {
+    const bool names_the_file = std::string(error.what()).rfind(file.string(), 0) == 0;
+    throw names_the_file ? error : UserError::inside(file.string(), error);
+  }
+}
+
+void refuse_contradictions(const TrainCommandOptions& options) {
+  const OptimizerOptions& optimizer = options.optimizer;
+  if (optimizer.kind != OptimizerOptions::Kind::sgd && (optimizer.momentum != 0 || optimizer.nesterov)) {
+    throw UserError(optimizer.nesterov ? "--nesterov" : "--momentum",
+                    "expected --optimizer sgd beside it, found another optimizer",
+                    "add --optimizer sgd or leave it out");
+  }
+  if (optimizer.nesterov && optimizer.momentum == 0) {
+    throw UserError("--nesterov", "expected a momentum above 0, found 0", "add --momentum 0.9");
+  }
+  if (options.training.device.is_cuda() && !torch::cuda::is_available()) {
+    throw UserError("--device", "expected a GPU that this LibTorch can use, found none", "use --device cpu");
+  }
+}
+
+}  // namespace
+
+std::optional<TrainCommandOptions> parse_train_options(const std::vector<std::string>& arguments) {
+  TrainCommandOptions options;
+  Given given;
+  CLI::App command("Trains both twins in lockstep on the same batches and compares every gradient.",
+                   "twingrad train");
+  add_data_options(command, options);
+  add_network_options(command, options.network);
+  add_optimizer_options(command, options.optimizer, given);
+  add_training_options(command, options);
+  add_output_options(command, options);
+
+  options.recipe = recipe_argument(arguments);
+  if (!options.recipe.empty()) {
+    parse_recipe(command, options.recipe);
+  }
+  if (!parse(command, arguments)) {
+    return std::nullopt;
+  }
+  const auto kind = options.optimizer.kind;
+  options.optimizer.learning_rate =
+      given.learning_rate.value_or(kind == OptimizerOptions::Kind::sgd ? 1e-2 : 1e-3);
+  options.optimizer.weight_decay =
+      given.weight_decay.value_or(kind == OptimizerOptions::Kind::adamw ? 1e-2 : 0);
+  refuse_contradictions(options);
+  return options;
+}
+
+}  // namespace twingrad::app

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "twingrad/data/dataset.h"
+
+namespace twingrad::data {
+
+/// The images and labels of a part of a data set as tensors on a device. Pixels stay bytes (an eighth of
+/// float64's memory); they become numbers as a batch is gathered.
+class ImageTensors {
+ public:
+  /// On the CPU the tensors share the memory of `images`, which has to outlive them.
+  ImageTensors(const LabelledImages& images, at::Device device);
+
+  std::int64_t count() const { return pixels_.size(0); }
+
+  /// Writes the rows of a batch: images[b, :] = pixels[indices[b], :] / 255 in the dtype of `images`, and
+  /// labels[b] = labels[indices[b]].
+  ///
+  /// indices [B], int64, on the CPU. images, labels: buffers, given the shapes [B, D] and [B].
+  void gather(const at::Tensor& indices, at::Tensor& images, at::Tensor& labels) const;
+
+  /// The same by tensor operations alone, for any device and dtype. Bit for bit what gather writes.
+  void gather_by_tensor_operations(const at::Tensor& indices, at::Tensor& images, at::Tensor& labels) const;
+
+ private:
+  at::Tensor pixels_;  ///< [N, D], uint8
+  at::Tensor labels_;  ///< [N], int64
+};
+
+/// The order of the samples in an epoch: a permutation of 0 … count − 1 that depends on seed and epoch alone,
+/// and is the same on every machine. [count], int64, on the CPU.
+at::Tensor shuffled_indices(std::int64_t count, std::uint64_t seed, std::int64_t epoch);
+
+}  // namespace twingrad::data

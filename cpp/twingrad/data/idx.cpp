@@ -1,0 +1,402 @@
+#include "twingrad/data/idx.h"
+
+#define ZLIB_CONST  // zlib then promises not to write to its input
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <limits>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "twingrad/runtime/error.h"
+#include "twingrad/runtime/sha256.h"
+
+namespace twingrad::data {
+namespace {
+
+namespace fs = std::filesystem;
+using Bytes = std::span<const std::uint8_t>;
+
+constexpr const char* kFetchAgain = "delete it and fetch the data set again";
+
+constexpr std::size_t kChunkSize = 65536;  // small enough to stay in the second-level cache
+constexpr std::size_t kMagicSize = 4;
+constexpr std::int64_t kLargestSide = 65535;
+constexpr std::uint8_t kUnsignedByte = 0x08;  // the element type in the magic number
+constexpr std::array<std::uint8_t, 2> kGzipMagic{0x1f, 0x8b};
+
+std::string at_byte(const fs::path& path, std::uint64_t offset) {
+  return fmt::format("{}: byte {}", path.string(), offset);
+}
+
+// ---- The file ------------------------------------------------------------------------------------------
+
+std::string_view describe_kind(fs::file_type type) {
+  switch (type) {
+    case fs::file_type::not_found:
+      return "nothing there";
+    case fs::file_type::directory:
+      return "a folder";
+    case fs::file_type::fifo:
+      return "a pipe";
+    default:
+      return "a device or a socket";
+  }
+}
+
+[[noreturn]] void refuse_to_read(const fs::path& path, const std::string& reason) {
+  throw UserError(path.string(), fmt::format("expected a file that can be read, found \"{}\"", reason),
+                  "check its permissions and the disk");
+}
+
+/// Throws UserError unless the path leads to a regular file. Asked before the file is opened: opening a pipe
+/// without a writer would wait for ever.
+void require_regular_file(const fs::path& path) {
+  std::error_code failure;
+  const fs::file_type type = fs::status(path, failure).type();
+  if (type == fs::file_type::regular) return;
+  if (type == fs::file_type::none) refuse_to_read(path, failure.message());
+  throw UserError(path.string(), fmt::format("expected a file, found {}", describe_kind(type)),
+                  "check the path");
+}
+
+/// A regular file, read from front to back.
+class InputFile {
+ public:
+  explicit InputFile(const fs::path& path) : path_(path) {
+    require_regular_file(path);
+    file_.reset(std::fopen(path.c_str(), "rb"));
+    if (!file_) refuse_to_read(path, std::generic_category().message(errno));
+    std::setvbuf(file_.get(), nullptr, _IONBF, 0);  // reads are large already
+
+    std::error_code ignored;  // the size only guides how much memory is set aside
+    const std::uintmax_t size = fs::file_size(path, ignored);
+    size_ = ignored ? 0 : size;
+  }
+
+  /// The next bytes of the file, valid until the next call; none at the end.
+  Bytes read() {
+    const std::size_t count = std::fread(buffer_.data(), 1, buffer_.size(), file_.get());
+    if (count < buffer_.size() && std::ferror(file_.get()) != 0) {
+      refuse_to_read(path_, std::generic_category().message(errno));
+    }
+    position_ += count;
+    return Bytes(buffer_).first(count);
+  }
+
+  const fs::path& path() const { return path_; }
+  std::uint64_t size() const { return size_; }
+  std::uint64_t position() const { return position_; }  ///< how many bytes have been read
+
+ private:
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  fs::path path_;
+  std::unique_ptr<std::FILE, Close> file_;
+  std::uint64_t size_ = 0;
+  std::uint64_t position_ = 0;
+  std::vector<std::uint8_t> buffer_ = std::vector<std::uint8_t>(kChunkSize);
+};
+
+// ---- The format ----------------------------------------------------------------------------------------
+
+std::string describe_rank(int rank) {
+  switch (rank) {
+    case 1:
+      return "a label file";
+    case 3:
+      return "an image file";
+    default:
+      return fmt::format("a file of rank {}", rank);
+  }
+}
+
+/// What the four bytes of a magic number show of a file that is no IDX file of unsigned bytes.
+struct Finding {
+  std::string what;
+  std::string remedy = kFetchAgain;
+};
+
+/// The type of the elements of an IDX file, where it is another than unsigned bytes.
+std::optional<std::string_view> other_element_type(std::uint8_t code) {
+  switch (code) {
+    case 0x09:
+      return "signed bytes";
+    case 0x0b:
+      return "16-bit integers";
+    case 0x0c:
+      return "32-bit integers";
+    case 0x0d:
+      return "32-bit floats";
+    case 0x0e:
+      return "64-bit floats";
+    default:
+      return std::nullopt;
+  }
+}
+
+/// Recognizes what is often found in the place of an IDX file.
+Finding recognize(std::string_view magic) {
+  struct Format {
+    std::string_view start;
+    Finding finding;
+  };
+  static const std::array<Format, 10> formats{{
+      {"\x89PNG", {"a PNG image", "give an IDX file"}},
+      {"\xff\xd8\xff", {"a JPEG image", "give an IDX file"}},
+      {"\x93NUM", {"a NumPy array", "give an IDX file"}},
+      {"PK", {"a ZIP archive", "unpack it first"}},
+      {"BZh", {"a bzip2 archive", "unpack it first"}},
+      {"\xfd\x37zX", {"an xz archive", "unpack it first"}},
+      {"\x28\xb5\x2f\xfd", {"a zstd archive", "unpack it first"}},
+      {"\x1f\x8b", {"a file packed twice by gzip", "unpack it once"}},
+      {"<", {"an HTML page, perhaps the error page of a server"}},
+      {"vers", {"perhaps a Git LFS pointer", "fetch the file itself, with git lfs pull"}},
+  }};
+  const auto format = std::find_if(formats.begin(), formats.end(),
+                                   [&](const Format& known) { return magic.starts_with(known.start); });
+  return format == formats.end() ? Finding{"no IDX file"} : format->finding;
+}
+
+Finding describe_magic(Bytes magic) {
+  const bool is_idx = magic[0] == 0 && magic[1] == 0;
+  if (is_idx && magic[2] == kUnsignedByte) {
+    return {describe_rank(magic[3]), "give the image file for the images and the label file for the labels"};
+  }
+  if (const auto type = other_element_type(magic[2]); is_idx && type) {
+    return {fmt::format("an IDX file of {}", *type), "give an IDX file of unsigned bytes"};
+  }
+  return recognize(std::string(magic.begin(), magic.end()));
+}
+
+std::uint32_t big_endian_word(Bytes bytes) {
+  std::uint32_t word = 0;
+  for (const std::uint8_t byte : bytes.first(4)) word = word << 8 | byte;
+  return word;
+}
+
+/// Takes the unpacked file piece by piece and makes an IdxFile of it. Each byte is judged as soon as it is
+/// there, so that a damaged or hostile file is never unpacked further than its first fault.
+class IdxAssembler {
+ public:
+  /// file_size: of the file on disk; what a header promises beyond a plausible multiple of it is not
+  /// reserved.
+  IdxAssembler(const fs::path& path, int expected_rank, std::uint64_t file_size)
+      : path_(path), rank_(expected_rank), plausible_size_(kPlausibleRatio * file_size) {}
+
+  void consume(Bytes piece) {
+    sha256_.update(piece);
+    piece = take_header(piece);
+    if (piece.size() > promised_ - content_.bytes.size()) {
+      throw UserError(
+          at_byte(path_, header_size() + promised_),
+          fmt::format("expected the end of the file, as {} are promised, found more bytes", promise()),
+          kFetchAgain);
+    }
+    content_.bytes.insert(content_.bytes.end(), piece.begin(), piece.end());
+  }
+
+  /// Ends the file. Throws UserError if bytes are missing.
+  IdxFile finish() && {
+    if (header_.size() < header_size()) {
+      const char* found = header_.empty() ? "an empty file" : "the end of the file";
+      throw UserError(at_byte(path_, header_.size()),
+                      fmt::format("expected a header of {} bytes, found {}", header_size(), found),
+                      kFetchAgain);
+    }
+    if (content_.bytes.size() < promised_) {
+      throw UserError(at_byte(path_, header_size() + content_.bytes.size()),
+                      fmt::format("expected {}, found the end of the file after {} of them", promise(),
+                                  content_.bytes.size()),
+                      kFetchAgain);
+    }
+    content_.sha256 = sha256_.hex_digest();
+    return std::move(content_);
+  }
+
+ private:
+  /// Images pack to a half of their size, drawings to a tenth. What packs better still costs a few
+  /// reallocations.
+  static constexpr std::uint64_t kPlausibleRatio = 16;
+
+  std::size_t header_size() const { return kMagicSize + 4 * static_cast<std::size_t>(rank_); }
+
+  /// Takes what belongs to the header and returns the rest.
+  Bytes take_header(Bytes piece) {
+    const std::size_t taken = std::min(piece.size(), header_size() - header_.size());
+    if (taken == 0) return piece;
+    header_.insert(header_.end(), piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(taken));
+    if (header_.size() >= kMagicSize) check_magic();
+    if (header_.size() == header_size()) read_sizes();
+    return piece.subspan(taken);
+  }
+
+  void check_magic() const {
+    const std::uint32_t expected = std::uint32_t{kUnsignedByte} << 8 | static_cast<std::uint32_t>(rank_);
+    const std::uint32_t found = big_endian_word(header_);
+    if (found == expected) return;
+    const Finding finding = describe_magic(Bytes(header_).first(kMagicSize));
+    throw UserError(
+        at_byte(path_, 0),
+        fmt::format(
+            "expected an IDX file of unsigned bytes with rank {} (magic number 0x{:08x}), found 0x{:08x}, {}",
+            rank_, expected, found, finding.what),
+        finding.remedy);
+  }
+
+  void read_sizes() {
+    promised_ = 1;
+    for (int index = 0; index < rank_; ++index) {
+      const std::size_t offset = kMagicSize + 4 * static_cast<std::size_t>(index);
+      const std::int64_t size = big_endian_word(Bytes(header_).subspan(offset));
+      check_size(index, size, offset);
+      promised_ *= static_cast<std::uint64_t>(size);
+      content_.sizes.push_back(size);
+    }
+    content_.bytes.reserve(static_cast<std::size_t>(std::min(promised_, plausible_size_)));
+  }
+
+  void check_size(int index, std::int64_t size, std::size_t offset) const {
+    const std::int64_t largest = index == 0 ? std::numeric_limits<std::uint32_t>::max() : kLargestSide;
+    if (size < 1 || size > largest) {
+      throw UserError(at_byte(path_, offset),
+                      fmt::format("expected {} from 1 to {}, found {}", name_of_size(index), largest, size),
+                      kFetchAgain);
+    }
+    constexpr std::uint64_t kMostBytes = std::numeric_limits<std::int64_t>::max();
+    if (promised_ > kMostBytes / static_cast<std::uint64_t>(size)) {
+      throw UserError(
+          at_byte(path_, kMagicSize),
+          fmt::format("expected sizes whose product is at most {}, found larger ones", kMostBytes),
+          kFetchAgain);
+    }
+  }
+
+  std::string name_of_size(int index) const {
+    if (index == 0) return rank_ == 1 ? "a number of labels" : "a number of images";
+    if (rank_ == 3) return index == 1 ? "an image height" : "an image width";
+    return fmt::format("a size of dimension {}", index);
+  }
+
+  /// What the header promises, for people: "47040000 bytes (60000 × 28 × 28)".
+  std::string promise() const {
+    if (rank_ == 1) return fmt::format("{} bytes", promised_);
+    return fmt::format("{} bytes ({})", promised_, fmt::join(content_.sizes, " × "));
+  }
+
+  fs::path path_;
+  int rank_;
+  std::uint64_t plausible_size_;
+  std::vector<std::uint8_t> header_;
+  std::uint64_t promised_ = 0;  ///< bytes behind the header; known once the header is complete
+  Sha256 sha256_;
+  IdxFile content_;
+};
+
+// ---- The gzip stream -----------------------------------------------------------------------------------
+
+/// zlib's inflate for exactly one gzip stream that is the whole file. zlib's gzread would be shorter, but it
+/// passes silently over what stands behind the stream.
+class GzipReader {
+ public:
+  GzipReader(InputFile& file, Bytes first_chunk) : file_(file) {
+    constexpr int kGzipOnly = 16;
+    if (inflateInit2(&stream_, kGzipOnly + MAX_WBITS) != Z_OK) throw std::bad_alloc();
+    offer(first_chunk);
+  }
+  GzipReader(const GzipReader&) = delete;
+  GzipReader& operator=(const GzipReader&) = delete;
+  ~GzipReader() { inflateEnd(&stream_); }
+
+  /// The next unpacked bytes, valid until the next call; none behind the end of the stream. Throws UserError
+  /// for a broken stream, one that is cut off, and for bytes behind its end.
+  Bytes read() {
+    if (ended_) return {};
+    stream_.next_out = unpacked_.data();
+    stream_.avail_out = static_cast<uInt>(unpacked_.size());
+    while (stream_.avail_out > 0 && !ended_) {
+      if (stream_.avail_in == 0) offer(file_.read());
+      if (stream_.avail_in == 0) refuse("expected more of the gzip stream, found the end of the file");
+      inflate_some();
+    }
+    if (ended_) require_end_of_file();
+    return Bytes(unpacked_).first(unpacked_.size() - stream_.avail_out);
+  }
+
+ private:
+  void offer(Bytes packed) {
+    stream_.next_in = packed.data();
+    stream_.avail_in = static_cast<uInt>(packed.size());
+  }
+
+  void inflate_some() {
+    switch (inflate(&stream_, Z_NO_FLUSH)) {
+      case Z_OK:
+        return;
+      case Z_STREAM_END:
+        ended_ = true;
+        return;
+      case Z_MEM_ERROR:
+        throw std::bad_alloc();
+      default:
+        refuse(fmt::format("expected an intact gzip stream, found a broken one (zlib: {})",
+                           stream_.msg != nullptr ? stream_.msg : "no detail"));
+    }
+  }
+
+  void require_end_of_file() {
+    if (stream_.avail_in == 0) offer(file_.read());
+    if (stream_.avail_in == 0) return;
+    const bool second_stream =
+        stream_.avail_in >= 2 && stream_.next_in[0] == kGzipMagic[0] && stream_.next_in[1] == kGzipMagic[1];
+    refuse(fmt::format("expected the end of the file behind the gzip stream, found {}",
+                       second_stream ? "a second gzip stream" : "more bytes"));
+  }
+
+  /// A fault of the packed file, and so at an offset in it.
+  [[noreturn]] void refuse(const std::string& problem) const {
+    throw UserError(at_byte(file_.path(), file_.position() - stream_.avail_in) + " of the packed file",
+                    problem, kFetchAgain);
+  }
+
+  InputFile& file_;
+  z_stream stream_{};
+  bool ended_ = false;
+  std::vector<std::uint8_t> unpacked_ = std::vector<std::uint8_t>(kChunkSize);
+};
+
+bool is_gzip(Bytes start) {
+  return start.size() >= kGzipMagic.size() && std::equal(kGzipMagic.begin(), kGzipMagic.end(), start.begin());
+}
+
+}  // namespace
+
+IdxFile read_idx(const fs::path& path, int expected_rank) {
+  if (expected_rank < 1 || expected_rank > 255) {
+    throw std::invalid_argument("read_idx: expected a rank from 1 to 255");
+  }
+  InputFile file(path);
+  IdxAssembler assembler(path, expected_rank, file.size());
+  Bytes piece = file.read();
+  if (is_gzip(piece)) {
+    GzipReader gzip(file, piece);
+    while (!(piece = gzip.read()).empty()) assembler.consume(piece);
+  } else {
+    for (; !piece.empty(); piece = file.read()) assembler.consume(piece);
+  }
+  return std::move(assembler).finish();
+}
+
+}  // namespace twingrad::data

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <utility>
+
+#include "twingrad/layers/layer.h"
+
+namespace twingrad {
+
+/// Whether a layer computes ∂L/∂x. The first layer of a network has no use for it and saves a matrix product.
+enum class InputGradient { compute, skip };
+
+/// Affine map, as torch::nn::Linear.
+///
+///   y      = x Wᵀ + b              y[n,o] = Σ_i x[n,i] W[o,i] + b[o]
+///   ∂L/∂W  = (∂L/∂y)ᵀ x            each W[o,i] meets x[n,i] on the way to y[n,o], for every n
+///   ∂L/∂b  = Σ_n ∂L/∂y[n,:]        b is added to every row
+///   ∂L/∂x  = ∂L/∂y W
+///
+/// x [N, I], W [O, I], b [O], y [N, O].
+/// Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.5.6.
+class Linear final : public Layer {
+ public:
+  Linear(Parameter weight, Parameter bias, InputGradient input_gradient = InputGradient::compute)
+      : weight_(std::move(weight)), bias_(std::move(bias)), input_gradient_(input_gradient) {}
+
+  const Tensor& forward(const Tensor& x) override {
+    x_ = x;
+    return at::addmm_out(sized(y_, {x.size(0), weight_.value.size(0)}, x), bias_.value, x, weight_.value.t());
+  }
+
+  const Tensor& backward(const Tensor& grad_y) override {
+    at::mm_out(weight_.grad, grad_y.t(), x_);
+    at::sum_out(bias_.grad, grad_y, 0);
+    if (input_gradient_ == InputGradient::compute) {
+      at::mm_out(sized(grad_x_, x_.sizes(), x_), grad_y, weight_.value);
+    }
+    return grad_x_;
+  }
+
+ private:
+  Parameter weight_, bias_;
+  InputGradient input_gradient_;
+  Tensor x_, y_, grad_x_;
+};
+
+}  // namespace twingrad

@@ -1,0 +1,33 @@
+#pragma once
+
+#include "twingrad/losses/loss.h"
+
+namespace twingrad {
+
+/// The last link of the chain softmax → log → mean, from log-probabilities and a matrix of labels.
+///
+///   ℓ             = −Σ_k label_k · log p_k
+///   ∂ℓ/∂(log p_k) = −label_k
+///
+/// A row of labels has a single 1 (one-hot), or several entries. With the mean the gradient is divided by N,
+/// with the sum it is not: the classroom exercise reports the mean but descends on the sum.
+///
+/// input (the log-probabilities) [N, C]; target (the labels) [N, C], of the dtype of the input.
+class NegativeLogLikelihood final : public Loss {
+ public:
+  using Loss::Loss;
+
+  Tensor forward(const Tensor& log_probabilities, const Tensor& labels) override {
+    labels_ = labels;
+    return reduce((labels * log_probabilities).sum(1).neg_());
+  }
+
+  const Tensor& backward() override {
+    return sized(grad_, labels_.sizes(), labels_).copy_(labels_).mul_(-weight_of_a_row(labels_));
+  }
+
+ private:
+  Tensor labels_, grad_;
+};
+
+}  // namespace twingrad

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <torch/nn/modules/container/sequential.h>
+#include <torch/optim/optimizer.h>
+
+#include <memory>
+#include <vector>
+
+#include "twingrad/mlp/spec.h"
+#include "twingrad/mlp/twin.h"
+#include "twingrad/optim/options.h"
+
+namespace twingrad {
+
+/// The network as LibTorch's user writes it: torch::nn modules, autograd, and an optimizer of torch::optim.
+class AutogradTwin final : public Twin {
+ public:
+  /// initial: flat, as draw_initial_parameters makes it; options: dtype and device.
+  AutogradTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const at::Tensor& initial,
+               const at::TensorOptions& options);
+
+  std::string name() const override { return "autograd"; }
+  double forward(const at::Tensor& images, const at::Tensor& labels) override;
+  void backward() override;
+  void update() override;
+  void keep_intermediate_gradients(bool keep) override { keep_intermediate_gradients_ = keep; }
+  at::Tensor logits() const override;
+  std::vector<NamedTensor> intermediates() const override;
+  std::vector<NamedTensor> parameters() const override;
+  std::vector<NamedTensor> gradients() const override;
+
+ private:
+  at::Tensor loss_of(const at::Tensor& output, const at::Tensor& labels) const;
+
+  MlpSpec spec_;
+  torch::nn::Sequential network_;
+  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+  bool keep_intermediate_gradients_ = false;
+  at::Tensor loss_;
+  std::vector<at::Tensor> outputs_;           ///< of each module, from the last forward
+  std::vector<at::Tensor> output_gradients_;  ///< their gradients, from the last backward that kept them
+};
+
+}  // namespace twingrad

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "twingrad/mlp/named_tensor.h"
+
+namespace twingrad {
+
+/// One of the two ways to compute and follow a gradient. The trainer drives a twin without knowing which one
+/// it is:
+///
+///   double loss = twin.forward(images, labels);   // keeps what backward needs
+///   twin.backward();                              // every gradient
+///   twin.update();                                // one step of the optimizer
+///
+/// images [N, D], of the twin's dtype and device; labels [N], int64, 0 … C − 1.
+class Twin {
+ public:
+  Twin() = default;
+  Twin(const Twin&) = delete;
+  Twin& operator=(const Twin&) = delete;
+  virtual ~Twin() = default;
+
+  /// "autograd" or "manual"
+  virtual std::string name() const = 0;
+
+  /// Returns the mean loss of the batch, whatever the reduction of the gradient. Under torch::NoGradGuard no
+  /// gradient can follow: that is how a twin is evaluated.
+  virtual double forward(const at::Tensor& images, const at::Tensor& labels) = 0;
+
+  /// Computes the gradients of the last forward.
+  virtual void backward() = 0;
+
+  /// Moves the parameters by one step of the optimizer.
+  virtual void update() = 0;
+
+  /// Asks for the gradients of intermediate results too, from the next forward on. (Autograd drops them
+  /// unless asked; asking costs a little time.)
+  virtual void keep_intermediate_gradients(bool keep) = 0;
+
+  /// [N, C] of the last forward
+  virtual at::Tensor logits() const = 0;
+
+  /// Every layer's result in the last forward, "0.output", "1.output", …; the logits are called "logits".
+  virtual std::vector<NamedTensor> intermediates() const = 0;
+
+  /// The learnable tensors, "0.weight", …: the very memory that update() changes.
+  virtual std::vector<NamedTensor> parameters() const = 0;
+
+  /// ∂L/∂ of every parameter, and, where kept, of every intermediate result, by the same names and in the
+  /// same order for both twins. L is reduced as the specification of the network says.
+  virtual std::vector<NamedTensor> gradients() const = 0;
+};
+
+}  // namespace twingrad

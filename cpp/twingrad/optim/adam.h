@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "twingrad/optim/optimizer.h"
+
+namespace twingrad {
+
+/// Adam, and AdamW with decoupled weight decay, as torch::optim::Adam and torch::optim::AdamW.
+///
+///   Adam:  g ← g + λ w                weight decay λ as part of the gradient
+///   AdamW: w ← w − α λ w              or beside it
+///   m ← β₁ m + (1 − β₁) g             running mean of the gradient
+///   v ← β₂ v + (1 − β₂) g²            and of its square
+///   m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)        undo the pull towards the zero they started from; t = 1, 2,
+///   … w ← w − α m̂ / (√v̂ + ε)
+///
+/// ε stands outside the root and after the correction of v. Elsewhere it changes the first step at g = 1e-9
+/// by a factor of 29.
+///
+/// Source: Kingma, Ba, Adam: a method for stochastic optimization (2015), algorithm 1; Loshchilov, Hutter,
+/// Decoupled weight decay regularization (2019), algorithm 2.
+class Adam final : public Optimizer {
+ public:
+  struct Options {
+    double learning_rate = 1e-3;
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double epsilon = 1e-8;
+    double weight_decay = 0;
+    bool decoupled = false;  ///< true: AdamW
+  };
+
+  explicit Adam(const Options& options) : options_(options) {}
+
+  void step(Tensor& parameters, const Tensor& gradients) override {
+    if (!mean_.defined()) {
+      mean_ = at::zeros_like(parameters);
+      square_ = at::zeros_like(parameters);
+      scratch_ = at::empty_like(parameters);
+    }
+    ++step_count_;
+    if (!step_in_one_pass(parameters, gradients)) {
+      step_by_tensor_operations(parameters, gradients);
+    }
+  }
+
+ private:
+  /// The formulas above, an operation a line, on any device.
+  void step_by_tensor_operations(Tensor& parameters, const Tensor& gradients) {
+    const auto& [learning_rate, beta1, beta2, epsilon, weight_decay, decoupled] = options_;
+    Tensor gradient = gradients;
+    if (weight_decay != 0 && decoupled) {
+      parameters.mul_(1 - learning_rate * weight_decay);
+    } else if (weight_decay != 0) {
+      gradient = gradients.add(parameters, weight_decay);
+    }
+    mean_.mul_(beta1).add_(gradient, 1 - beta1);
+    square_.mul_(beta2).addcmul_(gradient, gradient, 1 - beta2);
+    at::sqrt_out(scratch_, square_).div_(std::sqrt(correction(beta2))).add_(epsilon);
+    parameters.addcdiv_(mean_, scratch_, -learning_rate / correction(beta1));
+  }
+
+  /// The same in one loop over memory (adam_one_pass.cpp). Returns false, having done nothing, unless all
+  /// four vectors are contiguous on the CPU.
+  bool step_in_one_pass(Tensor& parameters, const Tensor& gradients);
+
+  /// 1 − βᵗ
+  double correction(double beta) const { return 1 - std::pow(beta, static_cast<double>(step_count_)); }
+
+  Options options_;
+  std::int64_t step_count_ = 0;
+  Tensor mean_, square_, scratch_;
+};
+
+}  // namespace twingrad

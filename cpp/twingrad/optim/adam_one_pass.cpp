@@ -1,0 +1,78 @@
+#include "twingrad/optim/adam.h"
+#include "twingrad/runtime/function_clones.h"
+
+namespace twingrad {
+namespace {
+
+/// What one step needs beside the vectors, in the dtype of the vectors.
+template <typename Scalar>
+struct Coefficients {
+  Scalar decay_factor, coupled_decay, beta1, one_minus_beta1, beta2, one_minus_beta2, root_correction2,
+      epsilon, rate;
+};
+
+/// Reads and writes each vector once, where the tensor operations of adam.h pass over them eleven times.
+template <typename Scalar>
+inline __attribute__((always_inline)) void one_pass(std::int64_t count, const Coefficients<Scalar>& c,
+                                                    Scalar* w, const Scalar* gradient, Scalar* mean,
+                                                    Scalar* square) {
+#pragma GCC ivdep
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Scalar g = gradient[i] + c.coupled_decay * w[i];
+    const Scalar m = c.beta1 * mean[i] + c.one_minus_beta1 * g;
+    const Scalar v = c.beta2 * square[i] + c.one_minus_beta2 * (g * g);
+    mean[i] = m;
+    square[i] = v;
+    w[i] = c.decay_factor * w[i] - c.rate * (m / (std::sqrt(v) / c.root_correction2 + c.epsilon));
+  }
+}
+
+TWINGRAD_FUNCTION_CLONES void one_pass_float(std::int64_t count, const Coefficients<float>& c, float* w,
+                                             const float* gradient, float* mean, float* square) {
+  one_pass(count, c, w, gradient, mean, square);
+}
+
+TWINGRAD_FUNCTION_CLONES void one_pass_double(std::int64_t count, const Coefficients<double>& c, double* w,
+                                              const double* gradient, double* mean, double* square) {
+  one_pass(count, c, w, gradient, mean, square);
+}
+
+}  // namespace
+
+bool Adam::step_in_one_pass(Tensor& parameters, const Tensor& gradients) {
+  for (const Tensor& vector : {parameters, gradients, mean_, square_}) {
+    if (!vector.device().is_cpu() || !vector.is_contiguous() ||
+        vector.scalar_type() != parameters.scalar_type()) {
+      return false;
+    }
+  }
+  const auto run = [&]<typename Scalar>(Scalar /*dtype*/, auto one_pass_function) {
+    const auto scalar = [](double value) { return static_cast<Scalar>(value); };
+    const double decay = options_.learning_rate * options_.weight_decay;
+    const Coefficients<Scalar> coefficients{
+        scalar(options_.decoupled ? 1 - decay : 1),
+        scalar(options_.decoupled ? 0 : options_.weight_decay),
+        scalar(options_.beta1),
+        scalar(1 - options_.beta1),
+        scalar(options_.beta2),
+        scalar(1 - options_.beta2),
+        scalar(std::sqrt(correction(options_.beta2))),
+        scalar(options_.epsilon),
+        scalar(options_.learning_rate / correction(options_.beta1)),
+    };
+    one_pass_function(parameters.numel(), coefficients, parameters.data_ptr<Scalar>(),
+                      gradients.data_ptr<Scalar>(), mean_.data_ptr<Scalar>(), square_.data_ptr<Scalar>());
+  };
+  switch (parameters.scalar_type()) {
+    case at::kFloat:
+      run(float{}, one_pass_float);
+      return true;
+    case at::kDouble:
+      run(double{}, one_pass_double);
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace twingrad

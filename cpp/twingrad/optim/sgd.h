@@ -1,0 +1,58 @@
+#pragma once
+
+#include "twingrad/optim/optimizer.h"
+
+namespace twingrad {
+
+/// Gradient descent, plain or with momentum, as torch::optim::SGD.
+///
+///   g ← g + λ w                       weight decay λ: the gradient of λ/2 |w|²
+///   v ← μ v + (1 − τ) g               momentum μ, dampening τ; in the first step v ← g
+///   d = v,  Nesterov: d = g + μ v     without momentum: d = g
+///   w ← w − α d                       learning rate α
+///
+/// Source: Sutskever, Martens, Dahl, Hinton, On the importance of initialization and momentum (2013), in the
+/// form that LibTorch gives it (the learning rate outside the velocity).
+class SGD final : public Optimizer {
+ public:
+  struct Options {
+    double learning_rate = 0.01;
+    double momentum = 0;
+    double dampening = 0;
+    double weight_decay = 0;
+    bool nesterov = false;
+  };
+
+  explicit SGD(const Options& options) : options_(options) {}
+
+  void step(Tensor& parameters, const Tensor& gradients) override {
+    const auto& [learning_rate, momentum, dampening, weight_decay, nesterov] = options_;
+    if (weight_decay == 0 && momentum == 0) {
+      parameters.sub_(gradients, learning_rate);
+      return;
+    }
+    direction_ = gradients.clone();
+    if (weight_decay != 0) {
+      direction_.add_(parameters, weight_decay);
+    }
+    if (momentum != 0) {
+      if (!velocity_.defined()) {
+        velocity_ = direction_.clone();
+      } else {
+        velocity_.mul_(momentum).add_(direction_, 1 - dampening);
+      }
+      if (nesterov) {
+        direction_.add_(velocity_, momentum);
+      } else {
+        direction_.copy_(velocity_);
+      }
+    }
+    parameters.sub_(direction_, learning_rate);
+  }
+
+ private:
+  Options options_;
+  Tensor velocity_, direction_;
+};
+
+}  // namespace twingrad

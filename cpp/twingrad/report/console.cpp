@@ -1,0 +1,166 @@
+#include "twingrad/report/console.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <string_view>
+
+namespace twingrad {
+namespace {
+
+/// Columns of the terminal now; it may have been resized since the last line.
+std::size_t columns_of(std::FILE* stream) {
+  winsize size{};
+  return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+/// The longest beginning of a UTF-8 text that takes no more than `columns` characters.
+std::string shortened(const std::string& text, std::size_t columns) {
+  std::size_t seen = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool begins_a_character = (static_cast<unsigned char>(text[i]) & 0xC0) != 0x80;
+    if (begins_a_character && seen++ == columns) {
+      return text.substr(0, i);
+    }
+  }
+  return text;
+}
+
+std::string percent(double fraction) { return fmt::format("{:.2f}%", 100 * fraction); }
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<std::int64_t>(std::ceil(seconds));
+  return whole < 60 ? fmt::format("{} s", whole) : fmt::format("{}:{:02} min", whole / 60, whole % 60);
+}
+
+std::string describe_flips(const Agreement& agreement) {
+  std::int64_t count = 0;
+  std::string names;
+  for (const auto& [name, flips] : agreement.flips) {
+    count += flips;
+    names += (names.empty() ? " in " : ", ") + name;
+  }
+  return fmt::format("{} flip{} at a kink{}", with_separators(count), count == 1 ? "" : "s", names);
+}
+
+}  // namespace
+
+std::string with_separators(std::int64_t number) {
+  std::string digits = std::to_string(number);
+  for (auto place = static_cast<std::ptrdiff_t>(digits.size()) - 3; place > (number < 0 ? 1 : 0);
+       place -= 3) {
+    digits.insert(static_cast<std::size_t>(place), ",");
+  }
+  return digits;
+}
+
+Console::Style Console::style_of(std::FILE* stream) {
+  const bool terminal = isatty(fileno(stream)) == 1;
+  const char* kind = std::getenv("TERM");
+  const bool dumb = kind == nullptr || std::string_view(kind) == "dumb";
+  const char* no_colour = std::getenv("NO_COLOR");
+  return {.colour = terminal && !dumb && (no_colour == nullptr || *no_colour == '\0'),
+          .progress_line = terminal && !dumb};
+}
+
+void Console::erase_progress() {
+  if (progress_is_shown_) {
+    std::fputs("\r\x1b[K", stream_);
+    progress_is_shown_ = false;
+  }
+}
+
+void Console::line(const std::string& text, Look look) {
+  if (style_.quiet) {
+    return;
+  }
+  erase_progress();
+  const char* begin = look == Look::bold ? "\x1b[1m" : "\x1b[2m";
+  const bool coloured = style_.colour && look != Look::plain;
+  fmt::print(stream_, "{}{}{}\n", coloured ? begin : "", text, coloured ? "\x1b[0m" : "");
+  std::fflush(stream_);
+}
+
+void Console::heading(const std::vector<std::pair<std::string, std::string>>& lines) {
+  for (const auto& [label, text] : lines) {
+    line(fmt::format("{:<12}{}", label, text));
+  }
+  line("");
+}
+
+void Console::on_progress(const Progress& progress) {
+  if (style_.quiet || !style_.progress_line) {
+    return;
+  }
+  constexpr int kBarWidth = 24;
+  const int filled = static_cast<int>(progress.fraction_of_epoch * kBarWidth);
+  std::string bar;
+  for (int i = 0; i < kBarWidth; ++i) {
+    bar += i < filled ? "━" : "─";
+  }
+  const std::string text =
+      fmt::format("epoch {}/{} {} loss {:.4f} · {} samples/s · {} left", progress.epoch, progress.epochs, bar,
+                  progress.loss, with_separators(std::llround(progress.samples_per_second)),
+                  duration(progress.seconds_left));
+  fmt::print(stream_, "\r{}\x1b[K", shortened(text, columns_of(stream_) - 1));
+  std::fflush(stream_);
+  progress_is_shown_ = true;
+}
+
+void Console::on_epoch(const EpochMetrics& metrics) {
+  if (epoch_shown_ == 0) {
+    line(fmt::format("{:>5}  {:<9} {:>10} {:>8} {:>11} {:>8} {:>9} {:>12}", "epoch", "twin", "train loss",
+                     "acc", "test loss", "acc", "time", "samples/s"),
+         Look::bold);
+  }
+  std::string row = fmt::format("{:>5}  {:<9} {:>10.4f} {:>8} {:>11.4f} {:>8} {:>7.3f} s {:>12}",
+                                metrics.epoch == epoch_shown_ ? "" : std::to_string(metrics.epoch),
+                                metrics.twin, metrics.train_loss, percent(metrics.train_accuracy),
+                                metrics.test_loss, percent(metrics.test_accuracy), metrics.seconds,
+                                with_separators(std::llround(metrics.samples_per_second)));
+  if (metrics.twin == "autograd") {
+    autograd_seconds_ = metrics.seconds;
+  } else if (autograd_seconds_ > 0) {
+    row += fmt::format("  {:.2f}×", autograd_seconds_ / metrics.seconds);
+  }
+  epoch_shown_ = metrics.epoch;
+  line(row);
+}
+
+void Console::on_agreement(const Agreement& agreement, double bound) {
+  if (agreement.epoch == 0) {
+    line(fmt::format(
+        "before step 1   loss {:.4f} = {:.4f} · gradients agree to {:.1e} (bound {:.0e}, worst {})",
+        agreement.autograd_loss, agreement.manual_loss, agreement.max_rel_gradient_difference, bound,
+        agreement.worst));
+    line("");
+    return;
+  }
+  line(fmt::format("       agreement gradients {:.1e} (worst {}) · weights {:.1e} · {}",
+                   agreement.max_rel_gradient_difference, agreement.worst,
+                   agreement.max_abs_weight_difference, describe_flips(agreement)),
+       Look::dim);
+}
+
+void Console::ending(const TrainingResult& result, const std::string& folder, const std::string& files) {
+  line("");
+  for (const EpochMetrics& metrics : result.last) {
+    line(fmt::format("{:<9} test accuracy {} · {:.2f} s of training", metrics.twin,
+                     percent(metrics.test_accuracy), result.seconds.at(metrics.twin)));
+  }
+  if (result.agreements.size() > 1) {
+    const Agreement& last = result.agreements.back();
+    line(fmt::format(
+        "twins     gradients {:.1e} apart before step 1, {:.1e} at the end · weights {:.1e} apart · by hand "
+        "at {:.2f}× the speed",
+        result.agreements.front().max_rel_gradient_difference, last.max_rel_gradient_difference,
+        last.max_abs_weight_difference, result.seconds.at("autograd") / result.seconds.at("manual")));
+  }
+  line(fmt::format("{} to {}: {}", result.interrupted ? "Interrupted. Written" : "Written", folder, files));
+}
+
+}  // namespace twingrad

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "twingrad/training/observer.h"
+#include "twingrad/training/trainer.h"
+
+namespace twingrad {
+
+/// Prints a run for a person: a heading, a progress line on a terminal, a row an epoch and twin, and the end.
+class Console final : public TrainingObserver {
+ public:
+  struct Style {
+    bool colour = false;         ///< a terminal, and NO_COLOR is not set
+    bool progress_line = false;  ///< a terminal that can go back to the start of a line
+    bool quiet = false;          ///< print nothing at all
+  };
+
+  /// What the stream and the environment allow.
+  static Style style_of(std::FILE* stream);
+
+  Console(std::FILE* stream, Style style) : stream_(stream), style_(style) {}
+
+  /// Prints aligned lines "Network   784-128-10 · …".
+  void heading(const std::vector<std::pair<std::string, std::string>>& lines);
+  void on_progress(const Progress& progress) override;
+  void on_epoch(const EpochMetrics& metrics) override;
+  void on_agreement(const Agreement& agreement, double bound) override;
+  /// The last lines: accuracy, seconds, agreement, and where the files lie.
+  void ending(const TrainingResult& result, const std::string& folder, const std::string& files);
+
+ private:
+  enum class Look { plain, bold, dim };
+  void line(const std::string& text, Look look = Look::plain);
+  void erase_progress();
+
+  std::FILE* stream_;
+  Style style_;
+  bool progress_is_shown_ = false;
+  std::int64_t epoch_shown_ = 0;
+  double autograd_seconds_ = 0;
+};
+
+/// 353210 → "353,210"
+std::string with_separators(std::int64_t number);
+
+}  // namespace twingrad

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "twingrad/data/dataset.h"
+#include "twingrad/mlp/spec.h"
+#include "twingrad/optim/options.h"
+#include "twingrad/runtime/threads.h"
+#include "twingrad/training/trainer.h"
+
+namespace twingrad {
+
+/// All that a run depends on: enough to repeat it.
+struct RunDescription {
+  std::string recipe;
+  const data::Dataset& dataset;
+  MlpSpec network;
+  OptimizerOptions optimizer;
+  TrainingOptions training;
+  ThreadSettings threads;
+};
+
+/// The lines above the table: label and text.
+std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription& run);
+
+/// What goes into summary.json: the description, and what each twin reached.
+nlohmann::ordered_json summary_of(const RunDescription& run, const TrainingResult& result);
+
+}  // namespace twingrad

@@ -1,0 +1,101 @@
+#include "twingrad/training/agreement.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "twingrad/layers/activations.h"
+
+namespace twingrad {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+double ratio(double absolute, double scale) {
+  if (absolute == 0 && !std::isnan(scale)) {
+    return 0;
+  }
+  return scale > 0 && std::isfinite(absolute) ? absolute / scale : kInfinity;
+}
+
+double largest(const at::Tensor& tensor) {
+  return tensor.numel() == 0 ? 0 : tensor.abs().max().item<double>();
+}
+
+}  // namespace
+
+Difference difference(const at::Tensor& autograd, const at::Tensor& manual) {
+  if (!autograd.defined() || !manual.defined() || autograd.sizes() != manual.sizes()) {
+    return {kInfinity, kInfinity};
+  }
+  const at::Tensor a = autograd.to(at::kDouble);
+  const double absolute = largest(a - manual.to(at::kDouble));  // NaN spreads through max
+  if (!std::isfinite(absolute)) {
+    return {kInfinity, kInfinity};
+  }
+  return {absolute, ratio(absolute, largest(a))};
+}
+
+void compare_gradients(const Twin& autograd, const Twin& manual, Agreement& agreement) {
+  const std::vector<NamedTensor> ours = manual.gradients();
+  const std::vector<NamedTensor> theirs = autograd.gradients();
+  agreement.max_abs_gradient_difference = agreement.max_rel_gradient_difference = -1;
+  for (std::size_t i = 0; i < std::max(ours.size(), theirs.size()); ++i) {
+    const bool paired = i < ours.size() && i < theirs.size() && ours[i].name == theirs[i].name;
+    const auto [absolute, relative] =
+        paired ? difference(theirs[i].tensor, ours[i].tensor) : Difference{kInfinity, kInfinity};
+    agreement.max_abs_gradient_difference = std::max(agreement.max_abs_gradient_difference, absolute);
+    if (relative > agreement.max_rel_gradient_difference) {
+      agreement.max_rel_gradient_difference = relative;
+      agreement.worst = i < ours.size() ? ours[i].name : theirs[i].name;
+    }
+  }
+  if (ours.empty()) {  // nothing compared is nothing proved
+    agreement.max_abs_gradient_difference = agreement.max_rel_gradient_difference = kInfinity;
+  }
+  agreement.loss_difference =
+      ratio(std::abs(agreement.autograd_loss - agreement.manual_loss), std::abs(agreement.autograd_loss));
+}
+
+void compare_weights(const Twin& autograd, const Twin& manual, Agreement& agreement) {
+  const std::vector<NamedTensor> ours = manual.parameters();
+  const std::vector<NamedTensor> theirs = autograd.parameters();
+  agreement.max_abs_weight_difference = ours.size() == theirs.size() ? 0 : kInfinity;
+  for (std::size_t i = 0; i < std::min(ours.size(), theirs.size()); ++i) {
+    agreement.max_abs_weight_difference =
+        std::max(agreement.max_abs_weight_difference, difference(theirs[i].tensor, ours[i].tensor).absolute);
+  }
+}
+
+void count_flips(const MlpSpec& spec, const Twin& autograd, const Twin& manual, Agreement& agreement) {
+  const std::vector<double>& kinks = find_activation(spec.activation)->kinks;
+  if (kinks.empty() || spec.hidden.empty()) {
+    return;
+  }
+  const std::vector<NamedTensor> ours = manual.intermediates();
+  const std::vector<NamedTensor> theirs = autograd.intermediates();
+  const std::vector<LayerSpec> layers = layers_of(spec);
+  for (std::size_t i = 1; i < layers.size(); ++i) {
+    if (layers[i].kind != LayerSpec::Kind::activation) {
+      continue;
+    }
+    for (const double kink : kinks) {
+      const at::Tensor flipped = (theirs[i - 1].tensor > kink) != (ours[i - 1].tensor > kink);
+      if (const auto count = flipped.sum().item<std::int64_t>(); count > 0) {
+        agreement.flips[ours[i].name] += count;
+      }
+    }
+  }
+}
+
+double agreement_bound(const MlpSpec& spec, at::ScalarType dtype, double largest_logit) {
+  const bool is_double = dtype == at::kDouble;
+  if (spec.initialization == Initialization::uniform && spec.hidden.size() <= 3) {
+    return is_double ? 1e-13 : 1e-6;
+  }
+  const double epsilon =
+      is_double ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
+  return 64 * epsilon * std::max(1.0, largest_logit);
+}
+
+}  // namespace twingrad

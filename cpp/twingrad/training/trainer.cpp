@@ -1,0 +1,244 @@
+#include "twingrad/training/trainer.h"
+
+#include <fmt/format.h>
+#include <torch/cuda.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "twingrad/runtime/error.h"
+
+namespace twingrad {
+namespace {
+
+constexpr std::int64_t kEvaluationBatch = 1000;
+constexpr double kSecondsBetweenProgress = 0.1;
+
+std::int64_t count_correct(const at::Tensor& logits, const at::Tensor& labels) {
+  return (logits.argmax(1) == labels).sum().item<std::int64_t>();
+}
+
+bool is_finite(const at::Tensor& tensor) { return tensor.isfinite().all().item<bool>(); }
+
+std::string first_non_finite(const std::vector<NamedTensor>& tensors) {
+  for (const auto& [name, tensor] : tensors) {
+    if (tensor.defined() && !is_finite(tensor)) {
+      return name;
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+Trainer::Trainer(const MlpSpec& spec, const std::vector<Twin*>& twins, const data::ImageTensors& train,
+                 const data::ImageTensors& test, const TrainingOptions& options,
+                 const std::vector<TrainingObserver*>& observers)
+    : spec_(spec), twins_(twins), train_(train), test_(test), options_(options), observers_(observers) {
+  const auto floats = at::TensorOptions().dtype(options.dtype).device(options.device);
+  const auto integers = at::TensorOptions().dtype(at::kLong).device(options.device);
+  images_ = at::empty({0}, floats);
+  labels_ = at::empty({0}, integers);
+  test_images_ = at::empty({0}, floats);
+  test_labels_ = at::empty({0}, integers);
+}
+
+double Trainer::now() const {
+  if (options_.device.is_cuda()) {
+    torch::cuda::synchronize();
+  }
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double Trainer::seconds_since(double start) const { return now() - start; }
+
+TrainingResult Trainer::run(const std::atomic<bool>& stop) {
+  run_start_ = now();
+  for (std::int64_t epoch = 1; epoch <= options_.epochs && !result_.interrupted; ++epoch) {
+    run_epoch(epoch, stop);
+  }
+  return result_;
+}
+
+void Trainer::run_epoch(std::int64_t epoch, const std::atomic<bool>& stop) {
+  const bool is_reported = epoch == 1 || epoch == options_.epochs || epoch % options_.evaluate_every == 0;
+  const std::int64_t count = train_.count();
+  const std::int64_t batch_size = options_.batch_size == 0 ? count : std::min(options_.batch_size, count);
+  tallies_.assign(twins_.size(), {});
+  agreement_.epoch = epoch;
+
+  const double start = now();
+  at::Tensor order = options_.batch_size == 0 ? at::arange(count, at::kLong)
+                                              : data::shuffled_indices(count, options_.seed, epoch);
+  const double shuffle_seconds = seconds_since(start);
+  for (Tally& tally : tallies_) {
+    tally.seconds += shuffle_seconds;
+  }
+  for (std::int64_t first = 0; first < count; first += batch_size) {
+    const std::int64_t size = std::min(batch_size, count - first);
+    const bool is_last = first + size == count;
+    step(order.narrow(0, first, size), is_last && is_reported);
+    report_progress(epoch, first + size);
+    if (stop && !(is_last && epoch == options_.epochs)) {
+      result_.interrupted = true;
+      break;
+    }
+  }
+  for (std::size_t i = 0; i < twins_.size(); ++i) {
+    result_.seconds[twins_[i]->name()] += tallies_[i].seconds;
+  }
+  if (is_reported && !result_.interrupted) {
+    report_epoch(epoch);
+  }
+}
+
+void Trainer::step(const at::Tensor& indices, bool compare) {
+  const bool is_first = result_.steps == 0;
+  double start = now();
+  if (!holds_full_batch_) {
+    train_.gather(indices, images_, labels_);
+    holds_full_batch_ = options_.batch_size == 0;
+  }
+  const double gather_seconds = seconds_since(start);
+  std::vector<double> losses;
+  for (std::size_t i = 0; i < twins_.size(); ++i) {
+    Twin& twin = *twins_[i];
+    Tally& tally = tallies_[i];
+    twin.keep_intermediate_gradients(twins_.size() == 2 && (compare || is_first));
+    start = now();
+    const double loss = twin.forward(images_, labels_);
+    tally.seconds += gather_seconds + seconds_since(start);
+    check_finite(twin, loss);
+    start = now();
+    twin.backward();
+    tally.seconds += seconds_since(start);
+    losses.push_back(loss);
+    tally.loss_sum += loss * static_cast<double>(indices.size(0));
+    tally.correct += count_correct(twin.logits(), labels_);
+    tally.samples += indices.size(0);
+  }
+  if (twins_.size() == 2) {
+    agreement_.autograd_loss = losses[0];
+    agreement_.manual_loss = losses[1];
+    count_flips(spec_, *twins_[0], *twins_[1], agreement_);
+    if (is_first) {
+      compare_before_first_update();
+    }
+    if (compare) {
+      compare_gradients(*twins_[0], *twins_[1], agreement_);
+    }
+  }
+  for (std::size_t i = 0; i < twins_.size(); ++i) {
+    start = now();
+    twins_[i]->update();
+    tallies_[i].seconds += seconds_since(start);
+  }
+  ++result_.steps;
+}
+
+void Trainer::check_finite(const Twin& twin, double loss) const {
+  if (std::isfinite(loss)) {
+    return;
+  }
+  std::string tensor = first_non_finite(twin.parameters());
+  if (tensor.empty()) {
+    tensor = first_non_finite(twin.intermediates());
+  }
+  throw CheckFailed(
+      fmt::format("step {}: the loss of the {} twin is {}, expected a finite number, and the first tensor "
+                  "with such an entry is {}; "
+                  "a smaller --lr, --init uniform or --loss cross_entropy may help",
+                  result_.steps + 1, twin.name(), loss, tensor.empty() ? "the loss itself" : tensor));
+}
+
+void Trainer::compare_before_first_update() {
+  Agreement first = agreement_;
+  first.epoch = 0;
+  compare_gradients(*twins_[0], *twins_[1], first);
+  compare_weights(*twins_[0], *twins_[1], first);
+  const double largest_logit = twins_[0]->logits().abs().max().item<double>();
+  const double bound = agreement_bound(spec_, options_.dtype, largest_logit);
+  result_.agreements.push_back(first);
+  for (TrainingObserver* observer : observers_) {
+    observer->on_agreement(first, bound);
+  }
+  if (!(first.loss_difference <= bound)) {
+    throw CheckFailed(
+        fmt::format("before the first update: the losses of the twins are {} and {}, a relative "
+                    "difference of {:.2g}, more than the bound {:.2g}",
+                    first.autograd_loss, first.manual_loss, first.loss_difference, bound));
+  }
+  if (!(first.max_rel_gradient_difference <= bound)) {
+    throw CheckFailed(
+        fmt::format("before the first update: the gradients of {} differ by {:.2g} of their largest "
+                    "entry, more than the bound {:.2g}",
+                    first.worst, first.max_rel_gradient_difference, bound));
+  }
+}
+
+void Trainer::report_epoch(std::int64_t epoch) {
+  const torch::NoGradGuard no_grad;
+  if (twins_.size() == 2) {
+    compare_weights(*twins_[0], *twins_[1], agreement_);
+  }
+  result_.last.clear();
+  std::vector<Tally> test(twins_.size());
+  for (std::int64_t first = 0; first < test_.count(); first += kEvaluationBatch) {
+    const std::int64_t size = std::min(kEvaluationBatch, test_.count() - first);
+    test_.gather(at::arange(first, first + size, at::kLong), test_images_, test_labels_);
+    for (std::size_t i = 0; i < twins_.size(); ++i) {
+      const double loss = twins_[i]->forward(test_images_, test_labels_);
+      check_finite(*twins_[i], loss);
+      test[i].loss_sum += loss * static_cast<double>(size);
+      test[i].correct += count_correct(twins_[i]->logits(), test_labels_);
+      test[i].samples += size;
+    }
+  }
+  for (std::size_t i = 0; i < twins_.size(); ++i) {
+    const auto mean = [](double sum, std::int64_t samples) { return sum / static_cast<double>(samples); };
+    const Tally& train = tallies_[i];
+    const EpochMetrics metrics{.epoch = epoch,
+                               .twin = twins_[i]->name(),
+                               .train_loss = mean(train.loss_sum, train.samples),
+                               .train_accuracy = mean(static_cast<double>(train.correct), train.samples),
+                               .test_loss = mean(test[i].loss_sum, test[i].samples),
+                               .test_accuracy = mean(static_cast<double>(test[i].correct), test[i].samples),
+                               .seconds = train.seconds,
+                               .samples_per_second = static_cast<double>(train.samples) / train.seconds};
+    result_.last.push_back(metrics);
+    for (TrainingObserver* observer : observers_) {
+      observer->on_epoch(metrics);
+    }
+  }
+  if (twins_.size() == 2) {
+    agreement_.step = result_.steps;
+    result_.agreements.push_back(agreement_);
+    for (TrainingObserver* observer : observers_) {
+      observer->on_agreement(agreement_, 0);
+    }
+    agreement_.flips.clear();
+  }
+}
+
+void Trainer::report_progress(std::int64_t epoch, std::int64_t samples_done) {
+  const double elapsed = seconds_since(run_start_);
+  if (elapsed < next_progress_) {
+    return;
+  }
+  next_progress_ = elapsed + kSecondsBetweenProgress;
+  const auto count = static_cast<double>(train_.count());
+  const double done = static_cast<double>(epoch - 1) * count + static_cast<double>(samples_done);
+  const double all = static_cast<double>(options_.epochs) * count;
+  const Progress progress{.epoch = epoch,
+                          .epochs = options_.epochs,
+                          .fraction_of_epoch = static_cast<double>(samples_done) / count,
+                          .loss = tallies_.back().loss_sum / static_cast<double>(tallies_.back().samples),
+                          .samples_per_second = done / elapsed,
+                          .seconds_left = elapsed / done * (all - done)};
+  for (TrainingObserver* observer : observers_) {
+    observer->on_progress(progress);
+  }
+}
+
+}  // namespace twingrad

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "twingrad/data/batches.h"
+#include "twingrad/mlp/spec.h"
+#include "twingrad/mlp/twin.h"
+#include "twingrad/training/observer.h"
+
+namespace twingrad {
+
+struct TrainingOptions {
+  std::int64_t epochs = 10;
+  std::int64_t batch_size = 128;  ///< 0: all images in one step, in the order of the file
+  std::int64_t evaluate_every =
+      1;  ///< epochs between two reports; the first and the last are always reported
+  std::uint64_t seed = 1;
+  at::ScalarType dtype = at::kFloat;
+  at::Device device = at::kCPU;
+};
+
+/// How a run ended.
+struct TrainingResult {
+  std::vector<EpochMetrics> last;         ///< one a twin
+  std::map<std::string, double> seconds;  ///< of all training steps, by twin
+  std::vector<Agreement> agreements;      ///< of two twins: the first is that before the first update
+  std::int64_t steps = 0;
+  bool interrupted = false;
+};
+
+/// Trains one twin, or two in lockstep: both see the same batches in the same order, and before every update
+/// both have their gradients, so that they can be compared.
+///
+///   for each epoch: shuffle
+///     for each batch: gather → forward, backward of each twin → compare → update of each twin
+class Trainer {
+ public:
+  /// twins: one, or two (autograd first, then manual). All references have to outlive the trainer.
+  Trainer(const MlpSpec& spec, const std::vector<Twin*>& twins, const data::ImageTensors& train,
+          const data::ImageTensors& test, const TrainingOptions& options,
+          const std::vector<TrainingObserver*>& observers);
+
+  /// Runs all epochs, or until `stop` becomes true (the step in hand is finished). Throws CheckFailed, naming
+  /// the step and the tensor, when the twins disagree before the first update or a loss is not finite.
+  TrainingResult run(const std::atomic<bool>& stop);
+
+ private:
+  /// What one twin gathered in an epoch.
+  struct Tally {
+    double loss_sum = 0;
+    std::int64_t correct = 0;
+    std::int64_t samples = 0;
+    double seconds = 0;
+  };
+
+  void run_epoch(std::int64_t epoch, const std::atomic<bool>& stop);
+  void step(const at::Tensor& indices, bool compare);
+  void check_finite(const Twin& twin, double loss) const;
+  void compare_before_first_update();
+  void report_epoch(std::int64_t epoch);
+  void report_progress(std::int64_t epoch, std::int64_t samples_done);
+  double seconds_since(double start) const;
+  double now() const;
+
+  const MlpSpec& spec_;
+  std::vector<Twin*> twins_;
+  const data::ImageTensors& train_;
+  const data::ImageTensors& test_;
+  TrainingOptions options_;
+  std::vector<TrainingObserver*> observers_;
+
+  at::Tensor images_, labels_;  ///< the batch in hand
+  at::Tensor test_images_, test_labels_;
+  bool holds_full_batch_ = false;  ///< images_ already is the whole training set
+  std::vector<Tally> tallies_;     ///< of the epoch in hand, one a twin
+  Agreement agreement_;            ///< of the epoch in hand
+  double run_start_ = 0;
+  double next_progress_ = 0;
+  TrainingResult result_;
+};
+
+}  // namespace twingrad

@@ -1,0 +1,417 @@
+#include "twingrad/data/idx.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "../temporary_folder.h"
+#include "twingrad/runtime/error.h"
+#include "twingrad/runtime/sha256.h"
+
+namespace twingrad::data {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+using twingrad::testing::TemporaryFolder;
+
+using Bytes = std::vector<std::uint8_t>;
+
+constexpr int kLabels = 1;
+constexpr int kImages = 3;
+constexpr std::uint8_t kUnsignedByte = 0x08;
+
+Bytes operator+(Bytes front, const Bytes& back) {
+  front.insert(front.end(), back.begin(), back.end());
+  return front;
+}
+
+Bytes header(std::uint8_t type, const std::vector<std::uint32_t>& sizes) {
+  Bytes bytes{0, 0, type, static_cast<std::uint8_t>(sizes.size())};
+  for (const std::uint32_t size : sizes) {
+    for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<std::uint8_t>(size >> shift));
+  }
+  return bytes;
+}
+
+/// Two images of 3 × 2 pixels.
+Bytes two_images() {
+  return header(kUnsignedByte, {2, 3, 2}) + Bytes{0, 1, 2, 3, 4, 5, 250, 251, 252, 253, 254, 255};
+}
+
+Bytes three_labels() { return header(kUnsignedByte, {3}) + Bytes{7, 0, 9}; }
+
+Bytes gzip(const Bytes& bytes) {
+  z_stream stream{};
+  if (deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK) {
+    throw std::runtime_error("deflateInit2 failed");
+  }
+  Bytes packed(deflateBound(&stream, bytes.size()));
+  stream.next_in = const_cast<Bytef*>(bytes.data());  // zlib only reads it
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  stream.next_out = packed.data();
+  stream.avail_out = static_cast<uInt>(packed.size());
+  const int end = deflate(&stream, Z_FINISH);
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  if (end != Z_STREAM_END) throw std::runtime_error("deflate failed");
+  return packed;
+}
+
+std::string sha256_of(const Bytes& bytes) {
+  Sha256 sha256;
+  sha256.update(bytes);
+  return sha256.hex_digest();
+}
+
+/// A folder for the file that is read, and what read_idx says of it.
+class ReadIdx : public ::testing::Test {
+ protected:
+  IdxFile read(const Bytes& bytes, int rank) { return read_idx(folder_.write("file", bytes), rank); }
+
+  /// The message of the UserError that reading the path throws.
+  std::string refusal_of(const fs::path& path, int rank) {
+    try {
+      read_idx(path, rank);
+    } catch (const UserError& error) {
+      return error.what();
+    }
+    return "(the file was accepted)";
+  }
+
+  std::string refusal(const Bytes& bytes, int rank) { return refusal_of(folder_.write("file", bytes), rank); }
+
+  std::string file() const { return (folder_.path() / "file").string(); }
+
+  TemporaryFolder folder_;
+};
+
+// ---- What is read ----------------------------------------------------------------------------------------
+
+TEST_F(ReadIdx, GivesTheSizesAndBytesOfImages) {
+  const IdxFile images = read(two_images(), kImages);
+  EXPECT_THAT(images.sizes, ElementsAre(2, 3, 2));
+  EXPECT_THAT(images.bytes, ElementsAre(0, 1, 2, 3, 4, 5, 250, 251, 252, 253, 254, 255));
+}
+
+TEST_F(ReadIdx, GivesTheSizeAndBytesOfLabels) {
+  const IdxFile labels = read(three_labels(), kLabels);
+  EXPECT_THAT(labels.sizes, ElementsAre(3));
+  EXPECT_THAT(labels.bytes, ElementsAre(7, 0, 9));
+}
+
+TEST_F(ReadIdx, UnpacksGzipWhateverTheFileIsCalled) {
+  const IdxFile images = read(gzip(two_images()), kImages);
+  EXPECT_EQ(images.sizes, read(two_images(), kImages).sizes);
+  EXPECT_EQ(images.bytes, read(two_images(), kImages).bytes);
+}
+
+TEST_F(ReadIdx, GivesTheSha256OfTheUnpackedFile) {
+  EXPECT_EQ(read(two_images(), kImages).sha256, sha256_of(two_images()));
+  EXPECT_EQ(read(gzip(two_images()), kImages).sha256, sha256_of(two_images()));
+}
+
+TEST_F(ReadIdx, ReadsFilesOfManyChunks) {
+  // Lengths around multiples of 64 KiB, the size of the pieces in which files are read and unpacked.
+  for (const std::uint32_t size : {65527U, 65528U, 65529U, 131'064U, 300'000U}) {
+    Bytes labels = header(kUnsignedByte, {size});
+    for (std::uint32_t i = 0; i < size; ++i) labels.push_back(static_cast<std::uint8_t>(i * i >> 5));
+    for (const Bytes& stored : {labels, gzip(labels)}) {
+      const IdxFile content = read(stored, kLabels);
+      EXPECT_EQ(header(kUnsignedByte, {size}) + content.bytes, labels) << size;
+      EXPECT_EQ(content.sha256, sha256_of(labels)) << size;
+    }
+  }
+}
+
+TEST_F(ReadIdx, FollowsALink) {
+  folder_.write("file", three_labels());
+  fs::create_symlink("file", folder_.path() / "link");
+  EXPECT_THAT(read_idx(folder_.path() / "link", kLabels).bytes, ElementsAre(7, 0, 9));
+}
+
+// ---- What is no file -------------------------------------------------------------------------------------
+
+TEST_F(ReadIdx, RefusesAMissingFile) {
+  EXPECT_EQ(refusal_of(file(), kImages), file() + ": expected a file, found nothing there; check the path");
+}
+
+TEST_F(ReadIdx, RefusesAFolder) {
+  EXPECT_EQ(refusal_of(folder_.path(), kImages),
+            folder_.path().string() + ": expected a file, found a folder; check the path");
+}
+
+TEST_F(ReadIdx, RefusesAPipeAndDoesNotWaitForIt) {
+  ASSERT_EQ(mkfifo(file().c_str(), 0600), 0);
+  EXPECT_EQ(refusal_of(file(), kImages), file() + ": expected a file, found a pipe; check the path");
+}
+
+TEST_F(ReadIdx, RefusesADevice) {
+  EXPECT_THAT(refusal_of("/dev/zero", kImages),
+              StartsWith("/dev/zero: expected a file, found a device or a socket"));
+}
+
+TEST_F(ReadIdx, RefusesALinkThatLeadsToItself) {
+  fs::create_symlink("file", file());
+  EXPECT_THAT(refusal_of(file(), kImages),
+              StartsWith(file() + ": expected a file that can be read, found \"Too many levels"));
+}
+
+TEST_F(ReadIdx, RefusesAFileItMayNotRead) {
+  folder_.write("file", two_images());
+  fs::permissions(file(), fs::perms::none);
+  if (access(file().c_str(), R_OK) == 0) {  // root may read every file
+    EXPECT_THAT(read_idx(file(), kImages).sizes, ElementsAre(2, 3, 2));
+  } else {
+    EXPECT_EQ(refusal_of(file(), kImages), file() +
+                                               ": expected a file that can be read, found \"Permission "
+                                               "denied\"; check its permissions and the disk");
+  }
+}
+
+// ---- The header ------------------------------------------------------------------------------------------
+
+TEST_F(ReadIdx, RefusesAnEmptyFile) {
+  EXPECT_EQ(refusal({}, kImages), file() +
+                                      ": byte 0: expected a header of 16 bytes, found an empty file; "
+                                      "delete it and fetch the data set again");
+  EXPECT_THAT(refusal(gzip({}), kLabels), HasSubstr("byte 0: expected a header of 8 bytes, found an empty"));
+}
+
+TEST_F(ReadIdx, RefusesAHeaderThatIsCutOff) {
+  Bytes images = two_images();
+  images.resize(10);
+  EXPECT_THAT(refusal(images, kImages),
+              StartsWith(file() + ": byte 10: expected a header of 16 bytes, found the end of the file;"));
+}
+
+TEST_F(ReadIdx, SaysThatLabelsAndImagesAreSwapped) {
+  EXPECT_EQ(
+      refusal(three_labels(), kImages),
+      file() +
+          ": byte 0: expected an IDX file of unsigned bytes with rank 3 (magic number 0x00000803), found "
+          "0x00000801, a label file; give the image file for the images and the label file for the labels");
+  EXPECT_THAT(refusal(two_images(), kLabels),
+              HasSubstr("with rank 1 (magic number 0x00000801), found 0x00000803, an image file;"));
+}
+
+TEST_F(ReadIdx, RefusesAnotherRank) {
+  EXPECT_THAT(refusal(header(kUnsignedByte, {1, 1}) + Bytes{0}, kImages),
+              HasSubstr("found 0x00000802, a file of rank 2;"));
+}
+
+TEST_F(ReadIdx, NamesTheElementTypeOfOtherIdxFiles) {
+  EXPECT_THAT(refusal(header(0x09, {1}) + Bytes{0}, kLabels), HasSubstr("an IDX file of signed bytes;"));
+  EXPECT_THAT(refusal(header(0x0b, {1}) + Bytes{0, 0}, kLabels), HasSubstr("of 16-bit integers;"));
+  EXPECT_THAT(refusal(header(0x0c, {1}) + Bytes(4), kLabels), HasSubstr("of 32-bit integers;"));
+  EXPECT_THAT(refusal(header(0x0d, {1}) + Bytes(4), kLabels), HasSubstr("of 32-bit floats;"));
+  EXPECT_THAT(
+      refusal(header(0x0e, {1}) + Bytes(8), kLabels),
+      HasSubstr("found 0x00000e01, an IDX file of 64-bit floats; give an IDX file of unsigned bytes"));
+}
+
+TEST_F(ReadIdx, RecognizesWhatIsOftenFoundInThePlaceOfAnIdxFile) {
+  const auto refusal_of_text = [&](const std::string& text) {
+    return refusal(Bytes(text.begin(), text.end()), kImages);
+  };
+  EXPECT_THAT(refusal_of_text("\x89PNG\r\n\x1a\n"), HasSubstr("found 0x89504e47, a PNG image;"));
+  EXPECT_THAT(refusal_of_text("\xff\xd8\xff\xe0"), HasSubstr("a JPEG image;"));
+  EXPECT_THAT(refusal_of_text("PK\x03\x04"), HasSubstr("a ZIP archive; unpack it first"));
+  EXPECT_THAT(refusal_of_text("BZh9"), HasSubstr("a bzip2 archive; unpack it first"));
+  EXPECT_THAT(refusal_of_text("\xfd\x37zXZ"), HasSubstr("an xz archive; unpack it first"));
+  EXPECT_THAT(refusal_of_text("\x28\xb5\x2f\xfd"), HasSubstr("a zstd archive; unpack it first"));
+  EXPECT_THAT(refusal_of_text("\x93NUMPY"), HasSubstr("a NumPy array;"));
+  EXPECT_THAT(refusal_of_text("<!DOCTYPE html>"), HasSubstr("an HTML page"));
+  EXPECT_THAT(refusal_of_text("version https://git-lfs"), HasSubstr("perhaps a Git LFS pointer;"));
+  EXPECT_THAT(refusal_of_text("some text"), HasSubstr("found 0x736f6d65, no IDX file;"));
+  EXPECT_THAT(refusal(gzip(gzip(two_images())), kImages), HasSubstr("packed twice by gzip; unpack it once"));
+}
+
+TEST_F(ReadIdx, RefusesASizeOfZero) {
+  EXPECT_THAT(refusal(header(kUnsignedByte, {0}), kLabels),
+              StartsWith(file() + ": byte 4: expected a number of labels from 1 to 4294967295, found 0;"));
+  EXPECT_THAT(refusal(header(kUnsignedByte, {0, 28, 28}), kImages),
+              HasSubstr("byte 4: expected a number of images from 1 to 4294967295, found 0;"));
+  EXPECT_THAT(refusal(header(kUnsignedByte, {2, 0, 28}), kImages),
+              HasSubstr("byte 8: expected an image height from 1 to 65535, found 0;"));
+  EXPECT_THAT(refusal(header(kUnsignedByte, {2, 28, 0}), kImages),
+              HasSubstr("byte 12: expected an image width from 1 to 65535, found 0;"));
+}
+
+TEST_F(ReadIdx, RefusesAbsurdImageSizes) {
+  EXPECT_THAT(refusal(header(kUnsignedByte, {1, 65536, 1}), kImages),
+              HasSubstr("byte 8: expected an image height from 1 to 65535, found 65536;"));
+  EXPECT_THAT(refusal(header(kUnsignedByte, {1, 1, 0xffffffff}), kImages),
+              HasSubstr("byte 12: expected an image width from 1 to 65535, found 4294967295;"));
+}
+
+TEST_F(ReadIdx, RefusesSizesWhoseProductOverflows) {
+  EXPECT_THAT(refusal(header(kUnsignedByte, {0xffffffff, 65535, 65535}), kImages),
+              StartsWith(file() + ": byte 4: expected sizes whose product is at most 9223372036854775807,"));
+}
+
+// ---- The data --------------------------------------------------------------------------------------------
+
+TEST_F(ReadIdx, RefusesDataThatIsCutOff) {
+  Bytes images = two_images();
+  images.resize(images.size() - 5);
+  for (const Bytes& stored : {images, gzip(images)}) {
+    EXPECT_EQ(refusal(stored, kImages),
+              file() +
+                  ": byte 23: expected 12 bytes (2 × 3 × 2), found the end of the file "
+                  "after 7 of them; delete it and fetch the data set again");
+  }
+}
+
+TEST_F(ReadIdx, RefusesBytesBehindTheData) {
+  for (const Bytes& stored : {two_images() + Bytes{0}, gzip(two_images() + Bytes{0})}) {
+    EXPECT_EQ(refusal(stored, kImages),
+              file() +
+                  ": byte 28: expected the end of the file, as 12 bytes (2 × 3 × 2) are "
+                  "promised, found more bytes; delete it and fetch the data set again");
+  }
+}
+
+TEST_F(ReadIdx, RefusesATruncationAtEveryByte) {
+  const auto expect_refusals = [&](const Bytes& whole, int rank) {
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+      const Bytes start(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
+      EXPECT_THAT(refusal(start, rank), StartsWith(file() + ": byte ")) << "cut to " << size << " bytes";
+    }
+  };
+  expect_refusals(two_images(), kImages);
+  expect_refusals(gzip(two_images()), kImages);
+  expect_refusals(three_labels(), kLabels);
+  expect_refusals(gzip(three_labels()), kLabels);
+}
+
+TEST_F(ReadIdx, DoesNotReserveWhatAHeaderMerelyClaims) {
+  // 4 billion images of 1000 × 1000 pixels: to reserve these 4 petabytes would fail with std::bad_alloc.
+  const Bytes claim = header(kUnsignedByte, {0xffffffff, 1000, 1000}) + Bytes{1, 2, 3};
+  for (const Bytes& stored : {claim, gzip(claim)}) {
+    EXPECT_THAT(
+        refusal(stored, kImages),
+        HasSubstr("byte 19: expected 4294967295000000 bytes (4294967295 × 1000 × 1000), found the end"));
+  }
+}
+
+TEST_F(ReadIdx, StopsUnpackingAtTheFirstByteTooMany) {
+  // The stream is broken at its end, behind 32 MB of zeros. That it is refused for its length shows that the
+  // end was never reached.
+  Bytes bomb = gzip(two_images() + Bytes(32'000'000));
+  bomb.back() ^= 0xff;
+  EXPECT_THAT(refusal(bomb, kImages), HasSubstr(": byte 28: expected the end of the file"));
+}
+
+// ---- The gzip stream -------------------------------------------------------------------------------------
+
+TEST_F(ReadIdx, RefusesBytesBehindTheGzipStream) {
+  const Bytes packed = gzip(two_images());
+  EXPECT_EQ(refusal(packed + Bytes{0}, kImages),
+            file() + ": byte " + std::to_string(packed.size()) +
+                " of the packed file: expected the end of the file behind the gzip stream, found more bytes; "
+                "delete it and fetch the data set again");
+}
+
+TEST_F(ReadIdx, RefusesBytesBehindTheGzipStreamInTheNextChunkOfTheFile) {
+  Bytes labels = header(kUnsignedByte, {65536});
+  labels.resize(labels.size() + 65536, 1);
+  Bytes packed = gzip(labels);
+  // A file name of this length in the gzip header makes the stream end where the first chunk of 64 KiB does.
+  const std::size_t name_size = 65536 - packed.size() - 1;
+  Bytes name(name_size, 'n');
+  name.push_back(0);
+  packed[3] = 0x08;  // the flag FNAME
+  packed.insert(packed.begin() + 10, name.begin(), name.end());
+  ASSERT_EQ(packed.size(), 65536U);
+  EXPECT_EQ(read(packed, kLabels).sizes[0], 65536);
+  EXPECT_THAT(
+      refusal(packed + Bytes{0x1f}, kLabels),
+      HasSubstr("byte 65536 of the packed file: expected the end of the file behind the gzip stream"));
+}
+
+TEST_F(ReadIdx, RefusesASecondGzipStream) {
+  EXPECT_THAT(
+      refusal(gzip(two_images()) + gzip({1}), kImages),
+      HasSubstr("of the packed file: expected the end of the file behind the gzip stream, found a second "
+                "gzip stream;"));
+}
+
+TEST_F(ReadIdx, RefusesAGzipStreamThatIsCutOff) {
+  Bytes packed = gzip(two_images());
+  packed.resize(packed.size() - 3);
+  EXPECT_EQ(
+      refusal(packed, kImages),
+      file() + ": byte " + std::to_string(packed.size()) +
+          " of the packed file: expected more of the gzip stream, found the end of the file; delete it and "
+          "fetch the data set again");
+}
+
+TEST_F(ReadIdx, RefusesAGzipStreamWithAWrongChecksum) {
+  Bytes packed = gzip(two_images());
+  packed[packed.size() - 8] ^= 1;  // the stream ends with the CRC and the length, 4 bytes each
+  EXPECT_THAT(
+      refusal(packed, kImages),
+      AllOf(StartsWith(file() + ": byte "), HasSubstr(" of the packed file: "),
+            HasSubstr("expected an intact gzip stream, found a broken one (zlib: incorrect data check);")));
+}
+
+TEST_F(ReadIdx, RefusesAGzipStreamWithAWrongLength) {
+  Bytes packed = gzip(two_images());
+  packed.back() ^= 1;
+  EXPECT_THAT(refusal(packed, kImages), HasSubstr("(zlib: incorrect length check);"));
+}
+
+TEST_F(ReadIdx, RefusesAGzipStreamWithABrokenBlock) {
+  Bytes packed = gzip(two_images());
+  packed[10] = 0x07;  // the first block, behind a header of 10 bytes: of the reserved type 3
+  EXPECT_THAT(refusal(packed, kImages), HasSubstr("(zlib: invalid block type);"));
+}
+
+TEST_F(ReadIdx, NeverReadsSomethingElseFromADamagedGzipStream) {
+  const Bytes packed = gzip(two_images());
+  const IdxFile intact = read(packed, kImages);
+  for (std::size_t position = 0; position < packed.size(); ++position) {
+    for (const int flip : {1, 2, 4, 8, 16, 32, 64, 128, 255}) {
+      Bytes damaged = packed;
+      damaged[position] ^= static_cast<std::uint8_t>(flip);
+      try {
+        // Not every flip is an error: some bytes of the gzip header, such as the time, mean nothing here.
+        const IdxFile content = read(damaged, kImages);
+        EXPECT_EQ(content.sizes, intact.sizes) << position << " flipped by " << flip;
+        EXPECT_EQ(content.bytes, intact.bytes) << position << " flipped by " << flip;
+      } catch (const UserError&) {
+        continue;
+      }
+    }
+  }
+}
+
+// ---- The message -----------------------------------------------------------------------------------------
+
+TEST_F(ReadIdx, SaysEverythingInOneLine) {
+  for (const Bytes& bytes : {Bytes{}, three_labels(), gzip(three_labels()), two_images() + Bytes{0}}) {
+    EXPECT_THAT(refusal(bytes, kImages), AllOf(Not(HasSubstr("\n")), Not(EndsWith("."))));
+  }
+}
+
+TEST_F(ReadIdx, RefusesARankThatNoFileCanHave) {
+  EXPECT_THROW(read(two_images(), 0), std::invalid_argument);
+  EXPECT_THROW(read(two_images(), 256), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace twingrad::data

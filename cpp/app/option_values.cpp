@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <numeric>
+
+#include "twingrad/runtime/nearest_name.h"
 
 namespace twingrad::app {
 namespace {
@@ -16,22 +17,6 @@ bool parse_whole(const std::string& text, Number& number) {
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, number);
   return error == std::errc() && stop == end;
-}
-
-/// How many letters to insert, delete or replace to get from one word to the other.
-std::size_t edit_distance(const std::string& from, const std::string& to) {
-  std::vector<std::size_t> row(to.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= from.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= to.size(); ++j) {
-      const std::size_t replace = diagonal + (from[i - 1] == to[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replace, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
 }
 
 }  // namespace
@@ -87,20 +72,8 @@ std::string join_alternatives(const std::vector<std::string>& names) {
   return text;
 }
 
-std::string nearest(const std::string& text, const std::vector<std::string>& known) {
-  std::string best;
-  std::size_t best_distance = std::max<std::size_t>(2, text.size() / 3) + 1;
-  for (const std::string& name : known) {
-    if (const std::size_t distance = edit_distance(text, name); distance < best_distance) {
-      best_distance = distance;
-      best = name;
-    }
-  }
-  return best;
-}
-
 std::string suggestion(const std::string& text, const std::vector<std::string>& known) {
-  const std::string best = nearest(text, known);
+  const std::string best = nearest_name(text, known);
   return best.empty() ? "" : " (did you mean " + best + "?)";
 }
 

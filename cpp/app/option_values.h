@@ -22,9 +22,6 @@ std::vector<std::int64_t> parse_widths(const std::string& option, const std::str
 /// "autograd, both or manual"
 std::string join_alternatives(const std::vector<std::string>& names);
 
-/// The known name that is spelled most like `text`, or "" if none is near.
-std::string nearest(const std::string& text, const std::vector<std::string>& known);
-
 /// " (did you mean relu?)" or "".
 std::string suggestion(const std::string& text, const std::vector<std::string>& known);
 

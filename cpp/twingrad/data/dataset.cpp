@@ -8,11 +8,11 @@
 #include <cstdlib>
 #include <future>
 #include <iterator>
-#include <numeric>
 #include <optional>
 #include <utility>
 
 #include "twingrad/runtime/error.h"
+#include "twingrad/runtime/nearest_name.h"
 #include "twingrad/runtime/sha256.h"
 
 namespace twingrad::data {
@@ -100,31 +100,11 @@ const NamedDataset* find_named(std::string_view name) {
   return found == datasets.end() ? nullptr : &*found;
 }
 
-/// The least number of letters to insert, delete or replace that turns one word into the other (Levenshtein).
-std::size_t edit_distance(std::string_view from, std::string_view to) {
-  std::vector<std::size_t> distance(to.size() +
-                                    1);  // from the letters of `from` read so far to each start of `to`
-  std::iota(distance.begin(), distance.end(), std::size_t{0});
-  for (const char letter : from) {
-    std::size_t diagonal = distance[0]++;
-    for (std::size_t j = 1; j <= to.size(); ++j) {
-      const std::size_t replaced = diagonal + (letter == to[j - 1] ? 0 : 1);
-      diagonal = distance[j];
-      distance[j] = std::min({replaced, distance[j] + 1, distance[j - 1] + 1});
-    }
-  }
-  return distance.back();
-}
-
 /// What to advise to someone who wrote a name that is neither known nor a folder.
 std::string suggest_name(const std::string& written) {
-  const std::vector<std::string> names = known_names();
-  const auto nearest = std::min_element(names.begin(), names.end(), [&](const auto& a, const auto& b) {
-    return edit_distance(written, a) < edit_distance(written, b);
-  });
-  const bool plausible = edit_distance(written, *nearest) <= nearest->size() / 2;
-  return plausible ? fmt::format("did you mean {}?", *nearest)
-                   : "give one of these names, or the folder that holds the four files of a data set";
+  const std::string nearest = nearest_name(written, known_names());
+  return nearest.empty() ? "give one of these names, or the folder that holds the four files of a data set"
+                         : fmt::format("did you mean {}?", nearest);
 }
 
 std::vector<std::string> class_names_for(const NamedDataset* named, std::int64_t classes) {

@@ -1,0 +1,345 @@
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <pty.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "../temporary_folder.h"
+
+// The program as a user meets it: arguments in; output, files and exit status out.
+
+namespace twingrad {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+struct Outcome {
+  int status = -1;
+  std::string output;
+  std::string errors;
+};
+
+std::string content(const fs::path& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+/// Replaces this process (a child) by the program.
+[[noreturn]] void become_program(const std::vector<std::string>& arguments) {
+  std::vector<char*> values = {const_cast<char*>(TWINGRAD_PROGRAM)};
+  for (const std::string& argument : arguments) {
+    values.push_back(const_cast<char*>(argument.c_str()));
+  }
+  values.push_back(nullptr);
+  execv(values[0], values.data());
+  _exit(127);
+}
+
+int status_of(pid_t child) {
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+class AppTest : public ::testing::Test {
+ protected:
+  /// Starts the program in the test's folder with both streams going to files.
+  pid_t start(const std::vector<std::string>& arguments) const {
+    const pid_t child = fork();
+    if (child == 0) {
+      if (chdir(folder.path().c_str()) != 0) {
+        _exit(126);
+      }
+      dup2(open("output", O_CREAT | O_WRONLY | O_TRUNC, 0600), STDOUT_FILENO);
+      dup2(open("errors", O_CREAT | O_WRONLY | O_TRUNC, 0600), STDERR_FILENO);
+      become_program(arguments);
+    }
+    return child;
+  }
+
+  Outcome finish(pid_t child) const {
+    const int status = status_of(child);
+    return {status, content(folder.path() / "output"), content(folder.path() / "errors")};
+  }
+
+  Outcome run(const std::vector<std::string>& arguments) const { return finish(start(arguments)); }
+
+  /// `twingrad train` on synthetic data, small and quick.
+  Outcome train(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(),
+                     {"train", "--dataset", "synthetic", "--hidden", "16", "--epochs", "2"});
+    return run(arguments);
+  }
+
+  /// One line, exit 2, and nothing left behind.
+  void expect_refused(const std::vector<std::string>& arguments, const std::string& where,
+                      const std::string& what) const {
+    SCOPED_TRACE(::testing::PrintToString(arguments));
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.status, 2);
+    EXPECT_EQ(outcome.output, "");
+    EXPECT_THAT(outcome.errors,
+                AllOf(StartsWith("twingrad: error: " + where), HasSubstr(what), HasSubstr("; ")));
+    EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1) << outcome.errors;
+    EXPECT_FALSE(fs::exists(folder.path() / "runs"));
+  }
+
+  std::vector<Json> metrics(const std::string& run_folder) const {
+    std::ifstream file(folder.path() / run_folder / "metrics.jsonl");
+    std::vector<Json> events;
+    for (std::string line; std::getline(file, line);) {
+      events.push_back(Json::parse(line));
+    }
+    return events;
+  }
+
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(folder.path() / name) << text;
+  }
+
+  testing::TemporaryFolder folder;
+};
+
+// ---- Training
+// --------------------------------------------------------------------------------------------------------
+
+TEST_F(AppTest, TrainWritesTheFilesOfTheContract) {
+  const Outcome outcome = train({"--out", "run"});
+  EXPECT_EQ(outcome.status, 0) << outcome.errors;
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("synthetic"), HasSubstr("before step 1"), HasSubstr("autograd"),
+                                    HasSubstr("manual"), HasSubstr("Written to run")));
+  EXPECT_THAT(outcome.output, Not(HasSubstr("\x1b"))) << "no escape codes in a file";
+  const std::vector<Json> events = metrics("run");
+  ASSERT_EQ(events.size(), 7)
+      << "agreement before the first update, then two twins and agreement in each of two epochs";
+  EXPECT_EQ(events[0]["event"], "agreement");
+  EXPECT_EQ(events[0]["epoch"], 0);
+  EXPECT_EQ(events[0]["step"], 0);
+  for (const char* key :
+       {"max_abs_gradient_difference", "max_rel_gradient_difference", "max_abs_weight_difference"}) {
+    EXPECT_TRUE(events[0][key].is_number()) << key;
+  }
+  EXPECT_TRUE(events[0]["worst"].is_string());
+  EXPECT_EQ(events[1]["event"], "epoch");
+  EXPECT_EQ(events[1]["epoch"], 1);
+  EXPECT_EQ(events[1]["twin"], "autograd");
+  EXPECT_EQ(events[2]["twin"], "manual");
+  for (const char* key :
+       {"train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds", "samples_per_second"}) {
+    EXPECT_TRUE(events[2][key].is_number()) << key;
+  }
+  const Json summary = Json::parse(content(folder.path() / "run" / "summary.json"));
+  EXPECT_EQ(summary["status"], "finished");
+  EXPECT_EQ(summary["twins"]["manual"]["test_accuracy"], events[5]["test_accuracy"]);
+  EXPECT_EQ(summary["network"]["parameters"], 784 * 16 + 16 + 16 * 10 + 10);
+}
+
+TEST_F(AppTest, TrainMakesAFolderOfItsOwnAndNeverOverwritesOne) {
+  EXPECT_EQ(train({"--quiet"}).status, 0);
+  EXPECT_EQ(train({"--quiet"}).status, 0);
+  const auto begin = fs::directory_iterator(folder.path() / "runs");
+  EXPECT_EQ(std::distance(begin, fs::directory_iterator()), 2);
+  EXPECT_EQ(train({"--out", "run", "--quiet"}).status, 0);
+  const std::string before = content(folder.path() / "run" / "metrics.jsonl");
+  const Outcome again = train({"--out", "run"});
+  EXPECT_EQ(again.status, 2);
+  EXPECT_THAT(again.errors, AllOf(StartsWith("twingrad: error: --out run"), HasSubstr("another run")));
+  EXPECT_EQ(content(folder.path() / "run" / "metrics.jsonl"), before);
+}
+
+TEST_F(AppTest, OneTwinTrainsAloneAndNothingIsCompared) {
+  EXPECT_EQ(train({"--twins", "manual", "--out", "run"}).status, 0);
+  for (const Json& event : metrics("run")) {
+    EXPECT_EQ(event["event"], "epoch");
+    EXPECT_EQ(event["twin"], "manual");
+  }
+}
+
+TEST_F(AppTest, QuietPrintsNothing) {
+  const Outcome outcome = train({"--quiet", "--out", "run"});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_EQ(outcome.output + outcome.errors, "");
+}
+
+TEST_F(AppTest, JsonAloneGoesToStandardOutput) {
+  const Outcome outcome = train({"--json", "--out", "run"});
+  EXPECT_EQ(Json::parse(outcome.output), Json::parse(content(folder.path() / "run" / "summary.json")));
+  EXPECT_THAT(outcome.errors, HasSubstr("before step 1"));
+}
+
+TEST_F(AppTest, TheSameCommandGivesTheSameNumbers) {
+  EXPECT_EQ(train({"--out", "one", "--quiet"}).status, 0);
+  EXPECT_EQ(train({"--out", "two", "--quiet"}).status, 0);
+  std::vector<Json> one = metrics("one");
+  std::vector<Json> two = metrics("two");
+  for (auto* events : {&one, &two}) {
+    for (Json& event : *events) {
+      event.erase("seconds");
+      event.erase("samples_per_second");
+    }
+  }
+  EXPECT_EQ(one, two);
+}
+
+TEST_F(AppTest, AnInterruptFinishesTheStepAndExitsWith130) {
+  const pid_t child = start({"train", "--dataset", "synthetic", "--epochs", "100000", "--out", "run"});
+  for (int i = 0; i < 600 && !fs::exists(folder.path() / "run" / "metrics.jsonl"); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  kill(child, SIGINT);
+  const Outcome outcome = finish(child);
+  EXPECT_EQ(outcome.status, 130) << outcome.errors;
+  EXPECT_EQ(Json::parse(content(folder.path() / "run" / "summary.json"))["status"], "interrupted");
+}
+
+TEST_F(AppTest, ANonFiniteLossExitsWith1AndNamesTheTensor) {
+  const Outcome outcome =
+      train({"--loss", "exercise", "--init", "normal", "--hidden", "128", "--quiet", "--out", "run"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.errors, AllOf(StartsWith("twingrad: error: step 1"), HasSubstr("3.output")));
+}
+
+TEST_F(AppTest, OnATerminalAProgressLineIsDrawnAndErased) {
+  int terminal = -1;
+  const winsize size{.ws_row = 24, .ws_col = 60, .ws_xpixel = 0, .ws_ypixel = 0};
+  const pid_t child = forkpty(&terminal, nullptr, nullptr, &size);
+  if (child == 0) {
+    setenv("TERM", "xterm", 1);
+    unsetenv("NO_COLOR");
+    const std::string out = folder.path() / "run";
+    become_program({"train", "--dataset", "synthetic", "--epochs", "30", "--out", out});
+  }
+  std::string shown;
+  char buffer[4096];
+  for (ssize_t count = 0; (count = read(terminal, buffer, sizeof buffer)) > 0;) {
+    shown.append(buffer, static_cast<std::size_t>(count));
+  }
+  close(terminal);
+  EXPECT_EQ(status_of(child), 0);
+  EXPECT_THAT(shown, HasSubstr("\repoch ")) << "a progress line";
+  EXPECT_THAT(shown, HasSubstr("\r\x1b[K")) << "erased before a row";
+  EXPECT_THAT(shown, HasSubstr("\x1b[1m")) << "bold headings";
+  EXPECT_THAT(shown, HasSubstr("Written to"));
+}
+
+// ---- Recipes
+// ---------------------------------------------------------------------------------------------------------
+
+TEST_F(AppTest, ARecipeSetsOptionsAndTheCommandLineOverridesThem) {
+  write("my.recipe",
+        "# a test\ndataset = synthetic\nhidden = 12,6   # two layers\nepochs = 1\noptimizer = sgd\nlr=0.5\n");
+  EXPECT_EQ(run({"train", "--recipe", "my.recipe", "--lr", "0.25", "--out", "run", "--quiet"}).status, 0);
+  const Json summary = Json::parse(content(folder.path() / "run" / "summary.json"));
+  EXPECT_EQ(summary["network"]["widths"], "784-12-6-10");
+  EXPECT_EQ(summary["optimizer"]["kind"], "sgd");
+  EXPECT_EQ(summary["optimizer"]["lr"], 0.25);
+  EXPECT_EQ(summary["recipe"], "my.recipe");
+}
+
+TEST_F(AppTest, EveryRecipeOfTheProgramRuns) {
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(TWINGRAD_RECIPES)) {
+    const std::string name = entry.path().stem();
+    SCOPED_TRACE(name);
+    ++count;
+    const Outcome outcome =
+        run({"train", "--recipe", name, "--dataset", "synthetic", "--epochs", "2", "--quiet", "--out", name});
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+  }
+  EXPECT_GE(count, 3);
+}
+
+TEST_F(AppTest, AWrongRecipeIsNamedWithItsLine) {
+  write("bad.recipe", "epochs = 1\nhiden = 12\n");
+  expect_refused({"train", "--recipe", "bad.recipe"}, "bad.recipe: --hiden", "did you mean --hidden?");
+  write("worse.recipe", "epochs = 1\nwhat is this\n");
+  expect_refused({"train", "--recipe", "worse.recipe"}, "worse.recipe: line 2", "name = value");
+  write("worst.recipe", "epochs = many\n");
+  expect_refused({"train", "--recipe", "worst.recipe"}, "worst.recipe: --epochs", "found 'many'");
+  expect_refused({"train", "--recipe", "seed-nump"}, "--recipe", "did you mean seed-numpy?");
+}
+
+// ---- Wrong usage
+// -----------------------------------------------------------------------------------------------------
+
+TEST_F(AppTest, WrongUsageIsOneLineAndExit2) {
+  expect_refused({}, "the command line", "expected a command");
+  expect_refused({"trian"}, "trian", "did you mean train?");
+  expect_refused({"train", "--hiden", "12"}, "--hiden", "did you mean --hidden?");
+  expect_refused({"train", "leftover"}, "leftover", "expected an option");
+  expect_refused({"train", "--epochs"}, "--epochs", "expected a value");
+  expect_refused({"train", "--epochs", "0"}, "--epochs", "found '0'");
+  expect_refused({"train", "--epochs", "3x"}, "--epochs", "found '3x'");
+  expect_refused({"train", "--epochs", "99999999999999999999"}, "--epochs", "expected a whole number");
+  expect_refused({"train", "--lr", "nan"}, "--lr", "found 'nan'");
+  expect_refused({"train", "--lr", "-1"}, "--lr", "found '-1'");
+  expect_refused({"train", "--hidden", "12,,3"}, "--hidden", "found '12,,3'");
+  expect_refused({"train", "--hidden", "12,"}, "--hidden", "found '12,'");
+  expect_refused({"train", "--hidden", ""}, "--hidden", "found ''");
+  expect_refused({"train", "--hidden", "-5"}, "--hidden", "found '-5'");
+  expect_refused({"train", "--activation", "rleu"}, "--activation", "did you mean relu?");
+  expect_refused({"train", "--twins", "three"}, "--twins", "both, autograd or manual");
+  expect_refused({"train", "--dtype", "float16"}, "--dtype", "float32 or float64");
+  expect_refused({"train", "--batch-size", "0"}, "--batch-size", "found '0'");
+  expect_refused({"train", "--momentum", "0.9"}, "--momentum", "--optimizer sgd");
+  expect_refused({"train", "--optimizer", "sgd", "--nesterov"}, "--nesterov", "--momentum 0.9");
+  expect_refused({"data", "verfy"}, "twingrad data", "did you mean verify?");
+}
+
+TEST_F(AppTest, MissingDataNamesTheCommandThatGetsIt) {
+  expect_refused({"train", "--dataset", "nowhere/"}, "nowhere/", "nowhere");
+  expect_refused({"train", "--dataset", "fashon-mnist"}, "--dataset fashon-mnist",
+                 "did you mean fashion-mnist?");
+}
+
+TEST_F(AppTest, CudaTrainsWhereThereIsAGpuAndIsRefusedElsewhere) {
+  const Outcome outcome = train({"--device", "cuda", "--quiet"});
+  if (outcome.status == 0) {
+    EXPECT_EQ(outcome.errors, "");
+  } else {
+    expect_refused({"train", "--device", "cuda"}, "--device",
+                   "expected a GPU that this LibTorch can use, found none");
+  }
+}
+
+TEST_F(AppTest, OutMustBeAFolder) {
+  write("file", "");
+  expect_refused({"train", "--dataset", "synthetic", "--out", "file"}, "--out file", "found a file");
+}
+
+TEST_F(AppTest, HelpGoesToStandardOutput) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"--help"}, {"train", "--help"}, {"data", "--help"}}) {
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_THAT(outcome.output, HasSubstr("twingrad"));
+    EXPECT_EQ(outcome.errors, "");
+  }
+  EXPECT_THAT(run({"--version"}).output, AllOf(HasSubstr("twingrad 0."), HasSubstr("LibTorch")));
+}
+
+TEST_F(AppTest, DataListsWhatIsKnown) {
+  const Outcome outcome = run({"data", "list"});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("fashion-mnist"), HasSubstr("mnist"), HasSubstr("synthetic")));
+  EXPECT_EQ(Json::parse(run({"data", "list", "--json"}).output).size(), 3);
+}
+
+}  // namespace
+}  // namespace twingrad

@@ -1,0 +1,156 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "../oracles.h"
+#include "twingrad/optim/adam.h"
+#include "twingrad/optim/sgd.h"
+
+namespace twingrad {
+namespace {
+
+constexpr std::int64_t kCount = 60;
+constexpr int kSteps = 200;
+
+/// Random gradients of very different size: epsilon in the wrong place shows only in the tiny ones.
+Tensor gradient_of_step() {
+  const Tensor scale = torch::logspace(-9, 1, kCount, 10, torch::kDouble);
+  return torch::randn({kCount}, torch::kDouble) * scale;
+}
+
+/// Walks beside an optimizer of torch::optim on the same gradients. Returns the largest difference over all
+/// steps, relative to max(1, |w|).
+double largest_distance(Optimizer& ours,
+                        const std::function<std::unique_ptr<torch::optim::Optimizer>(Tensor)>& make) {
+  torch::manual_seed(5);
+  const Tensor start = torch::randn({kCount}, torch::kDouble);
+  Tensor by_hand = start.clone();
+  Tensor leaf = start.clone().requires_grad_();
+  const auto theirs = make(leaf);
+  double largest = 0;
+  for (int step = 0; step < kSteps; ++step) {
+    const Tensor gradient = gradient_of_step();
+    leaf.mutable_grad() = gradient.clone();
+    theirs->step();
+    ours.step(by_hand, gradient);
+    const Tensor expected = leaf.detach();
+    const Tensor distance = ((by_hand - expected).abs() / expected.abs().clamp_min(1)).max();
+    EXPECT_TRUE(distance.isfinite().item<bool>());
+    largest = std::max(largest, distance.item<double>());
+  }
+  return largest;
+}
+
+/// Both walk the same 200 steps in float64: 1e-12 is 4,500 roundings of the parameters.
+constexpr double kBound = 1e-12;
+
+double sgd_distance(const SGD::Options& options) {
+  SGD ours(options);
+  return largest_distance(ours, [&](const Tensor& leaf) {
+    return std::make_unique<torch::optim::SGD>(std::vector<Tensor>{leaf},
+                                               torch::optim::SGDOptions(options.learning_rate)
+                                                   .momentum(options.momentum)
+                                                   .dampening(options.dampening)
+                                                   .weight_decay(options.weight_decay)
+                                                   .nesterov(options.nesterov));
+  });
+}
+
+TEST(SGD, WalksWithTorchOptim) {
+  EXPECT_LE(sgd_distance({.learning_rate = 0.01}), kBound);
+  EXPECT_LE(sgd_distance({.learning_rate = 0.01, .weight_decay = 0.1}), kBound);
+  EXPECT_LE(sgd_distance({.learning_rate = 0.01, .momentum = 0.9}), kBound);
+  EXPECT_LE(sgd_distance({.learning_rate = 0.01, .momentum = 0.9, .dampening = 0.5}), kBound);
+  EXPECT_LE(sgd_distance({.learning_rate = 0.01, .momentum = 0.9, .nesterov = true}), kBound);
+  EXPECT_LE(sgd_distance({.learning_rate = 0.01, .momentum = 0.9, .weight_decay = 0.1, .nesterov = true}),
+            kBound);
+}
+
+TEST(SGD, LeavesTheGradientsAsTheyAre) {
+  SGD optimizer({.learning_rate = 0.1, .momentum = 0.9, .weight_decay = 0.1, .nesterov = true});
+  Tensor parameters = torch::ones({4});
+  const Tensor gradients = torch::ones({4});
+  optimizer.step(parameters, gradients);
+  optimizer.step(parameters, gradients);
+  EXPECT_TRUE(gradients.equal(torch::ones({4})));
+}
+
+double adam_distance(const Adam::Options& options) {
+  Adam ours(options);
+  return largest_distance(ours, [&](const Tensor& leaf) -> std::unique_ptr<torch::optim::Optimizer> {
+    const std::vector<Tensor> leaves = {leaf};
+    if (options.decoupled) {
+      return std::make_unique<torch::optim::AdamW>(leaves, torch::optim::AdamWOptions(options.learning_rate)
+                                                               .eps(options.epsilon)
+                                                               .weight_decay(options.weight_decay));
+    }
+    return std::make_unique<torch::optim::Adam>(leaves, torch::optim::AdamOptions(options.learning_rate)
+                                                            .eps(options.epsilon)
+                                                            .weight_decay(options.weight_decay));
+  });
+}
+
+TEST(Adam, WalksWithTorchOptim) {
+  EXPECT_LE(adam_distance({}), kBound);
+  EXPECT_LE(adam_distance({.learning_rate = 0.1}), kBound);
+  EXPECT_LE(adam_distance({.weight_decay = 0.1}), kBound);
+  EXPECT_LE(adam_distance({.weight_decay = 0.1, .decoupled = true}), kBound);
+}
+
+TEST(Adam, TheWalkRejectsAWrongRule) {
+  // The same walk with the decay in the wrong place must part from torch::optim.
+  Adam coupled({.weight_decay = 0.1});
+  EXPECT_GT(largest_distance(coupled,
+                             [](const Tensor& leaf) {
+                               return std::make_unique<torch::optim::AdamW>(
+                                   std::vector<Tensor>{leaf},
+                                   torch::optim::AdamWOptions(1e-3).weight_decay(0.1));
+                             }),
+            1e-6);
+}
+
+TEST(Adam, PutsEpsilonOutsideTheRoot) {
+  // A step from 0 with g = 1e-9, learning rate 1: −g/(g + 1e-8) = −0.0909. With epsilon beside the
+  // uncorrected root it would be −0.00315, and no gradient of ordinary size would show it.
+  Adam optimizer({.learning_rate = 1});
+  Tensor parameters = torch::zeros({1}, torch::kDouble);
+  optimizer.step(parameters, torch::full({1}, 1e-9, torch::kDouble));
+  EXPECT_NEAR(parameters.item<double>(), -1.0 / 11, 1e-12);
+}
+
+TEST(Adam, OnePassDoesWhatTheTensorOperationsDo) {
+  for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
+    for (const Adam::Options& options : {Adam::Options{}, Adam::Options{.weight_decay = 0.1},
+                                         Adam::Options{.weight_decay = 0.1, .decoupled = true}}) {
+      torch::manual_seed(9);
+      const Tensor start = torch::randn({1003}, dtype);
+      Tensor contiguous = start.clone();
+      // Every second entry of a vector is not contiguous: that takes the general path.
+      Tensor strided = torch::zeros({1003, 2}, dtype).select(1, 0);
+      strided.copy_(start);
+      Adam one_pass(options);
+      Adam general(options);
+      for (int step = 0; step < 50; ++step) {
+        const Tensor gradient = torch::randn({1003}, dtype);
+        one_pass.step(contiguous, gradient);
+        general.step(strided, gradient);
+      }
+      // 50 steps, some four roundings each, of parameters of size up to 4.
+      const double epsilon = dtype == torch::kFloat ? std::numeric_limits<float>::epsilon()
+                                                    : std::numeric_limits<double>::epsilon();
+      EXPECT_LE(difference(strided, contiguous).absolute, 400 * epsilon);
+    }
+  }
+}
+
+TEST(Adam, NaNInAGradientReachesTheParameter) {
+  Adam optimizer({});
+  Tensor parameters = torch::zeros({20});
+  Tensor gradients = torch::ones({20});
+  gradients[13] = NAN;
+  optimizer.step(parameters, gradients);
+  EXPECT_EQ(parameters.isnan().sum().item<int>(), 1);
+  EXPECT_TRUE(parameters[13].isnan().item<bool>());
+}
+
+}  // namespace
+}  // namespace twingrad

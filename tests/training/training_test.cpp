@@ -1,0 +1,337 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <set>
+
+#include "twingrad/data/batches.h"
+#include "twingrad/data/dataset.h"
+#include "twingrad/mlp/autograd_twin.h"
+#include "twingrad/mlp/manual_twin.h"
+#include "twingrad/runtime/error.h"
+#include "twingrad/runtime/threads.h"
+#include "twingrad/training/trainer.h"
+
+namespace twingrad {
+namespace {
+
+// ---- Batches
+// -------------------------------------------------------------------------------------------------------
+
+TEST(Batches, GatherWritesPixelsOver255) {
+  const data::Dataset dataset = data::synthetic(1, 40, 10);
+  const data::ImageTensors images(dataset.train, at::kCPU);
+  for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
+    Tensor batch = torch::empty({0}, dtype);
+    Tensor labels = torch::empty({0}, torch::kLong);
+    images.gather(torch::tensor({7, 0, 39}, torch::kLong), batch, labels);
+    ASSERT_EQ(batch.sizes(), at::IntArrayRef({3, 784}));
+    for (std::int64_t i = 0; i < 784; ++i) {
+      EXPECT_EQ(batch[0][i].item<double>(),
+                dtype == torch::kFloat ? static_cast<float>(dataset.train.pixels[7 * 784 + i]) / 255.0F
+                                       : dataset.train.pixels[7 * 784 + i] / 255.0);
+    }
+    EXPECT_EQ(labels[2].item<int>(), dataset.train.labels[39]);
+  }
+}
+
+TEST(Batches, BothWaysToGatherGiveTheSameBits) {
+  const data::Dataset dataset = data::synthetic(2, 100, 10);
+  const data::ImageTensors images(dataset.train, at::kCPU);
+  const Tensor indices = data::shuffled_indices(100, 1, 1);
+  for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
+    Tensor fast = torch::empty({0}, dtype);
+    Tensor general = torch::empty({0}, dtype);
+    Tensor fast_labels = torch::empty({0}, torch::kLong);
+    Tensor general_labels = torch::empty({0}, torch::kLong);
+    images.gather(indices, fast, fast_labels);
+    images.gather_by_tensor_operations(indices, general, general_labels);
+    EXPECT_TRUE(fast.equal(general));
+    EXPECT_TRUE(fast_labels.equal(general_labels));
+  }
+}
+
+std::vector<std::int64_t> order(std::int64_t count, std::uint64_t seed, std::int64_t epoch) {
+  const Tensor indices = data::shuffled_indices(count, seed, epoch);
+  return {indices.data_ptr<std::int64_t>(), indices.data_ptr<std::int64_t>() + count};
+}
+
+TEST(Batches, AShuffleIsAPermutationOfItsSeedAndEpoch) {
+  std::vector<std::int64_t> sorted = order(1000, 1, 1);
+  std::sort(sorted.begin(), sorted.end());
+  for (std::int64_t i = 0; i < 1000; ++i) {
+    EXPECT_EQ(sorted[i], i);
+  }
+  EXPECT_EQ(order(1000, 1, 1), order(1000, 1, 1));
+  EXPECT_NE(order(1000, 1, 1), order(1000, 1, 2)) << "each epoch is reshuffled";
+  EXPECT_NE(order(1000, 1, 1), order(1000, 2, 1));
+  EXPECT_EQ(order(1, 1, 1), std::vector<std::int64_t>{0});
+}
+
+TEST(Batches, EveryOrderOfThreeIsEquallyLikely) {
+  std::map<std::vector<std::int64_t>, int> counts;
+  for (int seed = 0; seed < 6000; ++seed) {
+    ++counts[order(3, seed, 1)];
+  }
+  ASSERT_EQ(counts.size(), 6);
+  for (const auto& [permutation, count] : counts) {
+    EXPECT_NEAR(count, 1000, 150);  // five standard deviations of a binomial with n = 6000, p = 1/6
+  }
+}
+
+// ---- The trainer
+// ---------------------------------------------------------------------------------------------------
+
+/// Writes everything down.
+class Recorder final : public TrainingObserver {
+ public:
+  void on_epoch(const EpochMetrics& metrics) override { epochs.push_back(metrics); }
+  void on_agreement(const Agreement& agreement, double bound) override {
+    agreements.push_back(agreement);
+    bounds.push_back(bound);
+  }
+  std::vector<EpochMetrics> epochs;
+  std::vector<Agreement> agreements;
+  std::vector<double> bounds;
+};
+
+/// A training run with all its parts.
+struct Training {
+  Training(const data::Dataset& dataset, MlpSpec network, const OptimizerOptions& optimizer,
+           const TrainingOptions& training_options)
+      : spec(std::move(network)),
+        train(dataset.train, at::kCPU),
+        test(dataset.test, at::kCPU),
+        initial(draw_initial_parameters(spec, training_options.seed)),
+        autograd(spec, optimizer, initial, training_options.dtype),
+        manual(spec, optimizer, initial, training_options.dtype),
+        options(training_options) {}
+
+  TrainingResult go(const std::vector<Twin*>& twins) {
+    Trainer trainer(spec, twins, train, test, options, {&recorder});
+    return trainer.run(stop);
+  }
+  TrainingResult go() { return go({&autograd, &manual}); }
+
+  MlpSpec spec;
+  data::ImageTensors train, test;
+  Tensor initial;
+  AutogradTwin autograd;
+  ManualTwin manual;
+  TrainingOptions options;
+  Recorder recorder;
+  std::atomic<bool> stop = false;
+};
+
+class TrainerTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() { set_threads(1); }
+  const data::Dataset dataset = data::synthetic(1, 300, 100);
+  const MlpSpec spec{.inputs = 784, .hidden = {32}};
+};
+
+Tensor weights_of(const Twin& twin) {
+  std::vector<Tensor> flat;
+  for (const NamedTensor& named : twin.parameters()) {
+    flat.push_back(named.tensor.reshape({-1}).clone());
+  }
+  return torch::cat(flat);
+}
+
+TEST_F(TrainerTest, BothTwinsLearnAndReachTheSame) {
+  Training run(dataset, spec, {}, {.epochs = 5, .batch_size = 32});
+  const TrainingResult result = run.go();
+  ASSERT_EQ(result.last.size(), 2);
+  EXPECT_EQ(result.last[0].twin, "autograd");
+  EXPECT_EQ(result.last[1].twin, "manual");
+  EXPECT_GT(result.last[1].test_accuracy, 0.9);
+  EXPECT_NEAR(result.last[0].test_accuracy, result.last[1].test_accuracy, 0.011);
+  EXPECT_EQ(result.steps, 5 * 10) << "nine whole batches of 32 and the last of 12";
+}
+
+TEST_F(TrainerTest, ComparesBeforeTheFirstUpdateAndInEveryEpoch) {
+  Training run(dataset, spec, {}, {.epochs = 2, .batch_size = 32, .dtype = torch::kDouble});
+  run.go();
+  ASSERT_EQ(run.recorder.agreements.size(), 3);
+  EXPECT_EQ(run.recorder.agreements[0].epoch, 0);
+  EXPECT_EQ(run.recorder.agreements[0].step, 0);
+  EXPECT_EQ(run.recorder.agreements[0].max_abs_weight_difference, 0);
+  EXPECT_EQ(run.recorder.bounds[0], 1e-13);
+  EXPECT_EQ(run.recorder.agreements[1].step, 10);
+  EXPECT_EQ(run.recorder.agreements[2].step, 20);
+  for (const Agreement& agreement : run.recorder.agreements) {
+    EXPECT_LE(agreement.max_rel_gradient_difference, 1e-12);
+    EXPECT_LE(agreement.max_abs_weight_difference, 1e-12);
+    EXPECT_GE(agreement.max_rel_gradient_difference, 0);
+    EXPECT_FALSE(agreement.worst.empty());
+  }
+}
+
+TEST_F(TrainerTest, EitherTwinTrainsAlone) {
+  Training both(dataset, spec, {}, {.epochs = 1, .batch_size = 32});
+  both.go();
+  Training autograd(dataset, spec, {}, {.epochs = 1, .batch_size = 32});
+  autograd.go({&autograd.autograd});
+  Training manual(dataset, spec, {}, {.epochs = 1, .batch_size = 32});
+  manual.go({&manual.manual});
+  EXPECT_TRUE(weights_of(both.autograd).equal(weights_of(autograd.autograd))) << "company changes nothing";
+  EXPECT_TRUE(weights_of(both.manual).equal(weights_of(manual.manual)));
+  EXPECT_TRUE(manual.recorder.agreements.empty());
+}
+
+TEST_F(TrainerTest, TheSameSeedGivesTheSameBits) {
+  std::vector<Tensor> autograd;
+  std::vector<Tensor> manual;
+  for (const std::uint64_t seed : {1, 1, 2}) {
+    Training run(dataset, spec, {}, {.epochs = 2, .batch_size = 32, .seed = seed});
+    run.go();
+    autograd.push_back(weights_of(run.autograd));
+    manual.push_back(weights_of(run.manual));
+  }
+  EXPECT_TRUE(autograd[0].equal(autograd[1]));
+  EXPECT_TRUE(manual[0].equal(manual[1]));
+  EXPECT_FALSE(manual[0].equal(manual[2]));
+}
+
+TEST_F(TrainerTest, AFullBatchIsOneStepAnEpoch) {
+  Training run(dataset, spec, {}, {.epochs = 3, .batch_size = 0});
+  EXPECT_EQ(run.go().steps, 3);
+}
+
+TEST_F(TrainerTest, ABatchLargerThanTheDataIsAllOfIt) {
+  Training run(dataset, spec, {}, {.epochs = 2, .batch_size = 1000});
+  EXPECT_EQ(run.go().steps, 2);
+}
+
+TEST_F(TrainerTest, ReportsTheFirstTheLastAndEveryNthEpoch) {
+  Training run(dataset, spec, {}, {.epochs = 8, .batch_size = 0, .evaluate_every = 3});
+  run.go({&run.manual});
+  std::vector<std::int64_t> epochs;
+  for (const EpochMetrics& metrics : run.recorder.epochs) {
+    epochs.push_back(metrics.epoch);
+  }
+  EXPECT_EQ(epochs, (std::vector<std::int64_t>{1, 3, 6, 8}));
+}
+
+TEST_F(TrainerTest, TheLossOfAnEpochIsTheMeanOverImagesBeforeTheirUpdate) {
+  Training run(dataset, spec, {.learning_rate = 0}, {.epochs = 1, .batch_size = 32, .dtype = torch::kDouble});
+  run.go({&run.manual});  // a learning rate of 0: every batch sees the same weights
+  Tensor images = torch::empty({0}, torch::kDouble);
+  Tensor labels = torch::empty({0}, torch::kLong);
+  run.train.gather(torch::arange(300), images, labels);
+  EXPECT_NEAR(run.manual.forward(images, labels), run.recorder.epochs[0].train_loss, 1e-12);
+  const double accuracy = (run.manual.logits().argmax(1) == labels).to(torch::kDouble).mean().item<double>();
+  EXPECT_NEAR(accuracy, run.recorder.epochs[0].train_accuracy, 1e-12);
+}
+
+TEST_F(TrainerTest, StopsWhenAskedAfterTheStepInHand) {
+  Training run(dataset, spec, {}, {.epochs = 1000, .batch_size = 32});
+  run.stop = true;
+  const TrainingResult result = run.go();
+  EXPECT_TRUE(result.interrupted);
+  EXPECT_EQ(result.steps, 1);
+}
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const CheckFailed& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+TEST_F(TrainerTest, ANonFiniteLossStopsWithStepTwinAndTensor) {
+  // Weights from N(0, 1) give logits in the hundreds: in float32 the exercise's softmax overflows at once.
+  const MlpSpec overflowing{.inputs = 784,
+                            .hidden = {100},
+                            .loss = LossKind::exercise_softmax_log,
+                            .initialization = Initialization::normal};
+  Training run(dataset, overflowing, {}, {.epochs = 1, .batch_size = 32});
+  const std::string message = message_of([&] { run.go({&run.manual}); });
+  EXPECT_THAT(message, ::testing::HasSubstr("step 1: the loss of the manual twin is not a number"));
+  EXPECT_THAT(message, ::testing::HasSubstr("3.output"));
+}
+
+/// A manual twin with a bug: one gradient is scaled.
+class BuggyTwin final : public Twin {
+ public:
+  BuggyTwin(Twin& twin, double factor) : twin_(twin), factor_(factor) {}
+  std::string name() const override { return "manual"; }
+  double forward(const Tensor& images, const Tensor& labels) override {
+    return twin_.forward(images, labels);
+  }
+  void backward() override {
+    twin_.backward();
+    twin_.gradients()[2].tensor.mul_(factor_);
+  }
+  void update() override { twin_.update(); }
+  void keep_intermediate_gradients(bool keep) override { twin_.keep_intermediate_gradients(keep); }
+  Tensor logits() const override { return twin_.logits(); }
+  std::vector<NamedTensor> intermediates() const override { return twin_.intermediates(); }
+  std::vector<NamedTensor> parameters() const override { return twin_.parameters(); }
+  std::vector<NamedTensor> gradients() const override { return twin_.gradients(); }
+
+ private:
+  Twin& twin_;
+  double factor_;
+};
+
+TEST_F(TrainerTest, ABugInOneGradientStopsTheRunAndNamesTheTensor) {
+  for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
+    Training run(dataset, spec, {}, {.epochs = 1, .batch_size = 32, .dtype = dtype});
+    BuggyTwin buggy(run.manual, 1 + (dtype == torch::kFloat ? 1e-5 : 1e-12));
+    const std::string message = message_of([&] { run.go({&run.autograd, &buggy}); });
+    EXPECT_THAT(message, ::testing::HasSubstr("2.weight")) << "ten times the bound is enough";
+    EXPECT_THAT(message, ::testing::HasSubstr("before the first update"));
+  }
+}
+
+TEST_F(TrainerTest, CountsAndNamesFlipsOfAReLU) {
+  Training run(dataset, spec, {}, {.epochs = 1, .batch_size = 0});
+  Tensor images = torch::empty({0});
+  Tensor labels = torch::empty({0}, torch::kLong);
+  run.train.gather(torch::arange(300), images, labels);
+  run.autograd.forward(images, labels);
+  run.manual.parameters()[1].tensor.add_(0.05);  // another bias puts some inputs of the ReLU across zero
+  run.manual.forward(images, labels);
+  Agreement agreement;
+  count_flips(run.spec, run.autograd, run.manual, agreement);
+  const Tensor a = run.autograd.intermediates()[0].tensor;
+  const Tensor m = run.manual.intermediates()[0].tensor;
+  const auto expected = ((a > 0) != (m > 0)).sum().item<std::int64_t>();
+  EXPECT_GT(expected, 0);
+  EXPECT_EQ(agreement.flips, (std::map<std::string, std::int64_t>{{"1.output", expected}}));
+}
+
+// ---- Whole epochs on real data
+// -------------------------------------------------------------------------------------
+
+TEST(Agreement, HoldsOverOneEpochAtBatch128OfTheDefaultNetwork) {
+  // Fashion-MNIST where it is installed, else as many synthetic images: the bound is the same.
+  set_threads(1);
+  data::Dataset dataset;
+  try {
+    dataset = data::load("fashion-mnist", 10);
+  } catch (const UserError&) {
+    dataset = data::synthetic(1, 60000, 1000);
+  }
+  Training run(dataset, {}, {}, {.epochs = 1, .batch_size = 128, .dtype = torch::kDouble});
+  const TrainingResult result = run.go();
+  EXPECT_EQ(result.steps, (dataset.train.count + 127) / 128);
+  EXPECT_LE(result.agreements.front().max_rel_gradient_difference, 1e-13);
+  EXPECT_LE(result.agreements.back().max_abs_weight_difference, 1e-12);
+  EXPECT_GT(result.last[1].test_accuracy, 0.8);
+}
+
+TEST(Agreement, BoundGrowsWithTheLogitsOutsideTheDefault) {
+  const MlpSpec normal{.initialization = Initialization::normal};
+  EXPECT_EQ(agreement_bound({}, torch::kFloat, 500), 1e-6);
+  EXPECT_EQ(agreement_bound({}, torch::kDouble, 500), 1e-13);
+  EXPECT_DOUBLE_EQ(agreement_bound(normal, torch::kDouble, 500), 64 * 500 * 0x1p-52);
+  EXPECT_DOUBLE_EQ(agreement_bound(normal, torch::kDouble, 0.1), 64 * 0x1p-52);
+  EXPECT_DOUBLE_EQ(agreement_bound({.hidden = {8, 8, 8, 8}}, torch::kFloat, 2), 64 * 2 * 0x1p-23);
+}
+
+}  // namespace
+}  // namespace twingrad

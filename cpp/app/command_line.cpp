@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <sstream>
 
 #include "app/option_values.h"
 
@@ -12,6 +14,28 @@ namespace {
 /// "train" → "twingrad train --help"
 std::string where_to_read(const CLI::App& command) {
   return fmt::format("see '{} --help'", command.get_name());
+}
+
+constexpr std::size_t kNameColumns = 34;
+constexpr std::size_t kTextColumns = 66;
+
+/// Breaks a text into lines; CLI11 indents those behind the first.
+std::string wrapped(const std::string& text) {
+  std::istringstream words(text);
+  std::string result;
+  std::size_t column = 0;
+  for (std::string word; words >> word;) {
+    if (column > 0 && column + 1 + word.size() > kTextColumns) {
+      result += '\n';
+      column = 0;
+    } else if (column > 0) {
+      result += ' ';
+      ++column;
+    }
+    result += word;
+    column += word.size();
+  }
+  return result;
 }
 
 [[noreturn]] void refuse_unknown(const CLI::App& command, const std::string& argument) {
@@ -27,14 +51,20 @@ std::string where_to_read(const CLI::App& command) {
 
 }  // namespace
 
-CLI::Option* add_option(CLI::App& command, const std::string& name, const std::string& help,
-                        const std::string& default_text, std::function<void(const std::string&)> take) {
-  CLI::Option* option = command.add_option_function<std::string>(name, std::move(take), help);
-  option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  if (!default_text.empty()) {
-    option->default_str(default_text);
+void add_option(CLI::App& command, const std::string& group, const OptionHelp& help,
+                std::function<void(const std::string&)> take) {
+  CLI::Option* option =
+      command.add_option_function<std::string>(help.name, std::move(take), wrapped(help.text));
+  option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)->type_name(help.value)->group(group);
+  if (!help.default_text.empty()) {
+    option->default_str(help.default_text);
   }
-  return option;
+  command.get_formatter()->column_width(kNameColumns);
+}
+
+void add_flag(CLI::App& command, const std::string& group, const std::string& name, bool& value,
+              const std::string& help) {
+  command.add_flag(name, value, wrapped(help))->group(group);
 }
 
 bool parse(CLI::App& command, std::vector<std::string> arguments) {

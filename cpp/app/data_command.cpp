@@ -67,18 +67,19 @@ int verify(const std::string& name_or_folder, std::int64_t classes, bool json) {
 
 int data_command(const std::vector<std::string>& arguments) {
   CLI::App command(
-      "Lists the known data sets and where they lie, or checks one: every file is read and its checksum "
-      "compared with the published one.\n\nUsage: twingrad data list | verify NAME|DIR",
+      "list: the known data sets and where they lie. verify NAME|DIR: reads every file of one and compares "
+      "its "
+      "checksum with the published one.",
       "twingrad data");
   std::string action;
   std::string name;
   std::int64_t classes = 10;
   bool json = false;
-  command.add_option("action", action, "list or verify");
-  command.add_option("data set", name, "for verify: a name or a folder");
-  add_option(command, "--classes", "how many classes the labels name", "10",
+  command.add_option("action", action, "list or verify")->type_name("");
+  command.add_option("data set", name, "for verify: a name or a folder")->type_name("");
+  add_option(command, "Options", {"--classes", "N", "10", "how many classes the labels name"},
              [&](const std::string& text) { classes = parse_integer("--classes", text, 2, 256); });
-  command.add_flag("--json", json, "print JSON");
+  add_flag(command, "Options", "--json", json, "print JSON");
   if (!parse(command, arguments)) {
     return kDone;
   }

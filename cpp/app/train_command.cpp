@@ -1,5 +1,5 @@
 #include <fmt/format.h>
-#include <torch/version.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <nlohmann/json.hpp>
@@ -11,6 +11,7 @@
 #include "twingrad/mlp/manual_twin.h"
 #include "twingrad/report/console.h"
 #include "twingrad/report/run_description.h"
+#include "twingrad/runtime/error.h"
 #include "twingrad/runtime/threads.h"
 #include "twingrad/training/run_folder.h"
 
@@ -43,6 +44,36 @@ std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options
   return twins;
 }
 
+/// Refuses a network that cannot fit, before the system has to kill the program. What is counted is the least
+/// that is needed: weights, gradients and the optimizer's state of each twin, and the batch with its
+/// activations.
+void refuse_too_large(const TrainCommandOptions& options, std::int64_t images) {
+  const double entry = options.training.dtype == at::kDouble ? 8 : 4;
+  const double twins = static_cast<double>(options.autograd) + static_cast<double>(options.manual);
+  const double copies = options.optimizer.kind == OptimizerOptions::Kind::sgd ? 2 : 4;
+  double parameters = 0;  // in floating point: a product of widths may exceed 64 bits
+  double activations = 0;
+  for (const LayerSpec& layer : layers_of(options.network)) {
+    if (layer.kind != LayerSpec::Kind::activation) {
+      parameters += static_cast<double>(layer.inputs) * static_cast<double>(layer.outputs);
+    }
+    activations += 2 * static_cast<double>(layer.outputs);
+  }
+  const auto batch = static_cast<double>(
+      options.training.batch_size == 0 ? images : std::min(options.training.batch_size, images));
+  const double needed = entry * (twins * (copies * parameters + batch * activations) +
+                                 batch * static_cast<double>(options.network.inputs));
+  const double memory =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+  if (options.training.device.is_cpu() && needed > memory) {
+    throw UserError("--hidden",
+                    fmt::format("expected a network that fits into this machine's {:.0f} GB of memory, found "
+                                "one that needs at least {:.0f} GB",
+                                memory / 1e9, needed / 1e9),
+                    "choose smaller layers, or a smaller --batch-size");
+  }
+}
+
 }  // namespace
 
 int train_command(const std::vector<std::string>& arguments) {
@@ -55,6 +86,7 @@ int train_command(const std::vector<std::string>& arguments) {
   const data::Dataset dataset = load_dataset(options);
   options.network.inputs = dataset.train.height * dataset.train.width;
   options.network.classes = dataset.classes;
+  refuse_too_large(options, dataset.train.count);
 
   const data::ImageTensors train(dataset.train, options.training.device);
   const data::ImageTensors test(dataset.test, options.training.device);

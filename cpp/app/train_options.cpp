@@ -29,21 +29,27 @@ std::vector<std::string> activation_names() {
 }
 
 void add_data_options(CLI::App& command, TrainCommandOptions& options) {
-  add_option(command, "--recipe",
-             "a named set of options, " + join_alternatives(recipe_names()) +
-                 ", or a file; "
-                 "options beside it override it",
-             "", [](const std::string&) {});  // read_recipe has been there before
-  add_option(command, "--dataset", "fashion-mnist, mnist, synthetic, or a folder with the four IDX files",
-             options.dataset, [&](const std::string& text) { options.dataset = text; });
-  add_option(command, "--classes", "how many classes the labels name", "10",
+  const std::string group = "Data and recipe";
+  add_option(
+      command, group,
+      {"--recipe", "NAME|FILE", "",
+       "a named set of options that any option beside it overrides: " + join_alternatives(recipe_names())},
+      [](const std::string&) {});  // parse_recipe has been there before
+  add_option(command, group,
+             {"--dataset", "NAME|DIR", options.dataset,
+              "fashion-mnist, mnist, synthetic, or a folder with the four IDX files"},
+             [&](const std::string& text) { options.dataset = text; });
+  add_option(command, group, {"--classes", "N", "10", "how many classes the labels name"},
              [&](const std::string& text) { options.classes = parse_integer("--classes", text, 2, 256); });
 }
 
 void add_network_options(CLI::App& command, MlpSpec& network) {
-  add_option(command, "--hidden", "widths of the hidden layers, 256,128; none: a linear model", "128",
+  const std::string group = "Network";
+  add_option(command, group,
+             {"--hidden", "N,N", "128", "widths of the hidden layers; none: a linear model"},
              [&](const std::string& text) { network.hidden = parse_widths("--hidden", text); });
-  add_option(command, "--activation", join_alternatives(activation_names()), network.activation,
+  add_option(command, group,
+             {"--activation", "NAME", network.activation, join_alternatives(activation_names())},
              [&](const std::string& text) {
                std::vector<std::pair<std::string, std::string>> choices;
                for (const std::string& name : activation_names()) {
@@ -51,91 +57,107 @@ void add_network_options(CLI::App& command, MlpSpec& network) {
                }
                network.activation = choose("--activation", text, choices);
              });
-  add_option(command, "--bias",
-             "layers: a bias in every layer; ones: a column of ones behind the input and no other "
-             "bias",
-             "layers", [&](const std::string& text) {
+  add_option(command, group,
+             {"--bias", "NAME", "layers",
+              "layers: a bias in every layer; ones: a column of ones behind the input, and no other bias"},
+             [&](const std::string& text) {
                network.bias = choose<Bias>("--bias", text,
                                            {{"layers", Bias::every_layer}, {"ones", Bias::column_of_ones}});
              });
-  add_option(command, "--init", "uniform: as torch::nn::Linear; normal: weights from N(0, 1), biases 0",
-             "uniform", [&](const std::string& text) {
-               network.initialization = choose<Initialization>(
-                   "--init", text,
-                   {{"uniform", Initialization::uniform}, {"normal", Initialization::normal}});
-             });
-  add_option(command, "--loss",
-             "cross_entropy: fused from the logits; softmax_log: softmax, log, mean one after the "
-             "other; exercise: the same with the exercise's unshifted softmax",
-             "cross_entropy", [&](const std::string& text) {
-               network.loss = choose<LossKind>("--loss", text,
-                                               {{"cross_entropy", LossKind::cross_entropy},
-                                                {"softmax_log", LossKind::softmax_log},
-                                                {"exercise", LossKind::exercise_softmax_log}});
-             });
   add_option(
-      command, "--reduction", "descend on the mean or the sum of the batch's losses (shown is the mean)",
-      "mean", [&](const std::string& text) {
-        network.reduction =
-            choose<Reduction>("--reduction", text, {{"mean", Reduction::mean}, {"sum", Reduction::sum}});
+      command, group,
+      {"--init", "NAME", "uniform", "uniform: as torch::nn::Linear; normal: weights from N(0, 1), biases 0"},
+      [&](const std::string& text) {
+        network.initialization = choose<Initialization>(
+            "--init", text, {{"uniform", Initialization::uniform}, {"normal", Initialization::normal}});
       });
+  add_option(
+      command, group,
+      {"--loss", "NAME", "cross_entropy",
+       "cross_entropy: fused, from the logits; softmax_log: the chain softmax, log, mean; exercise: the same "
+       "with the exercise's own softmax, which is not shifted"},
+      [&](const std::string& text) {
+        network.loss = choose<LossKind>("--loss", text,
+                                        {{"cross_entropy", LossKind::cross_entropy},
+                                         {"softmax_log", LossKind::softmax_log},
+                                         {"exercise", LossKind::exercise_softmax_log}});
+      });
+  add_option(command, group,
+             {"--reduction", "NAME", "mean",
+              "descend on the mean or the sum of the batch's losses; what is shown is the mean"},
+             [&](const std::string& text) {
+               network.reduction = choose<Reduction>("--reduction", text,
+                                                     {{"mean", Reduction::mean}, {"sum", Reduction::sum}});
+             });
 }
 
 void add_optimizer_options(CLI::App& command, OptimizerOptions& optimizer, Given& given) {
   using Kind = OptimizerOptions::Kind;
-  add_option(command, "--optimizer", "adam, adamw or sgd", "adam", [&](const std::string& text) {
-    optimizer.kind =
-        choose<Kind>("--optimizer", text, {{"adam", Kind::adam}, {"adamw", Kind::adamw}, {"sgd", Kind::sgd}});
-  });
-  add_option(command, "--lr", "learning rate", "1e-3; sgd: 1e-2",
+  const std::string group = "Optimizer";
+  add_option(command, group, {"--optimizer", "NAME", "adam", "adam, adamw or sgd"},
+             [&](const std::string& text) {
+               optimizer.kind = choose<Kind>(
+                   "--optimizer", text, {{"adam", Kind::adam}, {"adamw", Kind::adamw}, {"sgd", Kind::sgd}});
+             });
+  add_option(command, group, {"--lr", "NUMBER", "", "learning rate; default 1e-3, for sgd 1e-2"},
              [&](const std::string& text) { given.learning_rate = parse_number("--lr", text, 0, 1e6); });
-  add_option(command, "--momentum", "of sgd", "0",
+  add_option(command, group, {"--momentum", "NUMBER", "0", "of sgd"},
              [&](const std::string& text) { optimizer.momentum = parse_number("--momentum", text, 0, 1); });
-  command.add_flag("--nesterov", optimizer.nesterov, "Nesterov's momentum, with --optimizer sgd --momentum");
+  add_flag(command, group, "--nesterov", optimizer.nesterov, "Nesterov's form of the momentum");
   add_option(
-      command, "--weight-decay", "adamw: beside the gradient, else part of it", "0; adamw: 1e-2",
+      command, group,
+      {"--weight-decay", "NUMBER", "",
+       "part of the gradient, for adamw beside it; default 0, for adamw 1e-2"},
       [&](const std::string& text) { given.weight_decay = parse_number("--weight-decay", text, 0, 1e6); });
 }
 
 void add_training_options(CLI::App& command, TrainCommandOptions& options) {
   TrainingOptions& training = options.training;
-  add_option(command, "--twins", "both, autograd or manual", "both", [&](const std::string& text) {
-    const auto twins = choose<std::pair<bool, bool>>(
-        "--twins", text, {{"both", {true, true}}, {"autograd", {true, false}}, {"manual", {false, true}}});
-    std::tie(options.autograd, options.manual) = twins;
-  });
-  add_option(command, "--batch-size", "images a step; full: all of them", "128",
+  const std::string group = "Training";
+  add_option(command, group, {"--twins", "NAME", "both", "both, autograd or manual"},
+             [&](const std::string& text) {
+               const auto twins = choose<std::pair<bool, bool>>(
+                   "--twins", text,
+                   {{"both", {true, true}}, {"autograd", {true, false}}, {"manual", {false, true}}});
+               std::tie(options.autograd, options.manual) = twins;
+             });
+  add_option(command, group, {"--batch-size", "N|full", "128", "images a step; full: all of them"},
              [&](const std::string& text) {
                training.batch_size = text == "full" ? 0 : parse_integer("--batch-size", text, 1, kMany);
              });
-  add_option(command, "--epochs", "passes over the training images", "10",
+  add_option(command, group, {"--epochs", "N", "10", "passes over the training images"},
              [&](const std::string& text) { training.epochs = parse_integer("--epochs", text, 1, kMany); });
-  add_option(command, "--evaluate-every", "epochs between two rows", "1", [&](const std::string& text) {
-    training.evaluate_every = parse_integer("--evaluate-every", text, 1, kMany);
-  });
-  add_option(command, "--seed", "of the initial weights, the shuffling and synthetic data", "1",
+  add_option(command, group, {"--evaluate-every", "N", "1", "epochs from one row of the table to the next"},
+             [&](const std::string& text) {
+               training.evaluate_every = parse_integer("--evaluate-every", text, 1, kMany);
+             });
+  add_option(command, group, {"--seed", "N", "1", "of the first weights, the shuffling and synthetic data"},
              [&](const std::string& text) {
                training.seed = static_cast<std::uint64_t>(
                    parse_integer("--seed", text, 0, std::numeric_limits<std::int64_t>::max()));
              });
-  add_option(command, "--dtype", "float32 or float64", "float32", [&](const std::string& text) {
-    training.dtype =
-        choose<at::ScalarType>("--dtype", text, {{"float32", at::kFloat}, {"float64", at::kDouble}});
-  });
-  add_option(command, "--device", "cpu or cuda", "cpu", [&](const std::string& text) {
+  add_option(
+      command, group, {"--dtype", "NAME", "float32", "float32 or float64"}, [&](const std::string& text) {
+        training.dtype =
+            choose<at::ScalarType>("--dtype", text, {{"float32", at::kFloat}, {"float64", at::kDouble}});
+      });
+  add_option(command, group, {"--device", "NAME", "cpu", "cpu or cuda"}, [&](const std::string& text) {
     training.device = choose<at::DeviceType>("--device", text, {{"cpu", at::kCPU}, {"cuda", at::kCUDA}});
   });
-  add_option(command, "--threads", "threads that compute", "1", [&](const std::string& text) {
+  add_option(command, group, {"--threads", "N", "1", "threads that compute"}, [&](const std::string& text) {
     options.threads = static_cast<int>(parse_integer("--threads", text, 1, 1024));
   });
 }
 
 void add_output_options(CLI::App& command, TrainCommandOptions& options) {
-  add_option(command, "--out", "folder for metrics.jsonl and summary.json, new or empty",
-             "runs/<time>-<data set>", [&](const std::string& text) { options.out = text; });
-  command.add_flag("--quiet", options.quiet, "print nothing but errors");
-  command.add_flag("--json", options.json,
-                   "print the summary as JSON on standard output, all else on standard error");
+  const std::string group = "Output";
+  add_option(
+      command, group,
+      {"--out", "DIR", "runs/<time>-<data set>", "a new or empty folder for metrics.jsonl and summary.json"},
+      [&](const std::string& text) { options.out = text; });
+  add_flag(command, group, "--quiet", options.quiet, "print nothing but errors");
+  add_flag(command, group, "--json", options.json,
+           "the summary as JSON on standard output, all else on standard error");
 }
 
 /// The value of --recipe, the last one if there are several.

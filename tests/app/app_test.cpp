@@ -293,6 +293,8 @@ TEST_F(AppTest, WrongUsageIsOneLineAndExit2) {
   expect_refused({"train", "--hidden", "12,"}, "--hidden", "found '12,'");
   expect_refused({"train", "--hidden", ""}, "--hidden", "found ''");
   expect_refused({"train", "--hidden", "-5"}, "--hidden", "found '-5'");
+  expect_refused({"train", "--dataset", "synthetic", "--hidden", "1000000,1000000"}, "--hidden",
+                 "GB of memory");
   expect_refused({"train", "--activation", "rleu"}, "--activation", "did you mean relu?");
   expect_refused({"train", "--twins", "three"}, "--twins", "both, autograd or manual");
   expect_refused({"train", "--dtype", "float16"}, "--dtype", "float32 or float64");
@@ -304,7 +306,7 @@ TEST_F(AppTest, WrongUsageIsOneLineAndExit2) {
 
 TEST_F(AppTest, MissingDataNamesTheCommandThatGetsIt) {
   expect_refused({"train", "--dataset", "nowhere/"}, "nowhere/", "nowhere");
-  expect_refused({"train", "--dataset", "fashon-mnist"}, "--dataset fashon-mnist",
+  expect_refused({"train", "--dataset", "fashon-mnist"}, "data set \"fashon-mnist\"",
                  "did you mean fashion-mnist?");
 }
 

@@ -10,7 +10,8 @@ RUN cmake --preset release -DTWINGRAD_BUILD_TESTS=OFF \
 
 FROM debian:trixie-slim
 LABEL org.opencontainers.image.title="twingrad" \
-      org.opencontainers.image.description="One MLP twice on LibTorch: by autograd and by hand"
+      org.opencontainers.image.description="One MLP twice on LibTorch: by autograd and by hand" \
+      org.opencontainers.image.licenses="MIT"
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
       libtorch2.6 libopenblas0-pthread libfmt10 zlib1g dataset-fashion-mnist \

@@ -41,7 +41,9 @@ std::string wrapped(const std::string& text) {
 [[noreturn]] void refuse_unknown(const CLI::App& command, const std::string& argument) {
   std::vector<std::string> known;
   for (const CLI::Option* option : command.get_options()) {
-    known.push_back("--" + option->get_name(false, true).substr(2));
+    for (const std::string& long_name : option->get_lnames()) {
+      known.push_back("--" + long_name);
+    }
   }
   const std::string name = argument.substr(0, argument.find('='));
   throw UserError(name,

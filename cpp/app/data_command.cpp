@@ -76,7 +76,7 @@ int data_command(const std::vector<std::string>& arguments) {
   std::int64_t classes = 10;
   bool json = false;
   command.add_option("action", action, "list or verify")->type_name("");
-  command.add_option("data set", name, "for verify: a name or a folder")->type_name("");
+  command.add_option("dataset", name, "for verify: a name or a folder")->type_name("");
   add_option(command, "Options", {"--classes", "N", "10", "how many classes the labels name"},
              [&](const std::string& text) { classes = parse_integer("--classes", text, 2, 256); });
   add_flag(command, "Options", "--json", json, "print JSON");

@@ -21,6 +21,7 @@ Usage: twingrad COMMAND [OPTIONS]
 
 Commands:
   train    train both twins in lockstep and compare every gradient
+  check    hold every gradient by hand against autograd, central differences and planted bugs
   data     list the known data sets, or verify one
 
 'twingrad COMMAND --help' tells a command's options. 'twingrad --version' tells what this program was built with.
@@ -41,13 +42,16 @@ int run(const std::vector<std::string>& arguments) {
   if (command == "train") {
     return train_command(rest);
   }
+  if (command == "check") {
+    return check_command(rest);
+  }
   if (command == "data") {
     return data_command(rest);
   }
-  throw twingrad::UserError(
-      command.empty() ? "the command line" : command,
-      fmt::format("expected a command, train or data, found {}", command.empty() ? "none" : "another word"),
-      "see 'twingrad --help'" + suggestion(command, {"train", "data"}));
+  throw twingrad::UserError(command.empty() ? "the command line" : command,
+                            fmt::format("expected a command, train, check or data, found {}",
+                                        command.empty() ? "none" : "another word"),
+                            "see 'twingrad --help'" + suggestion(command, {"train", "check", "data"}));
 }
 
 int fail(const std::string& message, int status) {

@@ -45,8 +45,7 @@ void add_data_options(CLI::App& command, TrainCommandOptions& options) {
 
 void add_network_options(CLI::App& command, MlpSpec& network) {
   const std::string group = "Network";
-  add_option(command, group,
-             {"--hidden", "N,N", "128", "widths of the hidden layers; none: a linear model"},
+  add_option(command, group, {"--hidden", "N,N", "128", "widths of the hidden layers; none: a linear model"},
              [&](const std::string& text) { network.hidden = parse_widths("--hidden", text); });
   add_option(command, group,
              {"--activation", "NAME", network.activation, join_alternatives(activation_names())},

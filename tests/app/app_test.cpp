@@ -225,6 +225,7 @@ TEST_F(AppTest, OnATerminalAProgressLineIsDrawnAndErased) {
     const std::string out = folder.path() / "run";
     become_program({"train", "--dataset", "synthetic", "--epochs", "30", "--out", out});
   }
+  ASSERT_GE(child, 0) << "this test needs a pseudo-terminal; is /dev/pts mounted?";
   std::string shown;
   char buffer[4096];
   for (ssize_t count = 0; (count = read(terminal, buffer, sizeof buffer)) > 0;) {
@@ -273,6 +274,45 @@ TEST_F(AppTest, AWrongRecipeIsNamedWithItsLine) {
   write("worst.recipe", "epochs = many\n");
   expect_refused({"train", "--recipe", "worst.recipe"}, "worst.recipe: --epochs", "found 'many'");
   expect_refused({"train", "--recipe", "seed-nump"}, "--recipe", "did you mean seed-numpy?");
+}
+
+// ---- The catalogue
+// -----------------------------------------------------------------------------------------------
+
+TEST_F(AppTest, CheckProvesTheWholeCatalogue) {
+  const Outcome outcome = run({"check", "--json"});
+  EXPECT_EQ(outcome.status, 0) << outcome.errors;
+  const Json report = Json::parse(outcome.output);
+  EXPECT_TRUE(report["passed"]);
+  for (const char* key :
+       {"name", "oracle", "dtype", "max_abs_error", "max_rel_error", "tolerance", "passed"}) {
+    EXPECT_TRUE(report["checks"][0].contains(key)) << key;
+  }
+  EXPECT_EQ(report["bugs"].size(), Json::parse(run({"check", "--list-bugs", "--json"}).output).size());
+}
+
+TEST_F(AppTest, CheckTakesNamesAndWhatLiesBelowThem) {
+  EXPECT_EQ(run({"check", "sgd", "--list"}).output,
+            "sgd\nsgd.weight_decay\nsgd.momentum\nsgd.dampening\nsgd.nesterov\n");
+  EXPECT_THAT(run({"check", "relu", "tanh"}).output, HasSubstr("2 of 2 entries agree"));
+  expect_refused({"check", "rellu"}, "rellu", "did you mean relu?");
+}
+
+TEST_F(AppTest, APlantedBugIsShownAndExitsWith1) {
+  const Outcome outcome = run({"check", "--bug", "softmax.diagonal_only"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("REJECTED"), HasSubstr("diagonal only")));
+  const Outcome json = run({"check", "--bug", "softmax.diagonal_only", "--json"});
+  EXPECT_EQ(json.status, 1);
+  EXPECT_FALSE(Json::parse(json.output)["passed"]);
+  EXPECT_EQ(run({"check", "softmax", "--bug", "none"}).status, 0) << "the control";
+  expect_refused({"check", "--bug", "softmax.diagonal"}, "--bug", "expected the name of a planted bug");
+}
+
+TEST_F(AppTest, SweepShowsTheErrorFallAndRise) {
+  const Outcome outcome = run({"check", "tanh", "--sweep"});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("1.0e-01"), HasSubstr("1.0e-12")));
 }
 
 // ---- Wrong usage

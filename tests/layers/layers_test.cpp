@@ -1,55 +1,32 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include "../oracles.h"
+#include "layer_oracles.h"
 #include "twingrad/layers/activations.h"
 #include "twingrad/layers/append_ones.h"
+#include "twingrad/layers/bias.h"
+#include "twingrad/layers/dropout.h"
 #include "twingrad/layers/linear.h"
 #include "twingrad/layers/log.h"
+#include "twingrad/layers/log_softmax.h"
 #include "twingrad/layers/matmul.h"
+#include "twingrad/layers/relu.h"
+#include "twingrad/layers/residual.h"
 #include "twingrad/layers/softmax.h"
 
 namespace twingrad {
 namespace {
 
 using testing::autograd_gradients;
+using testing::expect_matches_oracles;
 using testing::Function;
 using testing::kAutogradBound;
 using testing::kNumericBound;
 using testing::numeric_gradients;
+using testing::parameter;
+using testing::random_input;
 using testing::relative_error;
 using testing::Tensors;
-
-Parameter parameter(at::IntArrayRef shape) {
-  const Tensor value = torch::randn(shape, torch::kDouble);
-  return {value, torch::full_like(value, NAN)};  // a gradient that nobody fills stays NaN and fails
-}
-
-/// Holds forward and backward of a layer against both oracles. f computes the same of {x, parameters…}.
-void expect_matches_oracles(Layer& layer, const Function& f, const Tensor& x,
-                            const std::vector<Parameter>& parameters = {}) {
-  Tensors inputs = {x};
-  for (const Parameter& parameter : parameters) {
-    inputs.push_back(parameter.value);
-  }
-  const Tensor expected = f(inputs);
-  const Tensor y = layer.forward(x);
-  EXPECT_LE(relative_error(expected, y), kAutogradBound) << "forward";
-  const Tensor grad_y = torch::randn_like(expected);
-  const Tensor grad_x = layer.backward(grad_y);
-  const Tensors autograd = autograd_gradients(f, inputs, grad_y);
-  const Tensors numeric = numeric_gradients(f, inputs, grad_y);
-  EXPECT_LE(relative_error(autograd[0], grad_x), kAutogradBound) << "∂L/∂x against autograd";
-  EXPECT_LE(relative_error(numeric[0], grad_x), kNumericBound) << "∂L/∂x against differences";
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    EXPECT_LE(relative_error(autograd[i + 1], parameters[i].grad), kAutogradBound) << "parameter " << i;
-    EXPECT_LE(relative_error(numeric[i + 1], parameters[i].grad), kNumericBound) << "parameter " << i;
-  }
-}
-
-Tensor random_input(std::int64_t rows, std::int64_t columns) {
-  return torch::randn({rows, columns}, torch::kDouble) * 2;
-}
 
 class LayerTest : public ::testing::Test {
  protected:
@@ -171,6 +148,191 @@ TEST_F(LayerTest, LogMatchesItsOwnExpressionDownToZero) {
   const Tensor grad_y = torch::randn({2, 3}, torch::kDouble);
   EXPECT_LE(relative_error(f({x}), layer.forward(x)), kAutogradBound);
   EXPECT_LE(relative_error(autograd_gradients(f, {x}, grad_y)[0], layer.backward(grad_y)), kAutogradBound);
+}
+
+TEST_F(LayerTest, AddBiasMatchesAddition) {
+  const Parameter bias = parameter({4});
+  AddBias layer(bias);
+  const auto f = [](const Tensors& in) { return in[0] + in[1]; };
+  expect_matches_oracles(layer, f, random_input(5, 4), {bias});
+  expect_matches_oracles(layer, f, random_input(1, 4), {bias});
+  expect_matches_oracles(layer, f, random_input(4, 5).t(), {bias});
+  EXPECT_EQ(layer.forward(random_input(0, 4)).sizes(), at::IntArrayRef({0, 4}));
+  layer.backward(random_input(0, 4));
+  EXPECT_TRUE(bias.grad.eq(0).all().item<bool>());
+}
+
+Tensor log_softmax(const Tensors& in) { return torch::log_softmax(in[0], 1); }
+
+TEST_F(LayerTest, LogSoftmaxMatchesTorchLogSoftmax) {
+  LogSoftmax layer;
+  expect_matches_oracles(layer, log_softmax, random_input(5, 6));
+  expect_matches_oracles(layer, log_softmax, random_input(1, 1));
+  expect_matches_oracles(layer, log_softmax, random_input(6, 5).t());
+  EXPECT_EQ(layer.forward(random_input(0, 3)).sizes(), at::IntArrayRef({0, 3}));
+  EXPECT_EQ(layer.backward(random_input(0, 3)).sizes(), at::IntArrayRef({0, 3}));
+}
+
+TEST_F(LayerTest, LogSoftmaxIsExactForLogitsOfTenThousand) {
+  LogSoftmax layer;
+  const Tensor x = torch::tensor({{1e4, -1e4, 0.0}, {0.0, 0.0, 0.0}, {-1e4, -1e4, -1e4}}, torch::kDouble);
+  // A difference of 2e4 · 1e-16 / 1e-6 is too coarse: autograd is the oracle.
+  const Tensor grad_y = torch::randn_like(x);
+  EXPECT_LE(relative_error(log_softmax({x}), layer.forward(x)), 1e-15);
+  EXPECT_LE(relative_error(autograd_gradients(log_softmax, {x}, grad_y)[0], layer.backward(grad_y)),
+            kAutogradBound);
+}
+
+TEST_F(LayerTest, LogSoftmaxIsWhatLibTorchMakesOfInfinity) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  LogSoftmax layer;
+  const Tensor x = torch::tensor(
+      {{-infinity, 1.0, 2.0}, {infinity, 1.0, 2.0}, {-infinity, -infinity, -infinity}}, torch::kDouble);
+  const Tensor grad_y = torch::randn_like(x);
+  const Tensor y = layer.forward(x);
+  EXPECT_TRUE(y.allclose(log_softmax({x}), 1e-15, 0, /*equal_nan=*/true));
+  EXPECT_EQ(y[0][0].item<double>(), -infinity);
+  EXPECT_TRUE(y[1].isnan().all().item<bool>()) << "∞ − ∞";
+  EXPECT_TRUE(layer.backward(grad_y).allclose(autograd_gradients(log_softmax, {x}, grad_y)[0], 1e-13, 0,
+                                              /*equal_nan=*/true));
+}
+
+TEST_F(LayerTest, LogSoftmaxInFloat32FollowsFloat64) {
+  LogSoftmax layer;
+  const Tensor x = random_input(16, 10);
+  const Tensor grad_y = random_input(16, 10);
+  const Tensor y = layer.forward(x).clone();
+  const Tensor grad_x = layer.backward(grad_y).clone();
+  // Two sums over ten columns and some five operations.
+  const double bound = 32 * std::numeric_limits<float>::epsilon();
+  EXPECT_LE(relative_error(y, layer.forward(x.to(torch::kFloat))), bound);
+  EXPECT_LE(relative_error(grad_x, layer.backward(grad_y.to(torch::kFloat))), bound);
+}
+
+// ---- Dropout
+// --------------------------------------------------------------------------------------------------------
+
+TEST_F(LayerTest, DropoutScalesWhatTheMaskKeeps) {
+  for (const double p : {0.0, 0.2, 0.5}) {
+    const Tensor mask = torch::rand({5, 4}) >= p;
+    Dropout layer(p);
+    layer.set_mask(mask);
+    const auto f = [&](const Tensors& in) { return in[0] * mask / (1 - p); };
+    expect_matches_oracles(layer, f, random_input(5, 4));
+    expect_matches_oracles(layer, f, random_input(4, 5).t());
+    layer.set_mask(mask.to(torch::kFloat));
+    expect_matches_oracles(layer, f, random_input(5, 4));
+  }
+}
+
+TEST_F(LayerTest, DropoutMultipliesAsTorchNnDropoutDoes) {
+  // LibTorch's mask shows where its result is not 0. Then the digits have to be the same.
+  const Tensor x = torch::rand({50, 40}) + 1;
+  const Tensor y = torch::dropout(x, 0.3, /*train=*/true);
+  Dropout layer(0.3);
+  layer.set_mask(y != 0);
+  EXPECT_TRUE(layer.forward(x).equal(y));
+}
+
+TEST_F(LayerTest, DropoutPassesEverythingInEvaluation) {
+  Dropout layer;
+  layer.set_training(false);
+  const Tensor x = random_input(5, 4);
+  const Tensor kept = x.clone();
+  expect_matches_oracles(
+      layer, [](const Tensors& in) { return in[0]; }, x);
+  layer.set_training(true);
+  layer.set_mask(torch::ones({5, 4}));
+  layer.forward(x);
+  EXPECT_TRUE(x.equal(kept)) << "the input of an evaluation is not a buffer for the next training step";
+}
+
+TEST_F(LayerTest, DropoutOfEverythingGivesZero) {
+  Dropout layer(1);
+  layer.set_mask(torch::zeros({2, 3}));
+  EXPECT_TRUE(layer.forward(random_input(2, 3)).eq(0).all().item<bool>());
+  EXPECT_TRUE(layer.backward(random_input(2, 3)).eq(0).all().item<bool>());
+}
+
+TEST_F(LayerTest, DropoutTakesAnEmptyBatch) {
+  Dropout layer;
+  layer.set_mask(torch::ones({0, 3}));
+  EXPECT_EQ(layer.forward(random_input(0, 3)).sizes(), at::IntArrayRef({0, 3}));
+  EXPECT_EQ(layer.backward(random_input(0, 3)).sizes(), at::IntArrayRef({0, 3}));
+}
+
+TEST_F(LayerTest, DropoutRefusesWhatItCannotDo) {
+  EXPECT_THROW(Dropout(-0.1), std::invalid_argument);
+  EXPECT_THROW(Dropout(1.1), std::invalid_argument);
+  Dropout layer;
+  EXPECT_THROW(layer.forward(random_input(2, 3)), std::invalid_argument) << "no mask";
+  layer.set_mask(torch::ones({3, 3}));
+  EXPECT_THROW(layer.forward(random_input(2, 3)), std::invalid_argument) << "the mask of another batch";
+}
+
+// ---- Residual
+// -------------------------------------------------------------------------------------------------------
+
+/// x + W₂ relu(W₁ x + b₁) + b₂, 4 → 3 → 4
+struct Block {
+  Block() {
+    std::vector<std::unique_ptr<Layer>> branch;
+    branch.push_back(std::make_unique<Linear>(parameters[0], parameters[1]));
+    branch.push_back(std::make_unique<ReLU>());
+    branch.push_back(std::make_unique<Linear>(parameters[2], parameters[3]));
+    layer = std::make_unique<Residual>(std::move(branch));
+  }
+  static Tensor f(const Tensors& in) {
+    return in[0] + torch::linear(torch::relu(torch::linear(in[0], in[1], in[2])), in[3], in[4]);
+  }
+  std::vector<Parameter> parameters = {parameter({3, 4}), parameter({3}), parameter({4, 3}), parameter({4})};
+  std::unique_ptr<Residual> layer;
+};
+
+TEST_F(LayerTest, ResidualAddsTheWayAround) {
+  const Block block;
+  for (const std::int64_t rows : {1, 5}) {
+    expect_matches_oracles(*block.layer, Block::f, random_input(rows, 4), block.parameters);
+  }
+  expect_matches_oracles(*block.layer, Block::f, random_input(4, 5).t(), block.parameters);
+}
+
+TEST_F(LayerTest, ResidualStandsInAnotherResidual) {
+  Block block;
+  std::vector<std::unique_ptr<Layer>> branch;
+  branch.push_back(std::move(block.layer));
+  Residual outer(std::move(branch));
+  expect_matches_oracles(
+      outer, [](const Tensors& in) { return in[0] + Block::f(in); }, random_input(5, 4), block.parameters);
+}
+
+TEST_F(LayerTest, ResidualWithoutABranchDoubles) {
+  Residual layer({});
+  expect_matches_oracles(
+      layer, [](const Tensors& in) { return 2 * in[0]; }, random_input(5, 4));
+}
+
+TEST_F(LayerTest, ResidualTakesAnEmptyBatch) {
+  const Block block;
+  EXPECT_EQ(block.layer->forward(random_input(0, 4)).sizes(), at::IntArrayRef({0, 4}));
+  EXPECT_EQ(block.layer->backward(random_input(0, 4)).sizes(), at::IntArrayRef({0, 4}));
+}
+
+TEST_F(LayerTest, ResidualTellsItsBranchOfEvaluation) {
+  std::vector<std::unique_ptr<Layer>> branch;
+  branch.push_back(std::make_unique<Dropout>());
+  Residual layer(std::move(branch));
+  EXPECT_THROW(layer.forward(random_input(2, 3)), std::invalid_argument) << "in training without a mask";
+  layer.set_training(false);
+  const Tensor x = random_input(2, 3);
+  EXPECT_TRUE(layer.forward(x).equal(2 * x));
+}
+
+TEST_F(LayerTest, ResidualRefusesABranchThatChangesTheShape) {
+  std::vector<std::unique_ptr<Layer>> branch;
+  branch.push_back(std::make_unique<AppendOnes>());
+  Residual layer(std::move(branch));
+  EXPECT_THROW(layer.forward(random_input(2, 3)), std::invalid_argument);
 }
 
 // ---- Activations

@@ -1,47 +1,15 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include "../oracles.h"
+#include "beside_torch.h"
 #include "twingrad/optim/adam.h"
 #include "twingrad/optim/sgd.h"
 
 namespace twingrad {
 namespace {
 
-constexpr std::int64_t kCount = 60;
-constexpr int kSteps = 200;
-
-/// Random gradients of very different size: epsilon in the wrong place shows only in the tiny ones.
-Tensor gradient_of_step() {
-  const Tensor scale = torch::logspace(-9, 1, kCount, 10, torch::kDouble);
-  return torch::randn({kCount}, torch::kDouble) * scale;
-}
-
-/// Walks beside an optimizer of torch::optim on the same gradients. Returns the largest difference over all
-/// steps, relative to max(1, |w|).
-double largest_distance(Optimizer& ours,
-                        const std::function<std::unique_ptr<torch::optim::Optimizer>(Tensor)>& make) {
-  torch::manual_seed(5);
-  const Tensor start = torch::randn({kCount}, torch::kDouble);
-  Tensor by_hand = start.clone();
-  Tensor leaf = start.clone().requires_grad_();
-  const auto theirs = make(leaf);
-  double largest = 0;
-  for (int step = 0; step < kSteps; ++step) {
-    const Tensor gradient = gradient_of_step();
-    leaf.mutable_grad() = gradient.clone();
-    theirs->step();
-    ours.step(by_hand, gradient);
-    const Tensor expected = leaf.detach();
-    const Tensor distance = ((by_hand - expected).abs() / expected.abs().clamp_min(1)).max();
-    EXPECT_TRUE(distance.isfinite().item<bool>());
-    largest = std::max(largest, distance.item<double>());
-  }
-  return largest;
-}
-
-/// Both walk the same 200 steps in float64: 1e-12 is 4,500 roundings of the parameters.
-constexpr double kBound = 1e-12;
+using testing::kBound;
+using testing::largest_distance;
 
 double sgd_distance(const SGD::Options& options) {
   SGD ours(options);

@@ -36,6 +36,12 @@ class Layer {
   /// From grad_y = ∂L/∂y of the last forward: returns ∂L/∂x and *writes* (does not add) ∂L/∂p into each
   /// parameter's grad.
   virtual const Tensor& backward(const Tensor& grad_y) = 0;
+
+  /// Training (the default) or evaluation: Dropout and BatchNorm1d do something else in evaluation.
+  virtual void set_training(bool training) { training_ = training; }
+
+ protected:
+  bool training_ = true;
 };
 
 /// Gives a reused buffer the shape asked for, with the dtype and device of `like`. Memory is taken only when

@@ -13,24 +13,25 @@ namespace twingrad {
 /// vanishes: logits of ±1e4 are exact. With the mean each row's gradient is divided by N, with the sum it is
 /// not.
 ///
-/// input (the logits) [N, C]; target [N], int64, 0 … C − 1.
-/// Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.2.2.3.
+/// input (the logits) [N, C]; target [N], int64, 0 … C − 1; ℓ [N]. Class weights, label smoothing and an
+/// index to ignore: weighted_cross_entropy.h. Source: Goodfellow, Bengio, Courville, Deep Learning (2016),
+/// section 6.2.2.3.
 class CrossEntropy final : public Loss {
  public:
   using Loss::Loss;
 
-  Tensor forward(const Tensor& logits, const Tensor& target) override {
+ protected:
+  Tensor value(const Tensor& logits, const Tensor& target) override {
     target_ = target.unsqueeze(1);
     at::sub_out(sized(shifted_, logits.sizes(), logits), logits, at::amax(logits, 1, /*keepdim=*/true));
     at::exp_out(sized(exp_, logits.sizes(), logits), shifted_);
     sum_of_exp_ = exp_.sum(1, /*keepdim=*/true);
-    return reduce(sum_of_exp_.log() - shifted_.gather(1, target_));
+    return (sum_of_exp_.log() - shifted_.gather(1, target_)).squeeze(1);
   }
 
-  const Tensor& backward() override {
+  Tensor& derivative() override {
     const Tensor one_hot = at::zeros_like(exp_).scatter_(1, target_, 1);
-    at::div_out(sized(grad_, exp_.sizes(), exp_), exp_, sum_of_exp_);
-    return grad_.sub_(one_hot).mul_(weight_of_a_row(exp_));
+    return at::div_out(sized(grad_, exp_.sizes(), exp_), exp_, sum_of_exp_).sub_(one_hot);
   }
 
  private:

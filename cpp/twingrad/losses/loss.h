@@ -1,41 +1,77 @@
 #pragma once
 
+#include <c10/util/StringUtil.h>
+
+#include <stdexcept>
+
 #include "twingrad/layers/layer.h"
 
 namespace twingrad {
 
-/// How the losses of the N samples of a batch become one number.
-enum class Reduction { mean, sum };
+/// How the losses ℓ of a batch become L: their mean, their sum, or not at all.
+enum class Reduction { mean, sum, none };
 
 /// A loss with its derivative written by hand.
 ///
-///   forward    L = reduction over n of ℓ(input[n], target[n])
-///   backward   ∂L/∂input
+///   forward    L = mean of ℓ,  sum of ℓ,  or ℓ itself
+///   backward   ∂J/∂input = ∂J/∂L · ∂L/∂ℓ · ∂ℓ/∂input        ∂L/∂ℓ = 1/count, 1 or 1
 ///
-/// input [N, C], any floating dtype, any device; target as the loss says.
+/// J is what L ends up in; where L is the end, ∂J/∂L = 1. A subclass writes ℓ and ∂ℓ/∂input, nothing else.
+/// There is one ℓ a row, ℓ [N], or one an entry, ℓ [N, C], as the loss says.
+///
+/// input [N, C], any floating dtype, any device; target as the loss says. The mean over nothing is NaN.
 class Loss {
  public:
-  explicit Loss(Reduction reduction) : reduction_(reduction) {}
+  explicit Loss(Reduction reduction = Reduction::mean) : reduction_(reduction) {}
   Loss(const Loss&) = delete;
   Loss& operator=(const Loss&) = delete;
   virtual ~Loss() = default;
 
-  /// Returns L, a tensor without dimensions.
-  virtual Tensor forward(const Tensor& input, const Tensor& target) = 0;
+  /// Returns L: a tensor without dimensions, or ℓ with Reduction::none.
+  Tensor forward(const Tensor& input, const Tensor& target) {
+    const Tensor losses = value(input, target);
+    if (reduction_ == Reduction::none) {
+      return losses;
+    }
+    count_ = count(losses);
+    return reduction_ == Reduction::mean ? losses.sum().div_(count_) : losses.sum();
+  }
 
-  /// Returns ∂L/∂input of the last forward, [N, C]. It holds until the next call.
-  virtual const Tensor& backward() = 0;
+  /// Returns ∂J/∂input of the last forward, [N, C]. It holds until the next call. grad_loss is ∂J/∂L, of the
+  /// shape of L; left out, it is 1.
+  const Tensor& backward(const Tensor& grad_loss = {}) {
+    Tensor& grad = derivative();
+    const Tensor grad_losses = weigh(grad_loss.defined() ? grad_loss : at::ones({}, grad.options()));
+    const bool one_a_row = grad_losses.dim() > 0 && grad_losses.dim() < grad.dim();
+    return grad.mul_(one_a_row ? grad_losses.unsqueeze(-1) : grad_losses);
+  }
 
  protected:
-  Tensor reduce(const Tensor& losses_of_rows) const {
-    return reduction_ == Reduction::mean ? losses_of_rows.mean() : losses_of_rows.sum();
+  /// ℓ
+  virtual Tensor value(const Tensor& input, const Tensor& target) = 0;
+  /// ∂ℓ/∂input of the last value, in a buffer of the loss: row n by ℓ[n], or each entry by its own.
+  virtual Tensor& derivative() = 0;
+  /// What the mean divides the sum by.
+  virtual Tensor count(const Tensor& losses) const {
+    return at::full({}, static_cast<double>(losses.numel()), losses.options());
   }
-  /// What one row's loss weighs in L: 1/N or 1.
-  double weight_of_a_row(const Tensor& input) const {
-    return reduction_ == Reduction::mean ? 1.0 / static_cast<double>(input.size(0)) : 1.0;
+  /// ∂J/∂ℓ = ∂J/∂L · ∂L/∂ℓ
+  virtual Tensor weigh(const Tensor& grad_loss) const {
+    return reduction_ == Reduction::mean ? grad_loss / count_ : grad_loss;
   }
 
   Reduction reduction_;
+
+ private:
+  Tensor count_;
 };
+
+/// Throws std::invalid_argument unless the target has the shape of the input.
+inline void require_equal_shapes(const char* loss, const Tensor& input, const Tensor& target) {
+  if (input.sizes() != target.sizes()) {
+    throw std::invalid_argument(c10::str(loss, ": the target has to have the shape of the input, ",
+                                         input.sizes(), ", but has ", target.sizes()));
+  }
+}
 
 }  // namespace twingrad

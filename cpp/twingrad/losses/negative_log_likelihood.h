@@ -12,19 +12,19 @@ namespace twingrad {
 /// A row of labels has a single 1 (one-hot), or several entries. With the mean the gradient is divided by N,
 /// with the sum it is not: the classroom exercise reports the mean but descends on the sum.
 ///
-/// input (the log-probabilities) [N, C]; target (the labels) [N, C], of the dtype of the input.
+/// input (the log-probabilities) [N, C]; target (the labels) [N, C], of the dtype of the input; ℓ [N]. Class
+/// indices in place of labels: nll.h.
 class NegativeLogLikelihood final : public Loss {
  public:
   using Loss::Loss;
 
-  Tensor forward(const Tensor& log_probabilities, const Tensor& labels) override {
+ protected:
+  Tensor value(const Tensor& log_probabilities, const Tensor& labels) override {
     labels_ = labels;
-    return reduce((labels * log_probabilities).sum(1).neg_());
+    return (labels * log_probabilities).sum(1).neg_();
   }
 
-  const Tensor& backward() override {
-    return sized(grad_, labels_.sizes(), labels_).copy_(labels_).mul_(-weight_of_a_row(labels_));
-  }
+  Tensor& derivative() override { return at::neg_out(sized(grad_, labels_.sizes(), labels_), labels_); }
 
  private:
   Tensor labels_, grad_;

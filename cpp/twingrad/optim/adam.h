@@ -16,11 +16,14 @@ namespace twingrad {
 ///   m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)        undo the pull towards the zero they started from; t = 1, 2,
 ///   … w ← w − α m̂ / (√v̂ + ε)
 ///
+/// AMSGrad takes the largest v so far in place of v in v̂, so that the step never grows because v forgets.
+///
 /// ε stands outside the root and after the correction of v. Elsewhere it changes the first step at g = 1e-9
 /// by a factor of 29.
 ///
 /// Source: Kingma, Ba, Adam: a method for stochastic optimization (2015), algorithm 1; Loshchilov, Hutter,
-/// Decoupled weight decay regularization (2019), algorithm 2.
+/// Decoupled weight decay regularization (2019), algorithm 2; Reddi, Kale, Kumar, On the convergence of Adam
+/// and beyond (2018), algorithm 2.
 class Adam final : public Optimizer {
  public:
   struct Options {
@@ -30,14 +33,29 @@ class Adam final : public Optimizer {
     double epsilon = 1e-8;
     double weight_decay = 0;
     bool decoupled = false;  ///< true: AdamW
+    bool amsgrad = false;
   };
 
-  explicit Adam(const Options& options) : options_(options) {}
+  /// Throws std::invalid_argument for a negative option and for a β that is not below 1.
+  explicit Adam(const Options& options) : options_(options) {
+    require_not_negative("Adam", {{"learning_rate", options.learning_rate},
+                                  {"beta1", options.beta1},
+                                  {"beta2", options.beta2},
+                                  {"epsilon", options.epsilon},
+                                  {"weight_decay", options.weight_decay}});
+    if (options.beta1 >= 1 || options.beta2 >= 1) {
+      throw std::invalid_argument(c10::str("Adam: beta1 and beta2 have to be below 1, but are ",
+                                           options.beta1, " and ", options.beta2));
+    }
+  }
+
+  void set_learning_rate(double learning_rate) override { options_.learning_rate = learning_rate; }
 
   void step(Tensor& parameters, const Tensor& gradients) override {
     if (!mean_.defined()) {
       mean_ = at::zeros_like(parameters);
       square_ = at::zeros_like(parameters);
+      largest_square_ = options_.amsgrad ? at::zeros_like(parameters) : square_;
       scratch_ = at::empty_like(parameters);
     }
     ++step_count_;
@@ -49,7 +67,7 @@ class Adam final : public Optimizer {
  private:
   /// The formulas above, an operation a line, on any device.
   void step_by_tensor_operations(Tensor& parameters, const Tensor& gradients) {
-    const auto& [learning_rate, beta1, beta2, epsilon, weight_decay, decoupled] = options_;
+    const auto& [learning_rate, beta1, beta2, epsilon, weight_decay, decoupled, amsgrad] = options_;
     Tensor gradient = gradients;
     if (weight_decay != 0 && decoupled) {
       parameters.mul_(1 - learning_rate * weight_decay);
@@ -58,12 +76,15 @@ class Adam final : public Optimizer {
     }
     mean_.mul_(beta1).add_(gradient, 1 - beta1);
     square_.mul_(beta2).addcmul_(gradient, gradient, 1 - beta2);
-    at::sqrt_out(scratch_, square_).div_(std::sqrt(correction(beta2))).add_(epsilon);
+    if (amsgrad) {
+      at::maximum_out(largest_square_, largest_square_, square_);
+    }
+    at::sqrt_out(scratch_, largest_square_).div_(std::sqrt(correction(beta2))).add_(epsilon);
     parameters.addcdiv_(mean_, scratch_, -learning_rate / correction(beta1));
   }
 
-  /// The same in one loop over memory (adam_one_pass.cpp). Returns false, having done nothing, unless all
-  /// four vectors are contiguous on the CPU.
+  /// The same in one loop over memory (adam_one_pass.cpp). Returns false, having done nothing, for AMSGrad
+  /// and unless all four vectors are contiguous on the CPU.
   bool step_in_one_pass(Tensor& parameters, const Tensor& gradients);
 
   /// 1 − βᵗ
@@ -72,6 +93,7 @@ class Adam final : public Optimizer {
   Options options_;
   std::int64_t step_count_ = 0;
   Tensor mean_, square_, scratch_;
+  Tensor largest_square_;  ///< without AMSGrad it is square_ itself
 };
 
 }  // namespace twingrad

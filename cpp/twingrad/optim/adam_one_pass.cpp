@@ -40,6 +40,9 @@ TWINGRAD_FUNCTION_CLONES void one_pass_double(std::int64_t count, const Coeffici
 }  // namespace
 
 bool Adam::step_in_one_pass(Tensor& parameters, const Tensor& gradients) {
+  if (options_.amsgrad) {
+    return false;
+  }
   for (const Tensor& vector : {parameters, gradients, mean_, square_}) {
     if (!vector.device().is_cpu() || !vector.is_contiguous() ||
         vector.scalar_type() != parameters.scalar_type()) {

@@ -1,6 +1,11 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <c10/util/StringUtil.h>
+
+#include <initializer_list>
+#include <stdexcept>
+#include <utility>
 
 namespace twingrad {
 
@@ -20,6 +25,19 @@ class Optimizer {
 
   /// One step: changes `parameters` in place.
   virtual void step(Tensor& parameters, const Tensor& gradients) = 0;
+
+  /// The learning rate of the steps to come, for example from a schedule (schedule.h). The state stays.
+  virtual void set_learning_rate(double learning_rate) = 0;
 };
+
+/// Throws std::invalid_argument if one of these options is negative or NaN.
+inline void require_not_negative(const char* optimizer,
+                                 std::initializer_list<std::pair<const char*, double>> options) {
+  for (const auto& [name, value] : options) {
+    if (!(value >= 0)) {
+      throw std::invalid_argument(c10::str(optimizer, ": ", name, " must not be negative, but is ", value));
+    }
+  }
+}
 
 }  // namespace twingrad

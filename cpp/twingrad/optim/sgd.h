@@ -23,7 +23,20 @@ class SGD final : public Optimizer {
     bool nesterov = false;
   };
 
-  explicit SGD(const Options& options) : options_(options) {}
+  /// Throws std::invalid_argument for a negative option, and for Nesterov's rule without momentum or with
+  /// dampening.
+  explicit SGD(const Options& options) : options_(options) {
+    require_not_negative("SGD", {{"learning_rate", options.learning_rate},
+                                 {"momentum", options.momentum},
+                                 {"weight_decay", options.weight_decay}});
+    if (options.nesterov && (options.momentum == 0 || options.dampening != 0)) {
+      throw std::invalid_argument(
+          c10::str("SGD: nesterov wants a momentum above 0 and dampening 0, but they are ", options.momentum,
+                   " and ", options.dampening));
+    }
+  }
+
+  void set_learning_rate(double learning_rate) override { options_.learning_rate = learning_rate; }
 
   void step(Tensor& parameters, const Tensor& gradients) override {
     const auto& [learning_rate, momentum, dampening, weight_decay, nesterov] = options_;

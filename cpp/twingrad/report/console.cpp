@@ -37,11 +37,12 @@ std::string duration(double seconds) {
   return whole < 60 ? fmt::format("{} s", whole) : fmt::format("{}:{:02} min", whole / 60, whole % 60);
 }
 
-std::string describe_flips(const Agreement& agreement) {
+/// How many flips, and in which activations.
+std::string describe_flips(const std::map<std::string, std::int64_t>& flips) {
   std::int64_t count = 0;
   std::string names;
-  for (const auto& [name, flips] : agreement.flips) {
-    count += flips;
+  for (const auto& [name, flips_here] : flips) {
+    count += flips_here;
     names += (names.empty() ? " in " : ", ") + name;
   }
   return fmt::format("{} flip{} at a kink{}", with_separators(count), count == 1 ? "" : "s", names);
@@ -53,7 +54,7 @@ std::string with_separators(std::int64_t number) {
   std::string digits = std::to_string(number);
   for (auto place = static_cast<std::ptrdiff_t>(digits.size()) - 3; place > (number < 0 ? 1 : 0);
        place -= 3) {
-    digits.insert(static_cast<std::size_t>(place), ",");
+    digits.insert(static_cast<std::size_t>(place), 1, ',');
   }
   return digits;
 }
@@ -142,7 +143,7 @@ void Console::on_agreement(const Agreement& agreement, double bound) {
   }
   line(fmt::format("       agreement gradients {:.1e} (worst {}) · weights {:.1e} · {}",
                    agreement.max_rel_gradient_difference, agreement.worst,
-                   agreement.max_abs_weight_difference, describe_flips(agreement)),
+                   agreement.max_abs_weight_difference, describe_flips(agreement.flips)),
        Look::dim);
 }
 
@@ -154,11 +155,18 @@ void Console::ending(const TrainingResult& result, const std::string& folder, co
   }
   if (result.agreements.size() > 1) {
     const Agreement& last = result.agreements.back();
-    line(fmt::format(
-        "twins     gradients {:.1e} apart before step 1, {:.1e} at the end · weights {:.1e} apart · by hand "
-        "at {:.2f}× the speed",
-        result.agreements.front().max_rel_gradient_difference, last.max_rel_gradient_difference,
-        last.max_abs_weight_difference, result.seconds.at("autograd") / result.seconds.at("manual")));
+    std::map<std::string, std::int64_t> flips;
+    for (auto agreement = result.agreements.begin() + 1; agreement != result.agreements.end(); ++agreement) {
+      for (const auto& [name, count] : agreement->flips) {
+        flips[name] += count;
+      }
+    }
+    line(fmt::format("twins     gradients {:.1e} apart before step 1, {:.1e} at the end, after {}",
+                     result.agreements.front().max_rel_gradient_difference, last.max_rel_gradient_difference,
+                     describe_flips(flips)));
+    line(fmt::format("          weights {:.1e} apart · by hand at {:.2f}× the speed",
+                     last.max_abs_weight_difference,
+                     result.seconds.at("autograd") / result.seconds.at("manual")));
   }
   line(fmt::format("{} to {}: {}", result.interrupted ? "Interrupted. Written" : "Written", folder, files));
 }

@@ -20,27 +20,28 @@ fs::path unused_default_folder(const std::string& dataset_name) {
   const auto base = fmt::format("runs/{:%Y-%m-%d-%H%M%S}-{}", fmt::localtime(std::time(nullptr)),
                                 fs::path(dataset_name).filename().string());
   fs::path folder = base;
-  for (int number = 2; fs::exists(folder); ++number) {
+  std::error_code ignored;  // a folder that cannot be looked into is refused when the run's own is made
+  for (int number = 2; fs::exists(folder, ignored); ++number) {
     folder = fmt::format("{}-{}", base, number);
   }
   return folder;
 }
 
 void make_folder(const fs::path& folder) {
-  if (fs::exists(folder) && !fs::is_directory(folder)) {
-    throw UserError("--out " + folder.string(), "expected a new or empty folder, found a file",
-                    "choose another folder");
+  const std::string where = "--out " + folder.string();
+  std::error_code ignored;
+  if (fs::exists(folder, ignored) && !fs::is_directory(folder, ignored)) {
+    throw UserError(where, "expected a new or empty folder, found a file", "choose another folder");
   }
-  if (fs::exists(folder / "metrics.jsonl")) {
-    throw UserError("--out " + folder.string(),
-                    "expected a new or empty folder, found the metrics.jsonl of another run",
+  if (fs::exists(folder / "metrics.jsonl", ignored)) {
+    throw UserError(where, "expected a new or empty folder, found the metrics.jsonl of another run",
                     "choose another folder, a run is never overwritten");
   }
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {
-    throw UserError("--out " + folder.string(),
-                    "expected a folder that can be made, found: " + error.message(), "choose another folder");
+    throw UserError(where, "expected a folder that can be made, found: " + error.message(),
+                    "choose another folder");
   }
 }
 

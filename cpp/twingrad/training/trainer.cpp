@@ -149,7 +149,8 @@ void Trainer::check_finite(const Twin& twin, double loss) const {
       fmt::format("step {}: the loss of the {} twin is {}, expected a finite number, and the first tensor "
                   "with such an entry is {}; "
                   "a smaller --lr, --init uniform or --loss cross_entropy may help",
-                  result_.steps + 1, twin.name(), std::isnan(loss) ? "not a number" : "infinite", tensor.empty() ? "the loss itself" : tensor));
+                  result_.steps + 1, twin.name(), std::isnan(loss) ? "not a number" : "infinite",
+                  tensor.empty() ? "the loss itself" : tensor));
 }
 
 void Trainer::compare_before_first_update() {

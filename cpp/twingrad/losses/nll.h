@@ -1,0 +1,31 @@
+#pragma once
+
+#include "twingrad/losses/class_loss.h"
+
+namespace twingrad {
+
+/// Negative log-likelihood from log-probabilities x and class indices t, as torch::nn::NLLLoss.
+///
+///   ℓ        = −w_t x_t
+///   ∂ℓ/∂x_j  = −w_t [j = t]
+///
+/// input (the log-probabilities) [N, C]; target [N], int64; ℓ [N]. Weights w, ignored rows and the mean: see
+/// ClassLoss. Where Σ_n w_t = 0 the mean's gradient is 0/0 = NaN in the whole row, in LibTorch only at j = t. A matrix of labels in place of indices: negative_log_likelihood.h.
+class NLL final : public ClassLoss {
+ public:
+  explicit NLL(const ClassLossOptions& options = {}) : ClassLoss(options) {}
+
+ protected:
+  Tensor value(const Tensor& log_probabilities, const Tensor& target) override {
+    read(target, log_probabilities);
+    sized(grad_, log_probabilities.sizes(), log_probabilities);
+    return (log_probabilities.gather(1, index_).squeeze(1) * row_weights_).neg_().masked_fill_(ignored_, 0);
+  }
+
+  Tensor& derivative() override { return grad_.zero_().scatter_(1, index_, -row_weights_.unsqueeze(1)); }
+
+ private:
+  Tensor grad_;
+};
+
+}  // namespace twingrad

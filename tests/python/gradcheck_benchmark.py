@@ -1,0 +1,63 @@
+"""Times twingrad's gradcheck against torch.autograd.gradcheck, turn by turn, on the same function.
+
+    gradcheck_benchmark.py PROGRAM [REPEATS]
+
+PROGRAM: what tests/gradcheck/benchmark.cpp builds. Prints the medians and their ratio, full and fast mode.
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+
+
+def classifier(x, w1, b1, w2, b2):
+    return torch.log_softmax(torch.relu(x.matmul(w1) + b1).matmul(w2) + b2, 1)
+
+
+def parameter(shape, size):
+    return (torch.randn(shape, dtype=torch.float64) * size).requires_grad_()
+
+
+def seconds_of_python(inputs, fast):
+    start = time.perf_counter()
+    assert torch.autograd.gradcheck(classifier, inputs, fast_mode=fast)
+    return time.perf_counter() - start
+
+
+def seconds_of_plain_forwards(inputs, count):
+    start = time.perf_counter()
+    with torch.no_grad():
+        for _ in range(count):
+            classifier(*inputs)
+    return time.perf_counter() - start
+
+
+def main():
+    program = sys.argv[1]
+    repeats = int(sys.argv[2]) if len(sys.argv) > 2 else 9
+    torch.manual_seed(1)
+    inputs = (parameter((16, 64), 1), parameter((64, 48), 0.1), parameter((48,), 0.1), parameter((48, 10), 0.1),
+              parameter((10,), 0.1))
+    ours = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def seconds_of_ours(mode):
+        ours.stdin.write(mode + "\n")
+        ours.stdin.flush()
+        return float(ours.stdout.readline())
+
+    print(f"Python's torch {torch.__version__}, {torch.get_num_threads()} threads, {repeats} repeats in turn, medians")
+    for mode in ("full", "fast"):
+        seconds_of_ours(mode), seconds_of_python(inputs, mode == "fast")  # warm up
+        pairs = [(seconds_of_ours(mode), seconds_of_python(inputs, mode == "fast")) for _ in range(repeats)]
+        c, p = (statistics.median(times) for times in zip(*pairs))
+        print(f"{mode}: twingrad {1e3 * c:8.2f} ms   Python {1e3 * p:8.2f} ms   ratio {p / c:.2f}")
+    plain = statistics.median(seconds_of_plain_forwards(inputs, 9268) for _ in range(3))
+    print(f"9,268 plain forwards in Python, without gradients: {1e3 * plain:.2f} ms")
+    ours.stdin.close()
+    ours.wait()
+
+
+main()

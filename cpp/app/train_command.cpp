@@ -74,6 +74,21 @@ void refuse_too_large(const TrainCommandOptions& options, std::int64_t images) {
   }
 }
 
+/// Batch normalization divides by the deviation of a batch, and one row has none.
+void refuse_one_row_batches(const TrainCommandOptions& options, std::int64_t images) {
+  const std::int64_t batch_size =
+      options.training.batch_size == 0 ? images : std::min(options.training.batch_size, images);
+  if (options.network.normalization == Normalization::batch && !options.network.hidden.empty() &&
+      (batch_size == 1 || images % batch_size == 1)) {
+    throw UserError(
+        "--batch-size",
+        fmt::format("expected batches of two images or more under --normalization batch, found that {} "
+                    "images in batches of {} end with a batch of one",
+                    images, batch_size),
+        "choose another --batch-size");
+  }
+}
+
 }  // namespace
 
 int train_command(const std::vector<std::string>& arguments) {
@@ -87,6 +102,7 @@ int train_command(const std::vector<std::string>& arguments) {
   options.network.inputs = dataset.train.height * dataset.train.width;
   options.network.classes = dataset.classes;
   refuse_too_large(options, dataset.train.count);
+  refuse_one_row_batches(options, dataset.train.count);
 
   const data::ImageTensors train(dataset.train, options.training.device);
   const data::ImageTensors test(dataset.test, options.training.device);

@@ -82,6 +82,23 @@ void add_network_options(CLI::App& command, MlpSpec& network) {
                                          {"exercise", LossKind::exercise_softmax_log}});
       });
   add_option(command, group,
+             {"--label-smoothing", "NUMBER", "0", "share of a label that goes to all classes alike"},
+             [&](const std::string& text) {
+               network.label_smoothing = parse_number("--label-smoothing", text, 0, 1);
+             });
+  add_option(command, group,
+             {"--normalization", "NAME", "none", "before each activation: none, batch, layer or rms"},
+             [&](const std::string& text) {
+               network.normalization = choose<Normalization>("--normalization", text,
+                                                             {{"none", Normalization::none},
+                                                              {"batch", Normalization::batch},
+                                                              {"layer", Normalization::layer},
+                                                              {"rms", Normalization::rms}});
+             });
+  add_option(command, group,
+             {"--dropout", "NUMBER", "0", "share of each hidden layer's activations that training drops"},
+             [&](const std::string& text) { network.dropout = parse_number("--dropout", text, 0, 0.99); });
+  add_option(command, group,
              {"--reduction", "NAME", "mean",
               "descend on the mean or the sum of the batch's losses; what is shown is the mean"},
              [&](const std::string& text) {
@@ -93,21 +110,57 @@ void add_network_options(CLI::App& command, MlpSpec& network) {
 void add_optimizer_options(CLI::App& command, OptimizerOptions& optimizer, Given& given) {
   using Kind = OptimizerOptions::Kind;
   const std::string group = "Optimizer";
-  add_option(command, group, {"--optimizer", "NAME", "adam", "adam, adamw or sgd"},
+  add_option(command, group, {"--optimizer", "NAME", "adam", "adam, adamw, sgd, rmsprop or adagrad"},
              [&](const std::string& text) {
-               optimizer.kind = choose<Kind>(
-                   "--optimizer", text, {{"adam", Kind::adam}, {"adamw", Kind::adamw}, {"sgd", Kind::sgd}});
+               optimizer.kind = choose<Kind>("--optimizer", text,
+                                             {{"adam", Kind::adam},
+                                              {"adamw", Kind::adamw},
+                                              {"sgd", Kind::sgd},
+                                              {"rmsprop", Kind::rmsprop},
+                                              {"adagrad", Kind::adagrad}});
              });
-  add_option(command, group, {"--lr", "NUMBER", "", "learning rate; default 1e-3, for sgd 1e-2"},
+  add_option(command, group,
+             {"--lr", "NUMBER", "", "learning rate; default 1e-3, for sgd, rmsprop and adagrad 1e-2"},
              [&](const std::string& text) { given.learning_rate = parse_number("--lr", text, 0, 1e6); });
-  add_option(command, group, {"--momentum", "NUMBER", "0", "of sgd"},
+  add_option(command, group, {"--momentum", "NUMBER", "0", "of sgd and rmsprop"},
              [&](const std::string& text) { optimizer.momentum = parse_number("--momentum", text, 0, 1); });
-  add_flag(command, group, "--nesterov", optimizer.nesterov, "Nesterov's form of the momentum");
+  add_option(command, group, {"--dampening", "NUMBER", "0", "of sgd's momentum"},
+             [&](const std::string& text) { optimizer.dampening = parse_number("--dampening", text, 0, 1); });
+  add_flag(command, group, "--nesterov", optimizer.nesterov, "Nesterov's form of sgd's momentum");
+  add_flag(command, group, "--amsgrad", optimizer.amsgrad,
+           "adam, adamw: by the largest squared gradient so far");
+  add_flag(command, group, "--centered", optimizer.centered, "rmsprop: by the variance of the gradient");
   add_option(
       command, group,
       {"--weight-decay", "NUMBER", "",
        "part of the gradient, for adamw beside it; default 0, for adamw 1e-2"},
       [&](const std::string& text) { given.weight_decay = parse_number("--weight-decay", text, 0, 1e6); });
+  add_option(
+      command, group, {"--clip-norm", "NUMBER", "", "shorten the gradient of all parameters to this norm"},
+      [&](const std::string& text) { optimizer.clip_norm = parse_number("--clip-norm", text, 1e-12, 1e12); });
+}
+
+void add_schedule_options(CLI::App& command, ScheduleOptions& schedule) {
+  using Kind = ScheduleOptions::Kind;
+  const std::string group = "Schedule of the learning rate";
+  add_option(command, group, {"--schedule", "NAME", "constant", "constant, step, cosine or one_cycle"},
+             [&](const std::string& text) {
+               schedule.kind = choose<Kind>("--schedule", text,
+                                            {{"constant", Kind::constant},
+                                             {"step", Kind::step},
+                                             {"cosine", Kind::cosine},
+                                             {"one_cycle", Kind::one_cycle}});
+             });
+  add_option(command, group, {"--schedule-epochs", "N", "10", "step: epochs from one drop to the next"},
+             [&](const std::string& text) {
+               schedule.step_epochs = parse_integer("--schedule-epochs", text, 1, kMany);
+             });
+  add_option(command, group,
+             {"--schedule-gamma", "NUMBER", "0.1", "step: what a drop multiplies the rate by"},
+             [&](const std::string& text) { schedule.gamma = parse_number("--schedule-gamma", text, 0, 1); });
+  add_option(command, group,
+             {"--warm-up", "N", "0", "updates in which the rate climbs from a third to the whole"},
+             [&](const std::string& text) { schedule.warm_up = parse_integer("--warm-up", text, 0, kMany); });
 }
 
 void add_training_options(CLI::App& command, TrainCommandOptions& options) {
@@ -130,7 +183,8 @@ void add_training_options(CLI::App& command, TrainCommandOptions& options) {
              [&](const std::string& text) {
                training.evaluate_every = parse_integer("--evaluate-every", text, 1, kMany);
              });
-  add_option(command, group, {"--seed", "N", "1", "of the first weights, the shuffling and synthetic data"},
+  add_option(command, group,
+             {"--seed", "N", "1", "of the first weights, the shuffling, dropout and synthetic data"},
              [&](const std::string& text) {
                training.seed = static_cast<std::uint64_t>(
                    parse_integer("--seed", text, 0, std::numeric_limits<std::int64_t>::max()));
@@ -182,16 +236,31 @@ void parse_recipe(CLI::App& command, const std::string& recipe) {
   }
 }
 
+/// Throws UserError naming the option unless what it needs is there.
+void need(bool is_there, const std::string& option, const std::string& what, const std::string& remedy) {
+  if (!is_there) {
+    throw UserError(option, "expected " + what + " beside it, found something else", remedy);
+  }
+}
+
 void refuse_contradictions(const TrainCommandOptions& options) {
+  using Kind = OptimizerOptions::Kind;
   const OptimizerOptions& optimizer = options.optimizer;
-  if (optimizer.kind != OptimizerOptions::Kind::sgd && (optimizer.momentum != 0 || optimizer.nesterov)) {
-    throw UserError(optimizer.nesterov ? "--nesterov" : "--momentum",
-                    "expected --optimizer sgd beside it, found another optimizer",
-                    "add --optimizer sgd or leave it out");
-  }
-  if (optimizer.nesterov && optimizer.momentum == 0) {
-    throw UserError("--nesterov", "expected a momentum above 0, found 0", "add --momentum 0.9");
-  }
+  const bool sgd = optimizer.kind == Kind::sgd;
+  const bool rmsprop = optimizer.kind == Kind::rmsprop;
+  const bool adam = optimizer.kind == Kind::adam || optimizer.kind == Kind::adamw;
+  const std::string remedy = "add it or leave the option out";
+  need(!optimizer.nesterov || sgd, "--nesterov", "--optimizer sgd", remedy);
+  need(optimizer.dampening == 0 || sgd, "--dampening", "--optimizer sgd", remedy);
+  need(optimizer.momentum == 0 || sgd || rmsprop, "--momentum", "--optimizer sgd or rmsprop", remedy);
+  need(!optimizer.amsgrad || adam, "--amsgrad", "--optimizer adam or adamw", remedy);
+  need(!optimizer.centered || rmsprop, "--centered", "--optimizer rmsprop", remedy);
+  need(!optimizer.nesterov || optimizer.momentum > 0, "--nesterov", "a momentum above 0",
+       "add --momentum 0.9");
+  need(!optimizer.nesterov || optimizer.dampening == 0, "--nesterov", "no --dampening",
+       "leave one of the two out");
+  need(options.network.label_smoothing == 0 || options.network.loss == LossKind::cross_entropy,
+       "--label-smoothing", "--loss cross_entropy", remedy);
   if (options.training.device.is_cuda() && !torch::cuda::is_available()) {
     throw UserError("--device", "expected a GPU that this LibTorch can use, found none", "use --device cpu");
   }
@@ -207,6 +276,7 @@ std::optional<TrainCommandOptions> parse_train_options(const std::vector<std::st
   add_data_options(command, options);
   add_network_options(command, options.network);
   add_optimizer_options(command, options.optimizer, given);
+  add_schedule_options(command, options.training.schedule);
   add_training_options(command, options);
   add_output_options(command, options);
 

@@ -341,6 +341,9 @@ TEST_F(AppTest, WrongUsageIsOneLineAndExit2) {
   expect_refused({"train", "--batch-size", "0"}, "--batch-size", "found '0'");
   expect_refused({"train", "--momentum", "0.9"}, "--momentum", "--optimizer sgd");
   expect_refused({"train", "--optimizer", "sgd", "--nesterov"}, "--nesterov", "--momentum 0.9");
+  expect_refused({"train", "--amsgrad", "--optimizer", "sgd"}, "--amsgrad", "--optimizer adam or adamw");
+  expect_refused({"train", "--dataset", "synthetic", "--normalization", "batch", "--batch-size", "1"},
+                 "--batch-size", "end with a batch of one");
   expect_refused({"data", "verfy"}, "twingrad data", "did you mean verify?");
 }
 

@@ -5,8 +5,8 @@
 
 #include "twingrad/gradcheck/gradcheck.h"
 
-// Prints a line for each named case: the verdicts of gradcheck in full and fast mode and of gradgradcheck. The same
-// cases stand in tests/python/gradcheck_compare.py, which holds Python's verdicts against these.
+// Prints a line for each named case: the verdicts of gradcheck in full and fast mode and of gradgradcheck, and the
+// first as JSON. The same cases stand in tests/python/gradcheck_compare.py, which holds Python's verdicts against these.
 namespace {
 
 using torch::Tensor;
@@ -96,8 +96,9 @@ const char* word(const twingrad::Verdict& verdict) { return verdict ? "pass" : "
 
 int main() {
   for (const Case& item : cases()) {
-    std::printf("%s\t%s\t%s\t%s\n", item.name, word(twingrad::gradcheck(item.function, item.inputs)),
+    const twingrad::Verdict verdict = twingrad::gradcheck(item.function, item.inputs);
+    std::printf("%s\t%s\t%s\t%s\t%s\n", item.name, word(verdict),
                 word(twingrad::gradcheck(item.function, item.inputs, {.mode = twingrad::Mode::fast})),
-                word(twingrad::gradgradcheck(item.function, item.inputs)));
+                word(twingrad::gradgradcheck(item.function, item.inputs)), verdict.to_json().c_str());
   }
 }

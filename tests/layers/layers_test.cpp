@@ -51,6 +51,13 @@ TEST_F(LayerTest, LinearTakesInputsThatAreNotContiguous) {
                          random_input(4, 6).t().slice(0, 1, 6), {weight, bias});
 }
 
+TEST_F(LayerTest, LinearWorksWithoutABias) {
+  const Parameter weight = parameter({3, 4});
+  Linear layer(weight, {});
+  expect_matches_oracles(layer, [](const Tensors& in) { return torch::linear(in[0], in[1]); },
+                         random_input(5, 4), {weight});
+}
+
 TEST_F(LayerTest, LinearOfNoRowsHasGradientZero) {
   const Parameter weight = parameter({3, 4});
   const Parameter bias = parameter({3});

@@ -25,7 +25,7 @@ void expect_matches_autograd(Layer& layer, const Function& f, const Tensor& x, d
   EXPECT_LE(relative_error(autograd_gradients(f, {x}, grad_y)[0], layer.backward(grad_y)), bound);
 }
 
-/// The layer in float32 beside itself in float64: y and ∂L/∂x within a number of roundings of the largest entry.
+/// The layer in float32 beside itself in float64: y and ∂L/∂x to some roundings of the largest entry.
 void expect_float32_follows(Layer& in_double, Layer& in_float, double roundings) {
   const Tensor x = random_input(16, 8);
   const Tensor grad_y = random_input(16, 8);
@@ -74,7 +74,8 @@ TEST_F(BatchNormTest, MatchesBothOraclesInTraining) {
 }
 
 TEST_F(BatchNormTest, MatchesBothOraclesForTwoRows) {
-  // Two rows become ±1 up to ε, so that ∂L/∂x is a difference of two equals: 1e-5 of its terms with the usual ε.
+  // Two rows become ±1 up to ε, so that ∂L/∂x is a difference of two equals: with the usual ε 1e-5 of its
+  // terms, and so are its digits.
   const Function f = reference(true, 0.5);
   BatchNorm1d layer(weight, bias, statistics, {.epsilon = 0.5});
   expect_matches_oracles(layer, f, random_input(2, 4), {weight, bias});

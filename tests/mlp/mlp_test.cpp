@@ -78,7 +78,9 @@ struct Twins {
   void step(const MlpSpec& spec, at::ScalarType dtype, std::int64_t rows = 24) {
     const Tensor images = torch::rand({rows, spec.inputs}, dtype);
     const Tensor labels = torch::randint(0, spec.classes, {rows}, torch::kLong);
+    const std::vector<Tensor> masks = draw_dropout_masks(spec, rows, 1, rows);
     for (Twin* twin : {static_cast<Twin*>(&autograd), static_cast<Twin*>(&manual)}) {
+      twin->set_dropout_masks(masks);
       (twin == &autograd ? autograd_loss : manual_loss) = twin->forward(images, labels);
       twin->backward();
     }
@@ -143,6 +145,45 @@ TEST_F(TwinsTest, AgreeForEveryLossReductionBiasAndInitialization) {
   }
 }
 
+TEST_F(TwinsTest, AgreeForEveryNormalizationWithDropoutAndLabelSmoothing) {
+  for (const Normalization normalization :
+       {Normalization::none, Normalization::batch, Normalization::layer, Normalization::rms}) {
+    SCOPED_TRACE(static_cast<int>(normalization));
+    expect_agreement({.inputs = 20, .hidden = {16, 12}, .classes = 5, .normalization = normalization});
+    expect_agreement({.inputs = 20,
+                      .hidden = {16, 12},
+                      .classes = 5,
+                      .activation = "tanh",
+                      .normalization = normalization,
+                      .dropout = 0.3,
+                      .label_smoothing = 0.1});
+  }
+}
+
+TEST_F(TwinsTest, EvaluateAlikeAfterTraining) {
+  const MlpSpec spec{
+      .inputs = 20, .hidden = {16}, .classes = 5, .normalization = Normalization::batch, .dropout = 0.3};
+  Twins twins(spec, {}, torch::kDouble);
+  for (int i = 0; i < 5; ++i) {
+    twins.step(spec, torch::kDouble);
+  }
+  const Tensor images = torch::rand({7, 20}, torch::kDouble);
+  const Tensor labels = torch::randint(0, 5, {7}, torch::kLong);
+  const std::vector<Tensor> masks = draw_dropout_masks(spec, 7, 1, 1);
+  double in_training = 0;
+  for (Twin* twin : {static_cast<Twin*>(&twins.autograd), static_cast<Twin*>(&twins.manual)}) {
+    twin->set_dropout_masks(masks);
+    in_training = twin->forward(images, labels);  // moves the running statistics of both
+  }
+  for (Twin* twin : {static_cast<Twin*>(&twins.autograd), static_cast<Twin*>(&twins.manual)}) {
+    twin->set_training(false);
+    twin->forward(images, labels);
+  }
+  EXPECT_LE(relative_error(twins.autograd.logits(), twins.manual.logits()), 1e-12)
+      << "running statistics agree";
+  EXPECT_NE(twins.manual.forward(images, labels), in_training);
+}
+
 TEST_F(TwinsTest, AgreeForEveryDepth) {
   for (const std::vector<std::int64_t>& hidden :
        std::vector<std::vector<std::int64_t>>{{}, {1}, {30}, {30, 20}, {30, 20, 10}, {9, 9, 9, 9, 9, 9}}) {
@@ -159,7 +200,13 @@ TEST_F(TwinsTest, AgreeForEveryOptimizer) {
         OptimizerOptions{.kind = Kind::sgd, .learning_rate = 0.1, .momentum = 0.9, .nesterov = true},
         OptimizerOptions{.kind = Kind::sgd, .learning_rate = 0.1, .weight_decay = 0.01},
         OptimizerOptions{.kind = Kind::adam, .weight_decay = 0.01},
-        OptimizerOptions{.kind = Kind::adamw, .weight_decay = 0.01}}) {
+        OptimizerOptions{.kind = Kind::adamw, .weight_decay = 0.01},
+        OptimizerOptions{.kind = Kind::adam, .amsgrad = true},
+        OptimizerOptions{.kind = Kind::sgd, .learning_rate = 0.1, .momentum = 0.9, .dampening = 0.3},
+        OptimizerOptions{.kind = Kind::rmsprop},
+        OptimizerOptions{.kind = Kind::rmsprop, .momentum = 0.9, .centered = true},
+        OptimizerOptions{.kind = Kind::adagrad, .learning_rate = 0.01},
+        OptimizerOptions{.kind = Kind::sgd, .learning_rate = 0.1, .clip_norm = 0.05}}) {
     expect_agreement(spec, optimizer);
   }
 }
@@ -233,6 +280,30 @@ TEST_F(TwinsTest, TheLossShownIsTheMeanEvenWhereTheGradientIsThatOfTheSum) {
   EXPECT_LE(relative_error(mean.manual.gradients()[0].tensor * 10, sum.manual.gradients()[0].tensor), 1e-13);
 }
 
+TEST_F(TwinsTest, DropoutMasksDependOnSeedAndStepAlone) {
+  const MlpSpec spec{.inputs = 20, .hidden = {400, 300}, .classes = 5, .dropout = 0.25};
+  const std::vector<Tensor> masks = draw_dropout_masks(spec, 50, 1, 7);
+  ASSERT_EQ(masks.size(), 2);
+  EXPECT_EQ(masks[0].sizes(), at::IntArrayRef({50, 400}));
+  EXPECT_EQ(masks[1].sizes(), at::IntArrayRef({50, 300}));
+  EXPECT_NEAR(masks[0].to(torch::kDouble).mean().item<double>(), 0.75,
+              0.016);  // five standard errors of 20,000 draws
+  EXPECT_TRUE(masks[0].equal(draw_dropout_masks(spec, 50, 1, 7)[0]));
+  EXPECT_FALSE(masks[0].equal(draw_dropout_masks(spec, 50, 1, 8)[0]));
+  EXPECT_FALSE(masks[0].equal(draw_dropout_masks(spec, 50, 2, 7)[0]));
+}
+
+TEST_F(TwinsTest, TheLearningRateOfBothCanBeSet) {
+  const MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4};
+  Twins twins(spec, {.learning_rate = 1e-3}, torch::kDouble);
+  const Tensor before = twins.manual.parameters()[0].tensor.clone();
+  twins.autograd.set_learning_rate(0);
+  twins.manual.set_learning_rate(0);
+  twins.step(spec, torch::kDouble);
+  EXPECT_TRUE(twins.manual.parameters()[0].tensor.equal(before));
+  EXPECT_TRUE(twins.autograd.parameters()[0].tensor.equal(before));
+}
+
 // ---- The comparison can fail
 // ---------------------------------------------------------------------------------------
 
@@ -244,6 +315,9 @@ class FakeTwin final : public Twin {
   double forward(const Tensor& /*images*/, const Tensor& /*labels*/) override { return 0; }
   void backward() override {}
   void update() override {}
+  void set_learning_rate(double /*rate*/) override {}
+  void set_training(bool /*training*/) override {}
+  void set_dropout_masks(const std::vector<Tensor>& /*masks*/) override {}
   void keep_intermediate_gradients(bool /*keep*/) override {}
   Tensor logits() const override { return {}; }
   std::vector<NamedTensor> intermediates() const override { return {}; }

@@ -12,8 +12,8 @@
 
 namespace twingrad::testing {
 
-/// 1,000 gradients of 60 entries of very different size, 1e-9 to 10, the same for every walk. An epsilon in the
-/// wrong place shows only in the tiny ones.
+/// 1,000 gradients of 60 entries of very different size, 1e-9 to 10, the same for every walk. An epsilon in
+/// the wrong place shows only in the tiny ones.
 inline const Tensor& recorded_gradients() {
   static const Tensor gradients = [] {
     torch::manual_seed(5);
@@ -25,8 +25,8 @@ inline const Tensor& recorded_gradients() {
 /// Changes both optimizers before a step, for example their learning rate.
 using BeforeStep = std::function<void(std::int64_t step, Optimizer& ours, torch::optim::Optimizer& theirs)>;
 
-/// Walks beside an optimizer of torch::optim on the recorded gradients. Returns the largest difference over all
-/// steps, relative to max(1, |w|).
+/// Walks beside an optimizer of torch::optim on the recorded gradients. Returns the largest difference over
+/// all steps, relative to max(1, |w|).
 inline double largest_distance(Optimizer& ours,
                                const std::function<std::unique_ptr<torch::optim::Optimizer>(Tensor)>& make,
                                const BeforeStep& before_step = nullptr) {

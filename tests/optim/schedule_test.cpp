@@ -18,8 +18,8 @@ namespace {
 using Table = std::vector<double>;
 using Rate = std::function<double(std::int64_t t)>;
 
-/// LR schedulers multiply the last rate by a factor, ours computes each rate afresh: up to a dozen roundings of
-/// 1e-16 in the table. Where the cosine ends at 0 they are relative to the base rate of 0.1.
+/// Python multiplies the last rate by a factor, we compute each rate afresh: a dozen roundings of 1e-16 of the
+/// base rate 0.1.
 void expect_follows(const Table& table, const Rate& rate) {
   for (std::size_t t = 0; t < table.size(); ++t) {
     EXPECT_NEAR(rate(static_cast<std::int64_t>(t)), table[t], 1e-15) << "step " << t;

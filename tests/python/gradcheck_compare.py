@@ -6,6 +6,7 @@ PROGRAM: what tests/gradcheck/cases.cpp builds; the same cases stand there. Exit
 (skipped) if this Python has no torch.
 """
 
+import json
 import subprocess
 import sys
 import warnings
@@ -84,10 +85,18 @@ def verdict(check, function, inputs, **options):
         return "fail"
 
 
+def refuse(constant):
+    raise ValueError(f"{constant} is no JSON")
+
+
 def main():
     warnings.simplefilter("ignore")
     output = subprocess.run([sys.argv[1]], check=True, capture_output=True, text=True).stdout
-    ours = {name: tuple(words) for name, *words in (row.split("\t") for row in output.splitlines())}
+    ours = {}
+    for row in output.splitlines():
+        name, *words, text = row.split("\t")
+        ours[name] = tuple(words)
+        assert json.loads(text, parse_constant=refuse)["passed"] == (words[0] == "pass"), text
     theirs = {
         name: (
             verdict(torch.autograd.gradcheck, function, inputs),

@@ -266,6 +266,9 @@ class BuggyTwin final : public Twin {
     twin_.gradients()[2].tensor.mul_(factor_);
   }
   void update() override { twin_.update(); }
+  void set_learning_rate(double rate) override { twin_.set_learning_rate(rate); }
+  void set_training(bool training) override { twin_.set_training(training); }
+  void set_dropout_masks(const std::vector<Tensor>& masks) override { twin_.set_dropout_masks(masks); }
   void keep_intermediate_gradients(bool keep) override { twin_.keep_intermediate_gradients(keep); }
   Tensor logits() const override { return twin_.logits(); }
   std::vector<NamedTensor> intermediates() const override { return twin_.intermediates(); }
@@ -302,6 +305,52 @@ TEST_F(TrainerTest, CountsAndNamesFlipsOfAReLU) {
   const auto expected = ((a > 0) != (m > 0)).sum().item<std::int64_t>();
   EXPECT_GT(expected, 0);
   EXPECT_EQ(agreement.flips, (std::map<std::string, std::int64_t>{{"1.output", expected}}));
+}
+
+// ---- Schedules and regularization ----------------------------------------------------------------------------------
+
+TEST_F(TrainerTest, EverySchedulesRateReachesBothTwins) {
+  using Kind = ScheduleOptions::Kind;
+  for (const ScheduleOptions& schedule :
+       {ScheduleOptions{.kind = Kind::step, .step_epochs = 1, .gamma = 0.5},
+        ScheduleOptions{.kind = Kind::cosine}, ScheduleOptions{.kind = Kind::one_cycle},
+        ScheduleOptions{.warm_up = 15}}) {
+    Training run(dataset, spec, {},
+                 {.epochs = 3, .batch_size = 32, .schedule = schedule, .dtype = torch::kDouble});
+    const TrainingResult result = run.go();
+    Training constant(dataset, spec, {}, {.epochs = 3, .batch_size = 32, .dtype = torch::kDouble});
+    constant.go();
+    EXPECT_LE(result.agreements.back().max_abs_weight_difference, 1e-12);
+    EXPECT_FALSE(weights_of(run.manual).equal(weights_of(constant.manual))) << "the schedule does something";
+  }
+}
+
+TEST(Schedule, RatesOfARun) {
+  using Kind = ScheduleOptions::Kind;
+  const ScheduleOptions step{.kind = Kind::step, .step_epochs = 2, .gamma = 0.1};
+  EXPECT_DOUBLE_EQ(learning_rate_at(step, 1, 19, 10, 60), 1);
+  EXPECT_DOUBLE_EQ(learning_rate_at(step, 1, 20, 10, 60), 0.1);
+  const ScheduleOptions cosine{.kind = Kind::cosine};
+  EXPECT_DOUBLE_EQ(learning_rate_at(cosine, 1, 0, 10, 60), 1);
+  EXPECT_DOUBLE_EQ(learning_rate_at(cosine, 1, 30, 10, 60), 0.5);
+  const ScheduleOptions warm_up{.warm_up = 10};
+  EXPECT_DOUBLE_EQ(learning_rate_at(warm_up, 3, 0, 10, 60), 1);
+  EXPECT_DOUBLE_EQ(learning_rate_at(warm_up, 3, 10, 10, 60), 3);
+}
+
+TEST_F(TrainerTest, NormalizationAndDropoutTrainInLockstep) {
+  for (const Normalization normalization : {Normalization::batch, Normalization::layer, Normalization::rms}) {
+    const MlpSpec regularized{.inputs = 784,
+                              .hidden = {32},
+                              .normalization = normalization,
+                              .dropout = 0.2,
+                              .label_smoothing = 0.05};
+    Training run(dataset, regularized, {}, {.epochs = 10, .batch_size = 32, .dtype = torch::kDouble});
+    const TrainingResult result = run.go();
+    EXPECT_LE(result.agreements.back().max_abs_weight_difference, 1e-11);
+    EXPECT_GT(result.last[1].test_accuracy, 0.8);
+    EXPECT_EQ(result.last[0].test_accuracy, result.last[1].test_accuracy);
+  }
 }
 
 // ---- Whole epochs on real data

@@ -12,6 +12,9 @@
 
 namespace twingrad::gradcheck_detail {
 
+/// What an exception says, without LibTorch's stack.
+std::string message_of(const std::exception& error);
+
 /// One run of a check, whatever the backward pass is made of: gradcheck.cpp calls the steps in their order.
 class Check {
  public:
@@ -50,7 +53,6 @@ class Check {
 
  private:
   void validate_options() const;
-  void interrupted(const std::string& what);
   void finish();
   const torch::Tensor& moved_input(std::size_t checked_index) const;
   torch::Tensor numeric_of(std::size_t checked_index);
@@ -91,10 +93,8 @@ Verdict Check::run(const Steps& steps) {
     check_inputs_unchanged();
   } catch (const CheckFailed& error) {
     fail(error.what());
-  } catch (const c10::Error& error) {
-    interrupted(error.what_without_backtrace());
   } catch (const std::exception& error) {
-    interrupted(error.what());
+    fail(phase_ + " threw: " + message_of(error));
   }
   finish();
   return std::move(verdict_);

@@ -59,9 +59,9 @@ void check_undefined_upstream(Check& check, const Function& fn, const Tensors& i
                    " is not zero");
       }
     }
-  } catch (const c10::Error& error) {
+  } catch (const std::exception& error) {
     check.fail("backward does not take an undefined upstream gradient, here " + which +
-               "; test it with defined(): " + error.what_without_backtrace());
+               "; test it with defined(): " + gradcheck_detail::message_of(error));
   }
 }
 

@@ -3,8 +3,10 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "twingrad/gradcheck/elements.h"
@@ -45,12 +47,16 @@ class Evaluator {
       : fn_(fn), point_(point), layout_(std::move(layout)) {}
 
   const OutputLayout& layout() const { return layout_; }
-  bool grad_mode = false;  // fn needs autograd inside, as one with a gradient penalty
+  /// From the fastest on; fn may need autograd inside, as one with a gradient penalty does.
+  enum class Autograd { absent, no_grad, enabled };
+  Autograd autograd = Autograd::enabled;
   /// Throws CheckFailed if the outputs' number, shapes or dtypes are not the layout's.
   void operator()(double* row) const;
   std::vector<double> operator()() const;
 
  private:
+  std::vector<torch::Tensor> outputs() const;
+
   const Function& fn_;
   const std::vector<torch::Tensor>& point_;
   OutputLayout layout_;
@@ -92,9 +98,10 @@ class GradientRows {
                const std::vector<std::string>& names)
       : vjp_(vjp), layout_(layout), checked_(checked), names_(names), changes_(checked.size()) {}
 
-  /// vᵀJ for each checked input as C numbers, where `upstream` flows into one output. Throws CheckFailed for
-  /// a wrong number, shape or kind of gradients.
-  std::vector<std::vector<double>> row(std::size_t slot, const torch::Tensor& upstream);
+  /// For each checked input its C numbers.
+  using Rows = std::vector<std::vector<double>>;
+  /// vᵀJ, where `upstream` flows into one output. Throws CheckFailed for a gradient of the wrong shape or kind.
+  void fill(Rows& rows, std::size_t slot, const torch::Tensor& upstream);
 
   /// J [R, C] for each checked input, row by row from one-hot upstream gradients; then all rows again.
   std::vector<torch::Tensor> jacobians();
@@ -113,7 +120,7 @@ class GradientRows {
   const std::vector<std::string>& wrong_dtypes() const { return wrong_dtypes_; }
 
  private:
-  std::vector<double> checked_row(std::size_t input, torch::Tensor gradient);
+  void copy_checked(std::size_t input, torch::Tensor gradient, std::vector<double>& row);
 
   const Vjp& vjp_;
   const OutputLayout& layout_;

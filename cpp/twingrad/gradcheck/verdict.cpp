@@ -93,10 +93,9 @@ std::string entries_table(const Comparison& c, std::size_t max_rows) {
     return std::pair(a.output_index, a.input_index) < std::pair(b.output_index, b.input_index);
   });
   const bool value = c.kind == Comparison::Kind::value;
-  std::string text =
-      "\n" +
-      (value ? output_text(c) + " against the reference" : "d " + output_text(c) + " / d " + input_text(c)) +
-      ", " + std::to_string(entries.size()) + " of " + std::to_string(c.bad) + " bad entries\n";
+  std::string text = "\n";
+  text += value ? output_text(c) + " against the reference" : "d " + output_text(c) + " / d " + input_text(c);
+  text += ", " + std::to_string(entries.size()) + " of " + std::to_string(c.bad) + " bad entries\n";
   Table table("lllrrrrrl");
   table.add({" ", "output", "input", "ours", value ? "reference" : "numeric", "absolute", "relative",
              "tolerance", ""});
@@ -120,9 +119,8 @@ class Json {
   Json& value(bool yes) { return separate().raw(yes ? "true" : "false"); }
   Json& value(std::int64_t number) { return separate().raw(std::to_string(number)); }
   Json& value(double number) {
-    char text[32];
-    const auto end =
-        std::to_chars(text, text + sizeof text, number).ptr;  // the shortest that reads back the same
+    char text[32];  // enough for the shortest digits that read back the same
+    const auto end = std::to_chars(text, text + sizeof text, number).ptr;
     return separate().raw(std::isfinite(number) ? std::string(text, end) : "null");
   }
   Json& value(std::complex<double> number) {
@@ -254,7 +252,8 @@ std::string Verdict::to_string(std::size_t max_rows) const {
     text += "  warning: " + warning + "\n";
   }
   if (!comparisons.empty()) {
-    text += "\n" + summary_table(comparisons);
+    text += "\n";
+    text += summary_table(comparisons);
   }
   for (const Comparison& comparison : comparisons) {
     if (!comparison.passed && max_rows > 0) {

@@ -30,13 +30,13 @@ struct RunningStatistics {
 ///
 ///   mean ← (1 − a) mean + a μ,    variance ← (1 − a) variance + a σ² N / (N − 1)
 ///
-/// where N / (N − 1) makes the variance unbiased, and a is the momentum, or 1/(batches so far) if there is
-/// none.
+/// where N / (N − 1) makes the variance unbiased, and a is the momentum, without one 1/(batches so far).
 ///
 /// x, y [N, D]; γ, β, mean, variance [D]. Left out ({}): γ and β as with affine = false, the statistics as
 /// with track_running_stats = false (then evaluation too takes those of the batch). A batch of no rows leaves
-/// the running mean and variance as they are. Source: Ioffe, Szegedy, Batch normalization (2015), algorithm 1
-/// and section 3.
+/// the running mean and variance as they are.
+///
+/// Source: Ioffe, Szegedy, Batch normalization (2015), algorithm 1 and section 3.
 class BatchNorm1d final : public Layer {
  public:
   struct Options {

@@ -16,7 +16,8 @@ enum class InputGradient { compute, skip };
 ///   ∂L/∂b  = Σ_n ∂L/∂y[n,:]        b is added to every row
 ///   ∂L/∂x  = ∂L/∂y W
 ///
-/// x [N, I], W [O, I], b [O], y [N, O].
+/// x [N, I], W [O, I], b [O], y [N, O]. b may be left out ({}), as with bias = false: in front of a batch normalization,
+/// which subtracts the mean, it would have no effect and the gradient 0.
 /// Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.5.6.
 class Linear final : public Layer {
  public:
@@ -25,12 +26,16 @@ class Linear final : public Layer {
 
   const Tensor& forward(const Tensor& x) override {
     x_ = x;
-    return at::addmm_out(sized(y_, {x.size(0), weight_.value.size(0)}, x), bias_.value, x, weight_.value.t());
+    sized(y_, {x.size(0), weight_.value.size(0)}, x);
+    return bias_.value.defined() ? at::addmm_out(y_, bias_.value, x, weight_.value.t())
+                                 : at::mm_out(y_, x, weight_.value.t());
   }
 
   const Tensor& backward(const Tensor& grad_y) override {
     at::mm_out(weight_.grad, grad_y.t(), x_);
-    at::sum_out(bias_.grad, grad_y, 0);
+    if (bias_.value.defined()) {
+      at::sum_out(bias_.grad, grad_y, 0);
+    }
     if (input_gradient_ == InputGradient::compute) {
       at::mm_out(sized(grad_x_, x_.sizes(), x_), grad_y, weight_.value);
     }

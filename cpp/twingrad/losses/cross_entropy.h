@@ -14,8 +14,9 @@ namespace twingrad {
 /// not.
 ///
 /// input (the logits) [N, C]; target [N], int64, 0 … C − 1; ℓ [N]. Class weights, label smoothing and an
-/// index to ignore: weighted_cross_entropy.h. Source: Goodfellow, Bengio, Courville, Deep Learning (2016),
-/// section 6.2.2.3.
+/// index to ignore: weighted_cross_entropy.h.
+///
+/// Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.2.2.3.
 class CrossEntropy final : public Loss {
  public:
   using Loss::Loss;

@@ -10,7 +10,8 @@ namespace twingrad {
 ///   ∂ℓ/∂x_j  = −w_t [j = t]
 ///
 /// input (the log-probabilities) [N, C]; target [N], int64; ℓ [N]. Weights w, ignored rows and the mean: see
-/// ClassLoss. Where Σ_n w_t = 0 the mean's gradient is 0/0 = NaN in the whole row, in LibTorch only at j = t. A matrix of labels in place of indices: negative_log_likelihood.h.
+/// ClassLoss. (If the weights of a batch sum to 0, the gradient of the mean is 0/0 = NaN in the whole row, in
+/// LibTorch at j = t alone.) A matrix of labels in place of indices: negative_log_likelihood.h.
 class NLL final : public ClassLoss {
  public:
   explicit NLL(const ClassLossOptions& options = {}) : ClassLoss(options) {}

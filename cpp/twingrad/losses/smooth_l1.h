@@ -13,8 +13,9 @@ namespace twingrad {
 ///   f(d)  = d²/(2β)  if |d| < β,  |d| − β/2 otherwise
 ///   f′(d) = d/β      if |d| < β,  sign(d) otherwise
 ///
-/// d = input − target; β is 1 by default. With β = 0 it is L1, but for the slope at the kink d = 0: LibTorch asks d ≤
-/// −β first and takes −1 there, and so do we.
+/// d = input − target; β is 1 by default. With β = 0 it is L1, but for the slope at the kink d = 0: LibTorch
+/// asks d ≤ −β first and takes −1 there, and so do we.
+///
 /// Source: Girshick, Fast R-CNN (2015), section 2.3.
 class SmoothL1 final : public DifferenceLoss {
  public:

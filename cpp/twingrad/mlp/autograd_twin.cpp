@@ -1,11 +1,14 @@
 #include "twingrad/mlp/autograd_twin.h"
 
 #include <torch/nn.h>
+#include <torch/optim/adagrad.h>
 #include <torch/optim/adam.h>
 #include <torch/optim/adamw.h>
+#include <torch/optim/rmsprop.h>
 #include <torch/optim/sgd.h>
 
 #include <functional>
+#include <limits>
 
 namespace twingrad {
 namespace {
@@ -24,6 +27,34 @@ class MatmulImpl final : public nn::Module {
   Tensor weight_;
 };
 TORCH_MODULE(Matmul);
+
+/// Dropout with a mask from outside: torch::nn::Dropout does not show its own.
+class MaskedDropoutImpl final : public nn::Module {
+ public:
+  explicit MaskedDropoutImpl(double p) : p_(p) {}
+  Tensor forward(const Tensor& x) { return is_training() ? x * (mask_.to(x.dtype()) / (1 - p_)) : x; }
+  void set_mask(const Tensor& mask) { mask_ = mask; }
+
+ private:
+  double p_;
+  Tensor mask_;
+};
+TORCH_MODULE(MaskedDropout);
+
+/// x / √(mean x² + ε) · weight: C++ LibTorch has no module for it.
+class RMSNormImpl final : public nn::Module {
+ public:
+  explicit RMSNormImpl(std::int64_t width) : weight_(register_parameter("weight", torch::ones({width}))) {}
+  Tensor forward(const Tensor& x) {
+    const double epsilon = x.scalar_type() == torch::kDouble ? std::numeric_limits<double>::epsilon()
+                                                             : std::numeric_limits<float>::epsilon();
+    return x * (x.square().mean(1, /*keepdim=*/true) + epsilon).rsqrt() * weight_;
+  }
+
+ private:
+  Tensor weight_;
+};
+TORCH_MODULE(RMSNorm);
 
 nn::Functional append_ones() {
   return nn::Functional([](const Tensor& x) {
@@ -69,13 +100,25 @@ void push_layer(nn::Sequential& network, const MlpSpec& spec, const LayerSpec& l
   using Kind = LayerSpec::Kind;
   switch (layer.kind) {
     case Kind::linear:
-      network->push_back(nn::Linear(layer.inputs, layer.outputs));
+      network->push_back(nn::Linear(nn::LinearOptions(layer.inputs, layer.outputs).bias(layer.has_bias)));
       return;
     case Kind::matmul:
       network->push_back(Matmul(layer.inputs, layer.outputs));
       return;
     case Kind::append_ones:
       network->push_back(append_ones());
+      return;
+    case Kind::batch_norm:
+      network->push_back(nn::BatchNorm1d(layer.outputs));
+      return;
+    case Kind::layer_norm:
+      network->push_back(nn::LayerNorm(nn::LayerNormOptions({layer.outputs})));
+      return;
+    case Kind::rms_norm:
+      network->push_back(RMSNorm(layer.outputs));
+      return;
+    case Kind::dropout:
+      network->push_back(MaskedDropout(spec.dropout));
       return;
     case Kind::activation:
       push_activation(network, spec.activation);
@@ -100,14 +143,25 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
     case Kind::sgd:
       return std::make_unique<optim::SGD>(parameters, optim::SGDOptions(options.learning_rate)
                                                           .momentum(options.momentum)
+                                                          .dampening(options.dampening)
                                                           .nesterov(options.nesterov)
                                                           .weight_decay(options.weight_decay));
     case Kind::adam:
-      return std::make_unique<optim::Adam>(
-          parameters, optim::AdamOptions(options.learning_rate).weight_decay(options.weight_decay));
+      return std::make_unique<optim::Adam>(parameters, optim::AdamOptions(options.learning_rate)
+                                                           .weight_decay(options.weight_decay)
+                                                           .amsgrad(options.amsgrad));
     case Kind::adamw:
-      return std::make_unique<optim::AdamW>(
-          parameters, optim::AdamWOptions(options.learning_rate).weight_decay(options.weight_decay));
+      return std::make_unique<optim::AdamW>(parameters, optim::AdamWOptions(options.learning_rate)
+                                                            .weight_decay(options.weight_decay)
+                                                            .amsgrad(options.amsgrad));
+    case Kind::rmsprop:
+      return std::make_unique<optim::RMSprop>(parameters, optim::RMSpropOptions(options.learning_rate)
+                                                              .weight_decay(options.weight_decay)
+                                                              .momentum(options.momentum)
+                                                              .centered(options.centered));
+    case Kind::adagrad:
+      return std::make_unique<optim::Adagrad>(
+          parameters, optim::AdagradOptions(options.learning_rate).weight_decay(options.weight_decay));
   }
   throw std::logic_error("a kind of optimizer without a torch::optim class");
 }
@@ -116,7 +170,7 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
 
 AutogradTwin::AutogradTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const Tensor& initial,
                            const at::TensorOptions& options)
-    : spec_(spec) {
+    : spec_(spec), clip_norm_(optimizer.clip_norm) {
   for (const LayerSpec& layer : layers_of(spec)) {
     push_layer(network_, spec, layer);
   }
@@ -135,8 +189,10 @@ Tensor AutogradTwin::loss_of(const Tensor& output, const Tensor& labels) const {
     const auto reduction = spec_.reduction == Reduction::mean
                                ? nn::functional::CrossEntropyFuncOptions::reduction_t(torch::kMean)
                                : nn::functional::CrossEntropyFuncOptions::reduction_t(torch::kSum);
-    return nn::functional::cross_entropy(output, labels,
-                                         nn::functional::CrossEntropyFuncOptions().reduction(reduction));
+    return nn::functional::cross_entropy(
+        output, labels,
+        nn::functional::CrossEntropyFuncOptions().reduction(reduction).label_smoothing(
+            spec_.label_smoothing));
   }
   const Tensor one_hot = torch::zeros_like(output).scatter_(1, labels.unsqueeze(1), 1);
   const Tensor losses = -(one_hot * output).sum(1);
@@ -169,7 +225,29 @@ void AutogradTwin::backward() {
   }
 }
 
-void AutogradTwin::update() { optimizer_->step(); }
+void AutogradTwin::update() {
+  if (clip_norm_ > 0) {
+    torch::nn::utils::clip_grad_norm_(network_->parameters(), clip_norm_);
+  }
+  optimizer_->step();
+}
+
+void AutogradTwin::set_learning_rate(double learning_rate) {
+  for (torch::optim::OptimizerParamGroup& group : optimizer_->param_groups()) {
+    group.options().set_lr(learning_rate);
+  }
+}
+
+void AutogradTwin::set_training(bool training) { network_->train(training); }
+
+void AutogradTwin::set_dropout_masks(const std::vector<Tensor>& masks) {
+  std::size_t next = 0;
+  for (const auto& module : network_->children()) {
+    if (auto* dropout = module->as<MaskedDropoutImpl>()) {
+      dropout->set_mask(masks.at(next++));
+    }
+  }
+}
 
 Tensor AutogradTwin::logits() const { return outputs_[logits_index(spec_)].detach(); }
 

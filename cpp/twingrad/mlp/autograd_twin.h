@@ -23,6 +23,9 @@ class AutogradTwin final : public Twin {
   double forward(const at::Tensor& images, const at::Tensor& labels) override;
   void backward() override;
   void update() override;
+  void set_learning_rate(double learning_rate) override;
+  void set_training(bool training) override;
+  void set_dropout_masks(const std::vector<at::Tensor>& masks) override;
   void keep_intermediate_gradients(bool keep) override { keep_intermediate_gradients_ = keep; }
   at::Tensor logits() const override;
   std::vector<NamedTensor> intermediates() const override;
@@ -35,6 +38,7 @@ class AutogradTwin final : public Twin {
   MlpSpec spec_;
   torch::nn::Sequential network_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
+  double clip_norm_;  ///< 0: gradients are not clipped
   bool keep_intermediate_gradients_ = false;
   at::Tensor loss_;
   std::vector<at::Tensor> outputs_;           ///< of each module, from the last forward

@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "twingrad/layers/dropout.h"
 #include "twingrad/layers/layer.h"
 #include "twingrad/losses/loss.h"
 #include "twingrad/mlp/flat_parameters.h"
@@ -25,6 +26,9 @@ class ManualTwin final : public Twin {
   double forward(const Tensor& images, const Tensor& labels) override;
   void backward() override;
   void update() override;
+  void set_learning_rate(double learning_rate) override;
+  void set_training(bool training) override;
+  void set_dropout_masks(const std::vector<Tensor>& masks) override;
   void keep_intermediate_gradients(bool /*keep*/) override {}  // they are at hand anyway
   Tensor logits() const override;
   std::vector<NamedTensor> intermediates() const override;
@@ -32,13 +36,15 @@ class ManualTwin final : public Twin {
   std::vector<NamedTensor> gradients() const override;
 
  private:
-  std::unique_ptr<Layer> make_layer(std::size_t index, const LayerSpec& layer) const;
+  std::unique_ptr<Layer> make_layer(std::size_t index, const LayerSpec& layer);
 
   MlpSpec spec_;
   FlatParameters parameters_;
   std::vector<std::unique_ptr<Layer>> layers_;
   std::unique_ptr<Loss> loss_;
   std::unique_ptr<Optimizer> optimizer_;
+  double clip_norm_;                      ///< 0: gradients are not clipped
+  std::vector<Dropout*> dropouts_;        ///< those among layers_
   std::vector<Tensor> outputs_;           ///< of each layer, from the last forward
   std::vector<Tensor> output_gradients_;  ///< ∂L/∂ of each layer's result, from the last backward
 };

@@ -28,6 +28,9 @@ enum class Bias {
                    ///< part)
 };
 
+/// What stands between a hidden layer's product and its activation.
+enum class Normalization { none, batch, layer, rms };
+
 /// ε of the exercise's Softmax and Log.
 inline constexpr double kExerciseEpsilon = 1e-12;
 
@@ -41,14 +44,31 @@ struct MlpSpec {
   LossKind loss = LossKind::cross_entropy;
   Reduction reduction = Reduction::mean;
   Initialization initialization = Initialization::uniform;
+  Normalization normalization = Normalization::none;
+  double dropout = 0;          ///< the share of each hidden layer's activations that training drops
+  double label_smoothing = 0;  ///< with the fused cross-entropy alone
 };
 
 /// One layer of the list that both twins are built from, in order.
 struct LayerSpec {
-  enum class Kind { linear, matmul, append_ones, activation, softmax, exercise_softmax, log };
+  enum class Kind {
+    linear,
+    matmul,
+    append_ones,
+    batch_norm,
+    layer_norm,
+    rms_norm,
+    activation,
+    dropout,
+    softmax,
+    exercise_softmax,
+    log
+  };
   Kind kind;
   std::int64_t inputs = 0;
   std::int64_t outputs = 0;
+  bool has_bias =
+      true;  ///< linear alone; false in front of a batch normalization, where it would have no effect
 };
 
 /// The layers of the network, the softmax and log of a chain loss included. A layer's place in this list is
@@ -71,7 +91,7 @@ struct ParameterSpec {
   std::int64_t offset = 0;
   std::int64_t size = 0;
   std::int64_t inputs = 0;  ///< of its layer: what the uniform initialization scales by
-  bool is_bias = false;
+  enum class Role { weight, bias, scale, shift } role = Role::weight;  ///< scale, shift: of a normalization
 };
 
 /// All parameters in the order of torch.nn.Sequential: 0.weight, 0.bias, 2.weight, …
@@ -86,5 +106,10 @@ std::string describe_widths(const MlpSpec& spec);
 /// Draws the initial parameters, one flat float64 vector on the CPU, from the seed. They do not depend on the
 /// dtype of the run, so a float32 and a float64 run begin at the same point up to rounding.
 at::Tensor draw_initial_parameters(const MlpSpec& spec, std::uint64_t seed);
+
+/// Draws the masks of one step, [rows, width] bool for each dropout layer in turn, true where an entry stays. They
+/// depend on seed and step alone.
+std::vector<at::Tensor> draw_dropout_masks(const MlpSpec& spec, std::int64_t rows, std::uint64_t seed,
+                                           std::int64_t step);
 
 }  // namespace twingrad

@@ -35,6 +35,15 @@ class Twin {
   /// Moves the parameters by one step of the optimizer.
   virtual void update() = 0;
 
+  /// The learning rate of the updates to come.
+  virtual void set_learning_rate(double learning_rate) = 0;
+
+  /// Training (the default) or evaluation: dropout and batch normalization do something else in evaluation.
+  virtual void set_training(bool training) = 0;
+
+  /// The masks of the next forward in training, one for each dropout layer in turn (draw_dropout_masks).
+  virtual void set_dropout_masks(const std::vector<at::Tensor>& masks) = 0;
+
   /// Asks for the gradients of intermediate results too, from the next forward on. (Autograd drops them
   /// unless asked; asking costs a little time.)
   virtual void keep_intermediate_gradients(bool keep) = 0;

@@ -13,8 +13,8 @@ namespace twingrad {
 ///   AdamW: w ← w − α λ w              or beside it
 ///   m ← β₁ m + (1 − β₁) g             running mean of the gradient
 ///   v ← β₂ v + (1 − β₂) g²            and of its square
-///   m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)        undo the pull towards the zero they started from; t = 1, 2,
-///   … w ← w − α m̂ / (√v̂ + ε)
+///   m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)        undo the pull to the zero they started from; t = 1, 2, …
+///   w ← w − α m̂ / (√v̂ + ε)
 ///
 /// AMSGrad takes the largest v so far in place of v in v̂, so that the step never grows because v forgets.
 ///

@@ -33,6 +33,38 @@ const char* name_of(OptimizerOptions::Kind kind) {
       return "adam";
     case OptimizerOptions::Kind::adamw:
       return "adamw";
+    case OptimizerOptions::Kind::rmsprop:
+      return "rmsprop";
+    case OptimizerOptions::Kind::adagrad:
+      return "adagrad";
+  }
+  return "";
+}
+
+const char* name_of(Normalization normalization) {
+  switch (normalization) {
+    case Normalization::none:
+      return "none";
+    case Normalization::batch:
+      return "batch";
+    case Normalization::layer:
+      return "layer";
+    case Normalization::rms:
+      return "rms";
+  }
+  return "";
+}
+
+const char* name_of(ScheduleOptions::Kind kind) {
+  switch (kind) {
+    case ScheduleOptions::Kind::constant:
+      return "constant";
+    case ScheduleOptions::Kind::step:
+      return "step";
+    case ScheduleOptions::Kind::cosine:
+      return "cosine";
+    case ScheduleOptions::Kind::one_cycle:
+      return "one_cycle";
   }
   return "";
 }
@@ -45,6 +77,24 @@ std::string describe(const OptimizerOptions& optimizer) {
   if (optimizer.weight_decay != 0) {
     text += fmt::format(" · weight decay {:g}", optimizer.weight_decay);
   }
+  if (optimizer.amsgrad) {
+    text += " · amsgrad";
+  }
+  if (optimizer.centered) {
+    text += " · centered";
+  }
+  if (optimizer.clip_norm > 0) {
+    text += fmt::format(" · clipped to norm {:g}", optimizer.clip_norm);
+  }
+  return text;
+}
+
+std::string describe(const ScheduleOptions& schedule) {
+  std::string text =
+      schedule.kind == ScheduleOptions::Kind::constant ? "" : fmt::format(" {}", name_of(schedule.kind));
+  if (schedule.warm_up > 0) {
+    text += fmt::format(" after a warm-up of {} updates", schedule.warm_up);
+  }
   return text;
 }
 
@@ -52,9 +102,18 @@ std::string describe(const MlpSpec& network) {
   std::string text = describe_widths(network);
   if (!network.hidden.empty()) {
     text += " · " + network.activation;
+    if (network.normalization != Normalization::none) {
+      text += fmt::format(" · {} normalization", name_of(network.normalization));
+    }
+    if (network.dropout > 0) {
+      text += fmt::format(" · dropout {:g}", network.dropout);
+    }
   }
   text +=
       fmt::format(" · {} parameters · {}", with_separators(parameter_count(network)), name_of(network.loss));
+  if (network.label_smoothing > 0) {
+    text += fmt::format(" with label smoothing {:g}", network.label_smoothing);
+  }
   if (network.reduction == Reduction::sum) {
     text += " (gradient of the sum)";
   }
@@ -79,8 +138,9 @@ std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription
                    with_separators(dataset.train.count), with_separators(dataset.test.count),
                    dataset.train.height, dataset.train.width, dataset.classes, dataset.sha256.substr(0, 8))},
       {"Network", describe(run.network)},
-      {"Training", fmt::format("{} · {} · {} · seed {}", describe(run.optimizer), batch,
-                               name_of(run.training.dtype), run.training.seed)},
+      {"Training",
+       fmt::format("{} · {} · {} · seed {}", describe(run.optimizer) + describe(run.training.schedule), batch,
+                   name_of(run.training.dtype), run.training.seed)},
       {"Machine", fmt::format("LibTorch {} · {} · {}", libtorch_version(), run.training.device.str(),
                               run.threads.describe())},
   };
@@ -114,13 +174,25 @@ nlohmann::ordered_json summary_of(const RunDescription& run, const TrainingResul
         {"reduction", run.network.reduction == Reduction::sum ? "sum" : "mean"},
         {"bias", run.network.bias == Bias::column_of_ones ? "ones" : "layers"},
         {"init", run.network.initialization == Initialization::normal ? "normal" : "uniform"},
+        {"normalization", name_of(run.network.normalization)},
+        {"dropout", run.network.dropout},
+        {"label_smoothing", run.network.label_smoothing},
         {"parameters", parameter_count(run.network)}}},
       {"optimizer",
        {{"kind", name_of(run.optimizer.kind)},
         {"lr", run.optimizer.learning_rate},
         {"momentum", run.optimizer.momentum},
+        {"dampening", run.optimizer.dampening},
         {"nesterov", run.optimizer.nesterov},
+        {"amsgrad", run.optimizer.amsgrad},
+        {"centered", run.optimizer.centered},
+        {"clip_norm", run.optimizer.clip_norm},
         {"weight_decay", run.optimizer.weight_decay}}},
+      {"schedule",
+       {{"kind", name_of(run.training.schedule.kind)},
+        {"step_epochs", run.training.schedule.step_epochs},
+        {"gamma", run.training.schedule.gamma},
+        {"warm_up", run.training.schedule.warm_up}}},
       {"training",
        {{"epochs", run.training.epochs},
         {"batch_size", run.training.batch_size == 0 ? Json("full") : Json(run.training.batch_size)},

@@ -93,13 +93,32 @@ void Trainer::run_epoch(std::int64_t epoch, const std::atomic<bool>& stop) {
   }
 }
 
-void Trainer::step(const at::Tensor& indices, bool compare) {
-  const bool is_first = result_.steps == 0;
-  double start = now();
+void Trainer::prepare_step(const at::Tensor& indices) {
   if (!holds_full_batch_) {
     train_.gather(indices, images_, labels_);
     holds_full_batch_ = options_.batch_size == 0;
   }
+  std::vector<at::Tensor> masks = draw_dropout_masks(spec_, indices.size(0), options_.seed, result_.steps);
+  for (at::Tensor& mask : masks) {
+    mask = mask.to(options_.device);
+  }
+  const std::int64_t count = train_.count();
+  const std::int64_t batch_size = options_.batch_size == 0 ? count : std::min(options_.batch_size, count);
+  const std::int64_t steps_per_epoch = (count + batch_size - 1) / batch_size;
+  const double rate = learning_rate_at(options_.schedule, options_.learning_rate, result_.steps,
+                                       steps_per_epoch, steps_per_epoch * options_.epochs);
+  for (Twin* twin : twins_) {
+    twin->set_dropout_masks(masks);
+    if (options_.schedule.kind != ScheduleOptions::Kind::constant || options_.schedule.warm_up > 0) {
+      twin->set_learning_rate(rate);
+    }
+  }
+}
+
+void Trainer::step(const at::Tensor& indices, bool compare) {
+  const bool is_first = result_.steps == 0;
+  double start = now();
+  prepare_step(indices);
   const double gather_seconds = seconds_since(start);
   std::vector<double> losses;
   for (std::size_t i = 0; i < twins_.size(); ++i) {
@@ -180,6 +199,9 @@ void Trainer::compare_before_first_update() {
 
 void Trainer::report_epoch(std::int64_t epoch) {
   const torch::NoGradGuard no_grad;
+  for (Twin* twin : twins_) {
+    twin->set_training(false);
+  }
   if (twins_.size() == 2) {
     compare_weights(*twins_[0], *twins_[1], agreement_);
   }
@@ -195,6 +217,9 @@ void Trainer::report_epoch(std::int64_t epoch) {
       test[i].correct += count_correct(twins_[i]->logits(), test_labels_);
       test[i].samples += size;
     }
+  }
+  for (Twin* twin : twins_) {
+    twin->set_training(true);
   }
   for (std::size_t i = 0; i < twins_.size(); ++i) {
     const auto mean = [](double sum, std::int64_t samples) { return sum / static_cast<double>(samples); };

@@ -10,6 +10,7 @@
 #include "twingrad/data/batches.h"
 #include "twingrad/mlp/spec.h"
 #include "twingrad/mlp/twin.h"
+#include "twingrad/optim/options.h"
 #include "twingrad/training/observer.h"
 
 namespace twingrad {
@@ -19,6 +20,8 @@ struct TrainingOptions {
   std::int64_t batch_size = 128;  ///< 0: all images in one step, in the order of the file
   std::int64_t evaluate_every =
       1;  ///< epochs between two reports; the first and the last are always reported
+  double learning_rate = 1e-3;
+  ScheduleOptions schedule = {};
   std::uint64_t seed = 1;
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
@@ -60,6 +63,7 @@ class Trainer {
 
   void run_epoch(std::int64_t epoch, const std::atomic<bool>& stop);
   void step(const at::Tensor& indices, bool compare);
+  void prepare_step(const at::Tensor& indices);
   void check_finite(const Twin& twin, double loss) const;
   void compare_before_first_update();
   void report_epoch(std::int64_t epoch);

@@ -221,6 +221,17 @@ TEST_F(GradcheckTest, ToleranceIsTheOneThatIsSet) {
   EXPECT_TRUE(gradcheck(slightly_wrong, {random_tensor({2})}, {.atol = 1e-3, .rtol = 0}));
 }
 
+TEST_F(GradcheckTest, DefaultsArePythons) {
+  const Options options;
+  EXPECT_EQ(options.eps, 1e-6);
+  EXPECT_EQ(options.atol, 1e-5);
+  EXPECT_EQ(options.rtol, 1e-3);
+  EXPECT_EQ(options.nondet_tol, 0);
+  EXPECT_EQ(options.mode, Mode::full);
+  EXPECT_TRUE(options.check_undefined_grad);
+  EXPECT_FALSE(options.check_grad_dtypes);
+}
+
 TEST_F(GradcheckTest, NothingToCompareNeverPasses) {
   const Function none = [](const Tensors&) -> Tensors { return {}; };
   const Function integers = [](const Tensors& in) -> Tensors { return {in[0].argmax()}; };

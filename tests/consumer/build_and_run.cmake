@@ -1,6 +1,6 @@
 # Builds a stranger's project against twingrad and runs its program:
-#   cmake -DHOW=installed -DTWINGRAD_BUILD=<build folder> -DFOLDER=<scratch> -P build_and_run.cmake
-#   cmake -DHOW=subdirectory                              -DFOLDER=<scratch> -P build_and_run.cmake
+#   cmake -DHOW=installed -DTWINGRAD_BUILD=<build folder> -DFOLDER=<scratch> -DGENERATOR=Ninja -P build_and_run.cmake
+#   cmake -DHOW=subdirectory                              -DFOLDER=<scratch> -DGENERATOR=Ninja -P build_and_run.cmake
 # `installed` needs a build folder in which everything is built. The cache entries named in PASS_ON are given to the
 # stranger's project as -D<entry>.
 cmake_minimum_required(VERSION 3.24)
@@ -22,6 +22,6 @@ if(HOW STREQUAL "installed")
   run(${CMAKE_COMMAND} --install ${TWINGRAD_BUILD} --prefix ${FOLDER}/prefix)
   list(APPEND definitions -DCMAKE_PREFIX_PATH=${FOLDER}/prefix)
 endif()
-run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/${HOW} -B ${FOLDER}/build -DCMAKE_BUILD_TYPE=Release ${definitions})
+run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/${HOW} -B ${FOLDER}/build -G ${GENERATOR} -DCMAKE_BUILD_TYPE=Release ${definitions})
 run(${CMAKE_COMMAND} --build ${FOLDER}/build --target swish)
 run(${FOLDER}/build/swish)

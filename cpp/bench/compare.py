@@ -1,0 +1,235 @@
+"""Measures twingrad's twins beside the peers that are installed: the work of script/bench.
+
+    compare.py --programs FOLDER [--repeats N] [--dataset NAME|DIR] [--out FILE]
+
+Each peer is first tried at each of its thread settings, then takes part at its own best one. The programs run one after the
+other, as often as --repeats says, so that whatever else disturbs the machine disturbs all of them.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import itertools
+import json
+import math
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+SKIPPED = 77
+TRIAL_EPOCHS = 3
+
+
+def fail(message, status=1):
+    print(f"bench: error: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def say(message):
+    print(f"bench: {message}", file=sys.stderr, flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Work that is measured. The first epoch of a run warms up and does not count."""
+
+    hidden: str
+    batch_size: str
+    epochs: int
+
+    @property
+    def name(self):
+        batch = "full batch" if self.batch_size == "full" else f"batch {self.batch_size}"
+        return f"784-{self.hidden}-10, {batch}"
+
+    @property
+    def options(self):
+        return ["--hidden", self.hidden, "--batch-size", self.batch_size]
+
+
+CASES = [Case("98", "128", 4), Case("98", "full", 6), Case("500", "500", 4)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    command: tuple
+    options: tuple  # each is set to 1 thread and to one for each core
+
+    def settings(self):
+        counts = sorted({1, len(os.sched_getaffinity(0))})
+        for threads in itertools.product(counts, repeat=len(self.options)):
+            yield [word for option, count in zip(self.options, threads) for word in (option, str(count))]
+
+    def run(self, case, dataset, setting, epochs, timeout=None):
+        """What the peer prints; None if its package is not there, or not within the time."""
+        command = [*self.command, "--dataset", dataset, *case.options, "--epochs", str(epochs), *setting]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            return None
+        if done.returncode == SKIPPED:
+            return None
+        if done.returncode != 0:
+            fail(f"{pathlib.Path(command[-1 if len(self.command) == 1 else 1]).name}: expected exit status 0, found "
+                 f"{done.returncode}; it says: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
+    def best_setting(self, case, dataset):
+        """The thread setting of the fastest epoch of a short run; None if the peer can not run at all."""
+        fastest, best, limit = math.inf, None, None
+        for setting in self.settings():
+            start = time.perf_counter()
+            result = self.run(case, dataset, setting, TRIAL_EPOCHS, limit)
+            if result is None:
+                continue
+            seconds = min(result["seconds_per_epoch"][1:])
+            if seconds < fastest:
+                fastest, best = seconds, setting
+                limit = 3 * (time.perf_counter() - start)  # what takes longer will not be the best
+        return best
+
+
+def python_with(package):
+    """A Python that has the package, or None."""
+    for python in dict.fromkeys(["python3", "/usr/bin/python3"]):
+        probe = [python, "-c", f"import {package}"]
+        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+            return python
+    return None
+
+
+def find_peers(programs):
+    peers = [Peer((str(programs / "plain-torch"),), ("--aten-threads", "--blas-threads"))]
+    for script, package, options in (("python_torch.py", "torch", ("--aten-threads", "--blas-threads")),
+                                     ("numpy_by_hand.py", "numpy", ("--blas-threads",)),
+                                     ("scikit_learn.py", "sklearn", ("--blas-threads",))):
+        python = python_with(package)
+        if python is None:
+            say(f"{script} is left out: no Python here has {package}")
+        else:
+            peers.append(Peer((python, str(HERE / script)), options))
+    return peers
+
+
+def run_twingrad(programs, case, repeats):
+    """One answer of `twingrad bench`."""
+    command = [str(programs / "twingrad"), "bench", *case.options, "--repeats", str(repeats), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        fail(f"twingrad bench: expected exit status 0, found {done.returncode}; it says: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+class Measurements:
+    """The seconds of each row, one number a round, in the order in which the rows came first."""
+
+    def __init__(self):
+        self.seconds = {}
+        self.remarks = {}
+        self.accuracy = {}
+
+    def add(self, name, seconds, remark="", accuracy=None):
+        self.seconds.setdefault(name, []).append(seconds)
+        self.remarks[name] = remark
+        self.accuracy.setdefault(name, []).append(accuracy)
+
+    def table(self, reference):
+        """Rows of text. The ratio is the median of the rounds' ratios to the reference."""
+        yield ["program", "threads", "seconds an epoch", "least", "most", f"/ {reference}", "test accuracy"]
+        for name, seconds in self.seconds.items():
+            ratios = [own / other for own, other in zip(seconds, self.seconds[reference])]
+            accuracy = [value for value in self.accuracy[name] if value is not None]
+            yield [name, self.remarks[name], f"{statistics.median(seconds):.3f}", f"{min(seconds):.3f}",
+                   f"{max(seconds):.3f}", f"{statistics.median(ratios):.2f}",
+                   f"{100 * statistics.median(accuracy):.1f} %" if accuracy else ""]
+
+
+def describe(result):
+    return f"{result['name']} {result['version']}"
+
+
+def describe_threads(result):
+    names = {"aten": "LibTorch", "blas": "BLAS"}
+    return ", ".join(f"{names[pool]} {count}" for pool, count in result["threads"].items())
+
+
+def measure(case, peers, programs, dataset, repeats):
+    settings = {}
+    for peer in peers:
+        setting = peer.best_setting(case, dataset)
+        if setting is not None:
+            settings[peer] = setting
+        say(f"{case.name}: {pathlib.Path(peer.command[-1]).name} {' '.join(setting or ['could not run'])}")
+    measurements = Measurements()
+    for turn in range(repeats):
+        answer = run_twingrad(programs, case, case.epochs - 1)
+        for row in answer["cases"][0]["rows"]:
+            measurements.add(row["what"], row["seconds"]["median"])
+        for peer, setting in settings.items():
+            result = peer.run(case, dataset, setting, case.epochs)
+            measurements.add(describe(result), statistics.median(result["seconds_per_epoch"][1:]),
+                             describe_threads(result), result["test_accuracy"])
+        say(f"{case.name}: round {turn + 1} of {repeats}")
+    return measurements, answer
+
+
+def aligned(rows):
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        cells = [cell.ljust(width) if index < 2 else cell.rjust(width)
+                 for index, (cell, width) in enumerate(zip(row, widths))]
+        yield "  ".join(cells).rstrip()
+
+
+def markdown(rows):
+    yield f"| {' | '.join(rows[0])} |"
+    yield f"| --- | --- |{' ---: |' * (len(rows[0]) - 2)}"
+    for row in rows[1:]:
+        yield f"| {' | '.join(row)} |"
+
+
+def processor():
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return "an unknown processor"
+
+
+def positive(text):
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, found {text!r}")
+    return int(text)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--programs", type=pathlib.Path, required=True)
+    parser.add_argument("--repeats", type=positive, default=5)
+    parser.add_argument("--dataset", default="fashion-mnist")
+    parser.add_argument("--out", type=pathlib.Path)
+    options = parser.parse_args()
+    if options.out and not options.out.resolve().parent.is_dir():
+        fail(f"--out: expected a file in a folder that exists, found {options.out}; make the folder first", 2)
+
+    load_before = os.getloadavg()[0]
+    peers = find_peers(options.programs)
+    texts, documents = [], []
+    for case in CASES:
+        measurements, answer = measure(case, peers, options.programs, options.dataset, options.repeats)
+        rows = list(measurements.table("manual twin"))
+        texts.append("\n".join([case.name, *aligned(rows)]))
+        documents.append("\n".join([f"**{case.name}**", "", *markdown(rows)]))
+    about = (f"{datetime.date.today()}, {processor()}, {len(os.sched_getaffinity(0))} cores, LibTorch {answer['libtorch']}, "
+             f"{answer['blas']}; {options.dataset}, float32, Adam; medians of {options.repeats} rounds, each program in turn, "
+             f"each peer at its own best thread setting; load before {load_before:.1f}, after {os.getloadavg()[0]:.1f}.")
+    print("\n\n".join([about, *texts]))
+    if options.out:
+        options.out.write_text("\n\n".join([about, *documents]) + "\n", encoding="utf-8")
+
+
+main()

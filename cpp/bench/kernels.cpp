@@ -1,0 +1,205 @@
+// Each kernel by itself, by Google Benchmark: forward and backward of every layer, the losses, the gathering of a batch,
+// the pass of Adam, float32, for batches of 128 in the default network 784-128-10. `kernels --help` tells how to choose some.
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <benchmark/benchmark.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "twingrad/data/batches.h"
+#include "twingrad/data/dataset.h"
+#include "twingrad/layers/activations.h"
+#include "twingrad/layers/append_ones.h"
+#include "twingrad/layers/batch_norm.h"
+#include "twingrad/layers/bias.h"
+#include "twingrad/layers/dropout.h"
+#include "twingrad/layers/layer_norm.h"
+#include "twingrad/layers/linear.h"
+#include "twingrad/layers/log_softmax.h"
+#include "twingrad/layers/matmul.h"
+#include "twingrad/layers/rms_norm.h"
+#include "twingrad/layers/softmax.h"
+#include "twingrad/losses/bce_with_logits.h"
+#include "twingrad/losses/cross_entropy.h"
+#include "twingrad/losses/huber.h"
+#include "twingrad/losses/kl_divergence.h"
+#include "twingrad/losses/l1.h"
+#include "twingrad/losses/mse.h"
+#include "twingrad/losses/nll.h"
+#include "twingrad/losses/smooth_l1.h"
+#include "twingrad/losses/soft_cross_entropy.h"
+#include "twingrad/losses/weighted_cross_entropy.h"
+#include "twingrad/mlp/spec.h"
+#include "twingrad/optim/adam.h"
+#include "twingrad/runtime/threads.h"
+
+namespace {
+
+using namespace twingrad;
+
+constexpr std::int64_t kRows = 128;
+constexpr std::int64_t kInputs = 784;
+constexpr std::int64_t kHidden = 128;
+constexpr std::int64_t kClasses = 10;
+
+Parameter parameter(at::IntArrayRef shape) { return {at::randn(shape), at::zeros(shape)}; }
+
+void register_layer(const std::string& name, std::function<std::unique_ptr<Layer>()> make,
+                    std::int64_t width) {
+  const auto measure = [make = std::move(make), width](benchmark::State& state, bool backward) {
+    const std::unique_ptr<Layer> layer = make();
+    const Tensor x = at::randn({kRows, width});
+    const Tensor grad_y = at::randn(layer->forward(x).sizes());
+    for (auto _ : state) {
+      benchmark::DoNotOptimize(backward ? layer->backward(grad_y) : layer->forward(x));
+    }
+    state.SetItemsProcessed(state.iterations() * kRows);
+  };
+  benchmark::RegisterBenchmark((name + "/forward").c_str(), measure, false);
+  benchmark::RegisterBenchmark((name + "/backward").c_str(), measure, true);
+}
+
+void register_layers() {
+  register_layer(
+      "linear 784-128, first",
+      [] {
+        return std::make_unique<Linear>(parameter({kHidden, kInputs}), parameter({kHidden}),
+                                        InputGradient::skip);
+      },
+      kInputs);
+  register_layer(
+      "linear 784-128",
+      [] {
+        return std::make_unique<Linear>(parameter({kHidden, kInputs}), parameter({kHidden}));
+      },
+      kInputs);
+  register_layer(
+      "linear 128-10",
+      [] {
+        return std::make_unique<Linear>(parameter({kClasses, kHidden}), parameter({kClasses}));
+      },
+      kHidden);
+  register_layer(
+      "matmul 784-128",
+      [] {
+        return std::make_unique<Matmul>(parameter({kInputs, kHidden}));
+      },
+      kInputs);
+  register_layer(
+      "bias 128", [] { return std::make_unique<AddBias>(parameter({kHidden})); }, kHidden);
+  register_layer(
+      "append_ones 784", [] { return std::make_unique<AppendOnes>(); }, kInputs);
+  for (const ActivationEntry& activation : activations()) {
+    register_layer(
+        activation.name + " 128", [make = activation.make] { return make(); }, kHidden);
+  }
+  register_layer(
+      "dropout 128",
+      [] {
+        auto dropout = std::make_unique<Dropout>(0.5);
+        dropout->set_mask(at::rand({kRows, kHidden}) < 0.5);
+        return dropout;
+      },
+      kHidden);
+  register_layer(
+      "batch_norm 128",
+      [] {
+        return std::make_unique<BatchNorm1d>(parameter({kHidden}), parameter({kHidden}),
+                                             RunningStatistics{at::zeros({kHidden}), at::ones({kHidden})});
+      },
+      kHidden);
+  register_layer(
+      "layer_norm 128",
+      [] { return std::make_unique<LayerNorm>(parameter({kHidden}), parameter({kHidden})); }, kHidden);
+  register_layer(
+      "rms_norm 128", [] { return std::make_unique<RMSNorm>(parameter({kHidden})); }, kHidden);
+  register_layer(
+      "softmax 10", [] { return std::make_unique<Softmax>(); }, kClasses);
+  register_layer(
+      "log_softmax 10", [] { return std::make_unique<LogSoftmax>(); }, kClasses);
+}
+
+template <typename LossType>
+void register_loss(const std::string& name, const Tensor& input, const Tensor& target) {
+  const auto measure = [input, target](benchmark::State& state, bool backward) {
+    LossType loss;
+    loss.forward(input, target);
+    for (auto _ : state) {
+      if (backward) {
+        benchmark::DoNotOptimize(loss.backward());
+      } else {
+        benchmark::DoNotOptimize(loss.forward(input, target));
+      }
+    }
+    state.SetItemsProcessed(state.iterations() * kRows);
+  };
+  benchmark::RegisterBenchmark((name + "/forward").c_str(), measure, false);
+  benchmark::RegisterBenchmark((name + "/backward").c_str(), measure, true);
+}
+
+void register_losses() {
+  const Tensor logits = at::randn({kRows, kClasses});
+  const Tensor log_probabilities = logits.log_softmax(1);
+  const Tensor classes = at::randint(kClasses, {kRows}, at::kLong);
+  const Tensor probabilities = at::rand({kRows, kClasses}).softmax(1);
+  register_loss<CrossEntropy>("cross_entropy", logits, classes);
+  register_loss<WeightedCrossEntropy>("weighted_cross_entropy", logits, classes);
+  register_loss<SoftCrossEntropy>("soft_cross_entropy", logits, probabilities);
+  register_loss<NLL>("nll", log_probabilities, classes);
+  register_loss<KLDivergence>("kl_divergence", log_probabilities, probabilities);
+  register_loss<BCEWithLogits>("bce_with_logits", logits, probabilities);
+  register_loss<MSE>("mse", logits, probabilities);
+  register_loss<L1>("l1", logits, probabilities);
+  register_loss<SmoothL1>("smooth_l1", logits, probabilities);
+  register_loss<Huber>("huber", logits, probabilities);
+}
+
+void gather(benchmark::State& state) {
+  // As many images as MNIST has: they do not fit into a cache, and the rows of a batch lie anywhere among them.
+  constexpr std::int64_t kCount = 60'000;
+  data::LabelledImages part{kCount, 28, 28, {}, {}};
+  part.pixels.resize(static_cast<std::size_t>(kCount * kInputs), 128);
+  part.labels.resize(static_cast<std::size_t>(kCount), 1);
+  const data::ImageTensors samples(part, at::kCPU);
+  const Tensor order = data::shuffled_indices(kCount, 1, 1);
+  Tensor images = at::empty({0}, at::kFloat);
+  Tensor labels = at::empty({0}, at::kLong);
+  std::int64_t start = 0;
+  for (auto _ : state) {
+    samples.gather(order.narrow(0, start, kRows), images, labels);
+    start = start + 2 * kRows <= kCount ? start + kRows : 0;
+  }
+  state.SetItemsProcessed(state.iterations() * kRows);
+}
+
+void adam(benchmark::State& state) {
+  const std::int64_t count = parameter_count(MlpSpec{.hidden = {kHidden}});
+  Adam optimizer(Adam::Options{});
+  Tensor values = at::randn({count});
+  const Tensor gradients = at::randn({count});
+  for (auto _ : state) {
+    optimizer.step(values, gradients);
+  }
+  state.SetItemsProcessed(state.iterations() * count);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  benchmark::AddCustomContext("threads", set_threads(1).describe());
+  at::manual_seed(1);
+  register_layers();
+  register_losses();
+  benchmark::RegisterBenchmark("gather 128 × 784", gather);
+  benchmark::RegisterBenchmark("adam 784-128-10", adam);
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return 0;
+}

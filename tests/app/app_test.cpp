@@ -315,6 +315,34 @@ TEST_F(AppTest, SweepShowsTheErrorFallAndRise) {
   EXPECT_THAT(outcome.output, AllOf(HasSubstr("1.0e-01"), HasSubstr("1.0e-12")));
 }
 
+TEST_F(AppTest, SweepIsDrawnAndPrintedAsJson) {
+  const Outcome outcome = run({"check", "tanh", "gelu", "--sweep", "--json", "--out", "sweep.svg"});
+  EXPECT_EQ(outcome.status, 0) << outcome.errors;
+  const Json sweeps = Json::parse(outcome.output);
+  ASSERT_EQ(sweeps.size(), 2U);
+  EXPECT_EQ(sweeps[0]["points"].size(), 23U);
+  EXPECT_THAT(content(folder.path() / "sweep.svg"), AllOf(HasSubstr("<svg"), HasSubstr(">tanh<")));
+}
+
+TEST_F(AppTest, CheckRunsOneDtypeAlone) {
+  const Json report = Json::parse(run({"check", "tanh", "sgd", "--dtype", "float32", "--json"}).output);
+  EXPECT_TRUE(report["passed"]);
+  for (const Json& row : report["checks"]) {
+    EXPECT_EQ(row["dtype"], "float32");
+  }
+}
+
+TEST_F(AppTest, CheckRefusesWhatMakesNoSense) {
+  expect_refused({"check", "tanh", "--dtype", "half"}, "--dtype", "expected float32 or float64");
+  expect_refused({"check", "schedule", "--dtype", "float32"}, "--dtype", "found none");
+  expect_refused({"check", "tanh", "--out", "sweep.svg"}, "--out", "add --sweep");
+  expect_refused({"check", "tanh", "--sweep", "--out", "nowhere/sweep.svg"}, "--out", "no folder nowhere");
+  expect_refused({"check", "tanh", "--sweep", "--out", "."}, "--out", "found the folder .");
+  expect_refused({"check", "--sweep", "--out", "sweep.svg"}, "--out", "expected at most 8 entries");
+  expect_refused({"check", "sgd", "--sweep"}, "--sweep", "expected a layer or a loss");
+  expect_refused({"check", "tanh", "--sweep", "--dtype", "float32"}, "--sweep", "expected float64");
+}
+
 // ---- Wrong usage
 // -----------------------------------------------------------------------------------------------------
 

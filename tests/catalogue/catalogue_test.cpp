@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cmath>
 #include <set>
 
+#include "twingrad/catalogue/cases.h"
 #include "twingrad/catalogue/check.h"
 
 namespace twingrad::catalogue {
@@ -21,46 +23,185 @@ bool all_passed(const std::vector<Check>& checks) {
          std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.passed; });
 }
 
-TEST(Catalogue, EveryEntryAgreesWithEveryOracle) {
+std::vector<ValuesEntry> values_entries() {
+  std::vector<ValuesEntry> entries = schedule_entries();
+  for (ValuesEntry& entry : clipping_entries()) {
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+/// Runs `visit` on every entry, of whatever kind.
+void for_each_entry(const auto& visit) {
   for (const Entry& entry : all_entries()) {
-    const std::vector<Check> checks = check(entry);
-    EXPECT_EQ(checks.size(), 3U) << entry.name;
-    for (const Check& row : checks) {
-      EXPECT_TRUE(row.passed) << entry.name << " against " << row.oracle << "\n" << row.detail;
-    }
+    visit(entry);
   }
   for (const OptimizerEntry& entry : optimizer_entries()) {
-    for (const Check& row : check(entry)) {
-      EXPECT_TRUE(row.passed) << entry.name << "\n" << row.detail;
-    }
+    visit(entry);
+  }
+  for (const ValuesEntry& entry : values_entries()) {
+    visit(entry);
   }
 }
 
+std::vector<std::string> oracles_of(const std::vector<Check>& checks) {
+  std::vector<std::string> oracles;
+  for (const Check& row : checks) {
+    oracles.push_back(row.oracle);
+  }
+  return oracles;
+}
+
+TEST(Catalogue, EveryEntryAgreesWithEveryOracle) {
+  for_each_entry([](const auto& entry) {
+    for (const Check& row : check(entry)) {
+      EXPECT_TRUE(row.passed) << entry.name << " against " << row.oracle << "\n" << row.detail;
+    }
+  });
+}
+
+TEST(Catalogue, EveryEntryHasItsOracles) {
+  using Oracles = std::vector<std::string>;
+  EXPECT_EQ(oracles_of(check(layer_entries()[0])), (Oracles{"autograd", "finite-difference", "float64"}));
+  EXPECT_EQ(oracles_of(check(optimizer_entries()[0])), (Oracles{"torch::optim", "float64"}));
+  EXPECT_EQ(oracles_of(check(schedule_entries()[0])), (Oracles{"torch::optim"}));
+  EXPECT_EQ(oracles_of(check(schedule_entries()[1])), (Oracles{"Python"}));
+  EXPECT_EQ(oracles_of(check(clipping_entries()[0])), (Oracles{"torch::nn::utils", "float64"}));
+}
+
+TEST(Catalogue, OneDtypeAloneIsCheckedOnRequest) {
+  for_each_entry([](const auto& entry) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+      for (const Check& row : check(entry, {.dtype = dtype})) {
+        EXPECT_EQ(row.dtype, dtype == at::kFloat ? "float32" : "float64") << entry.name;
+      }
+    }
+  });
+  EXPECT_TRUE(check(schedule_entries()[0], {.dtype = at::kFloat}).empty()) << "a rate is a double";
+}
+
 TEST(Catalogue, EveryPlantedBugIsRejected) {
-  for (const Entry& entry : all_entries()) {
-    for (const Bug& bug : entry.bugs) {
+  for_each_entry([](const auto& entry) {
+    for (const auto& bug : entry.bugs) {
       EXPECT_FALSE(all_passed(check(entry, bug))) << bug.name;
     }
-  }
-  for (const OptimizerEntry& entry : optimizer_entries()) {
-    for (const OptimizerBug& bug : entry.bugs) {
-      EXPECT_FALSE(all_passed(check(entry, bug))) << bug.name;
-    }
-  }
+  });
 }
 
 TEST(Catalogue, NamesAreUniqueAndABugIsNamedAfterItsEntry) {
   std::set<std::string> names;
-  for (const Entry& entry : all_entries()) {
+  for_each_entry([&](const auto& entry) {
     EXPECT_TRUE(names.insert(entry.name).second) << entry.name;
     EXPECT_GE(entry.bugs.size(), 2U) << entry.name;
-    for (const Bug& bug : entry.bugs) {
+    for (const auto& bug : entry.bugs) {
       EXPECT_EQ(bug.name.rfind(entry.name + ".", 0), 0U) << bug.name;
       EXPECT_TRUE(names.insert(bug.name).second) << bug.name;
       EXPECT_FALSE(bug.why.empty());
     }
+  });
+}
+
+TEST(Catalogue, FiguresDoNotDependOnWhatElseWasRun) {
+  const Entry entry = layer_entries()[3];
+  const std::vector<Check> alone = check(entry);
+  check(optimizer_entries()[0]);
+  const std::vector<Check> later = check(layer_entries()[3]);
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    EXPECT_EQ(alone[i].max_rel_error, later[i].max_rel_error) << alone[i].oracle;
   }
 }
+
+// ---- The cases ----
+
+/// The names of the cases.
+std::set<std::string> case_names(const Entry& entry) {
+  std::set<std::string> names;
+  for (const Case& at : entry.cases) {
+    EXPECT_TRUE(names.insert(at.name).second) << entry.name << ": " << at.name << " twice";
+  }
+  return names;
+}
+
+TEST(Catalogue, EveryEntryIsCheckedAtTheEdges) {
+  const std::set<std::string> no_single_row = {"batch_norm", "batch_norm.no_affine",
+                                               "batch_norm.no_statistics"};
+  const std::set<std::string> no_single_column = {"unshifted_softmax", "layer_norm", "layer_norm.no_affine",
+                                                  "rms_norm", "rms_norm.no_affine"};
+  for (const Entry& entry : all_entries()) {
+    const std::set<std::string> names = case_names(entry);
+    for (const char* name : {"random", "no rows", "not contiguous", "upstream not contiguous"}) {
+      EXPECT_TRUE(names.contains(name)) << entry.name << ": " << name;
+    }
+    EXPECT_EQ(names.contains("one row"), !no_single_row.contains(entry.name)) << entry.name;
+    EXPECT_EQ(names.contains("one column"), !no_single_column.contains(entry.name)) << entry.name;
+    EXPECT_EQ(names.contains("values of 1e4"), entry.name != "unshifted_softmax") << entry.name;
+  }
+}
+
+TEST(Catalogue, AnInputThatIsSaidNotToBeContiguousIsNot) {
+  for (const Entry& entry : all_entries()) {
+    for (const Case& at : entry.cases) {
+      if (at.name == "not contiguous") {
+        for (const Tensor& input : at.inputs) {
+          EXPECT_FALSE(input.is_contiguous()) << entry.name;
+        }
+      }
+    }
+  }
+  const Tensor values = draw({3, 4});
+  const Tensor gaps = strided(values);
+  EXPECT_TRUE(gaps.equal(values));
+  EXPECT_EQ(gaps.strides(), (std::vector<std::int64_t>{2, 12}));
+  EXPECT_TRUE(gaps.storage_offset() == 0 && std::isnan(gaps.data_ptr<double>()[1])) << "a gap is NaN";
+}
+
+/// The identity, checked at one case, with a value and a gradient that `change` spoils.
+Entry identity(const Case& at, const std::function<Tensor(const Tensor&)>& change) {
+  return {.name = "identity",
+          .make =
+              [=] {
+                return ByHand{.forward = [=](const Tensors& in) { return change(in[0]); },
+                              .backward = [](const Tensor& grad_y) { return Tensors{grad_y}; }};
+              },
+          .reference = [](const Tensors& in) { return in[0] * 1; },
+          .cases = {at},
+          .bugs = {}};
+}
+
+bool agrees(const Case& at, const std::function<Tensor(const Tensor&)>& change) {
+  return all_passed(check(identity(at, change)));
+}
+
+TEST(Catalogue, NaNPassesOnlyWhereTheCaseSaysSoAndLibTorchHasIt) {
+  const Tensor holds_nan = at::tensor({1., NAN, 3.}).to(at::kDouble);
+  const auto same = [](const Tensor& x) { return x.clone(); };
+  const auto with = [](std::int64_t index, double value) {
+    return [=](const Tensor& x) {
+      Tensor changed = x.clone();
+      changed[index] = value;
+      return changed;
+    };
+  };
+  const Case said = {.name = "NaN", .inputs = {holds_nan}, .smooth = false, .nan_expected = true};
+  EXPECT_TRUE(agrees(said, same));
+  EXPECT_FALSE(agrees(said, with(1, 0))) << "a number where LibTorch has NaN";
+  EXPECT_FALSE(agrees(said, with(0, NAN))) << "NaN where LibTorch has a number";
+  EXPECT_FALSE(agrees({"unsaid", {holds_nan}, false}, same));
+  Case idle = said;
+  idle.inputs = {at::ones({3}, at::kDouble)};
+  EXPECT_FALSE(agrees(idle, same)) << "the case says NaN, but there is none";
+}
+
+TEST(Catalogue, AnInfinityHasToBeMetExactly) {
+  const Case at = {"infinite", {at::tensor({1., INFINITY, -INFINITY}).to(at::kDouble)}, false};
+  EXPECT_TRUE(agrees(at, [](const Tensor& x) { return x.clone(); }));
+  EXPECT_FALSE(agrees(at, [](const Tensor& x) { return x.abs(); })) << "the sign";
+  EXPECT_FALSE(agrees(at, [](const Tensor& x) { return x.clamp(-1e300, 1e300); })) << "large is not infinite";
+  EXPECT_FALSE(
+      agrees({"finite", {at::ones({3}, at::kDouble)}, false}, [](const Tensor& x) { return x / 0; }));
+}
+
+// ---- Gradients that are not there ----
 
 TEST(Catalogue, AGradientThatIsNotFilledFails) {
   Entry entry = layer_entries().front();  // linear

@@ -7,8 +7,9 @@
 #include <cmath>
 #include <limits>
 
+#include "twingrad/catalogue/cases.h"
+#include "twingrad/gradcheck/difference.h"
 #include "twingrad/gradcheck/gradcheck.h"
-#include "twingrad/training/agreement.h"
 
 namespace twingrad::catalogue {
 namespace {
@@ -24,14 +25,46 @@ constexpr double kDifferenceRelative = 1e-6;
 constexpr double kFloatTolerance = 128 * 0x1p-24;
 /// 1,000 steps beside torch::optim in float64: 1e-12 is 4,500 roundings.
 constexpr double kWalkTolerance = 1e-12;
+/// One step in float32 beside float64: it is at most a few units long, and a dozen operations round by 6e-8.
+constexpr double kFloatWalkTolerance = 16 * 0x1p-24;
+/// Rates and clipped gradients: Python and LibTorch multiply step by step what we compute in one formula, some
+/// dozen roundings of 1e-16.
+constexpr double kValuesTolerance = 1e-14;
+
+using at::TensorOptions;
+
+bool runs(const Where& where, at::ScalarType dtype) { return !where.dtype || *where.dtype == dtype; }
+
+/// The numbers in another dtype, on another device, contiguous only if they were. Indices and masks keep
+/// their dtype.
+Tensor placed(const Tensor& tensor, const TensorOptions& options) {
+  const Tensor copy = tensor.detach().to(
+      tensor.is_floating_point() ? options : options.dtype(tensor.scalar_type()), false, /*copy=*/true);
+  return tensor.is_contiguous() ? copy : strided(copy);
+}
+
+Tensors placed(const Tensors& tensors, const TensorOptions& options) {
+  Tensors copies;
+  for (const Tensor& tensor : tensors) {
+    copies.push_back(placed(tensor, options));
+  }
+  return copies;
+}
+
+Tensor upstream_for(const Case& at, const Tensor& y) {
+  const Tensor grad_y = draw(y.sizes()).to(y.options());
+  return at.strided_upstream ? strided(grad_y) : grad_y;
+}
 
 /// The same function with a bug in its backward.
-ByHand with_bug(const ByHand& right, const Bug& bug) {
+ByHand with_bug(const Entry& entry, const Bug& bug) {
   struct State {
     Tensors inputs;
     Tensor y;
   };
   const auto state = std::make_shared<State>();
+  const ByHand right = entry.make();
+  const std::size_t constants = entry.constants;
   return {.forward =
               [=](const Tensors& inputs) {
                 state->inputs = inputs;
@@ -39,70 +72,122 @@ ByHand with_bug(const ByHand& right, const Bug& bug) {
               },
           .backward =
               [=](const Tensor& grad_y) {
-                const Tensors grads = right.backward(grad_y);
+                Tensors grads = right.backward(grad_y);
+                grads.resize(std::min(grads.size(), state->inputs.size() - constants));
                 return bug.wrong({state->inputs, state->y, grad_y, grads});
               }};
 }
 
-Tensors autograd_gradients(const Entry& entry, const Tensors& inputs, const Tensor& grad_y) {
+/// Value and gradients as LibTorch has them.
+struct Expected {
+  Tensor y;
+  Tensors grads;  ///< of all inputs but the constants
+};
+
+Tensors autograd_gradients(const Entry& entry, Tensors inputs, const Tensor& grad_y) {
   const at::AutoGradMode with_gradients(true);
-  Tensors leaves;
-  for (const Tensor& input : inputs) {
-    leaves.push_back(input.detach().clone().set_requires_grad(true));
+  Tensors leaves(inputs.begin(), inputs.end() - static_cast<std::ptrdiff_t>(entry.constants));
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    leaves[i] = inputs[i] = placed(inputs[i], inputs[i].options()).set_requires_grad(true);
   }
-  return torch::autograd::grad({entry.reference(leaves)}, leaves, {grad_y});
+  return torch::autograd::grad({entry.reference(inputs)}, leaves, {grad_y});
 }
 
-/// Takes in one comparison of two tensors.
-void take_in(Check& row, const Tensor& expected, const Tensor& actual, const std::string& what) {
-  const Difference found = difference(expected, actual);
-  row.max_abs_error = std::max(row.max_abs_error, found.absolute);
-  row.max_rel_error = std::max(row.max_rel_error, found.relative);
-  if (!(found.relative <= row.tolerance)) {
+/// Sets to 0 in both what agrees and has no distance: equal infinities, and NaN where it is expected. Returns
+/// whether there was such a NaN. Other NaN and infinities stay, and fail.
+bool match_not_finite(const Case& at, Tensor& expected, Tensor& actual) {
+  if (!expected.defined() || !actual.defined() || expected.sizes() != actual.sizes()) {
+    return false;
+  }
+  expected = expected.to(at::kDouble);
+  actual = actual.to(at::kDouble);
+  Tensor same = expected.isinf().logical_and(expected == actual);
+  const Tensor both_nan = expected.isnan().logical_and(actual.isnan());
+  if (at.nan_expected) {
+    same = same.logical_or(both_nan);
+  }
+  expected = expected.masked_fill(same, 0);
+  actual = actual.masked_fill(same, 0);
+  return at.nan_expected && both_nan.any().item<bool>();
+}
+
+/// Compares what a case gives with what is expected of it, gradient by gradient.
+void take_in(Check& row, const Case& at, const Expected& expected, const Tensor& y, const Tensors& grads) {
+  bool nan_seen = false;
+  const auto compare = [&](Tensor wanted, Tensor found, const std::string& what) {
+    nan_seen = match_not_finite(at, wanted, found) || nan_seen;
+    const Difference distance = difference(wanted, found);
+    row.max_abs_error = std::max(row.max_abs_error, distance.absolute);
+    row.max_rel_error = std::max(row.max_rel_error, distance.relative);
+    if (!(distance.relative <= row.tolerance)) {
+      row.passed = false;
+      row.detail +=
+          fmt::format("{}, {}: {:.2g} of the largest entry apart\n", at.name, what, distance.relative);
+    }
+  };
+  compare(expected.y, y, "y");
+  for (std::size_t i = 0; i < expected.grads.size(); ++i) {
+    compare(expected.grads[i], i < grads.size() ? grads[i] : Tensor(),
+            "∂L/∂" + (i == 0 ? "x" : fmt::format("parameter {}", i)));
+  }
+  if (at.nan_expected && !nan_seen) {
     row.passed = false;
-    row.detail += fmt::format("{}: {:.2g} of the largest entry apart\n", what, found.relative);
+    row.detail += at.name + ": NaN is expected, but there is none\n";
   }
 }
 
-std::string what_of(const Case& at, std::size_t input) {
-  return fmt::format("{}, ∂L/∂{}", at.name, input == 0 ? "x" : fmt::format("parameter {}", input));
+/// Runs the check of one case; what it throws becomes a failure of the row.
+void attempt(Check& row, const Case& at, const std::function<void()>& check_case) {
+  const auto fail = [&](const char* message) {
+    row.passed = false;
+    row.max_abs_error = row.max_rel_error = std::numeric_limits<double>::infinity();
+    row.detail += fmt::format("{}: {}\n", at.name, message);
+  };
+  try {
+    check_case();
+  } catch (const c10::Error& error) {
+    fail(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    fail(error.what());
+  }
 }
 
-Check against_autograd(const Entry& entry, const ByHand& by_hand) {
+Check against_autograd(const Entry& entry, const ByHand& by_hand, at::Device device) {
   Check row{entry.name, "autograd", "float64", 0, 0, kAutogradTolerance, true, ""};
   for (const Case& at : entry.cases) {
-    const Tensor expected = entry.reference(at.inputs);
-    take_in(row, expected, by_hand.forward(at.inputs), at.name + ", y");
-    const Tensor grad_y = draw(expected.sizes());
-    const Tensors expected_grads = autograd_gradients(entry, at.inputs, grad_y);
-    const Tensors grads = by_hand.backward(grad_y);
-    for (std::size_t i = 0; i < expected_grads.size(); ++i) {
-      take_in(row, expected_grads[i], i < grads.size() ? grads[i] : Tensor(), what_of(at, i));
-    }
+    attempt(row, at, [&] {
+      const Tensors inputs = placed(at.inputs, TensorOptions(device).dtype(at::kDouble));
+      const Tensor y = entry.reference(inputs);
+      const Tensor grad_y = upstream_for(at, y);
+      const Tensor ours = by_hand.forward(inputs).clone();
+      take_in(row, at, {y, autograd_gradients(entry, inputs, grad_y)}, ours, by_hand.backward(grad_y));
+    });
   }
   return row;
 }
 
-Check against_differences(const Entry& entry, const ByHand& by_hand) {
+Check against_differences(const Entry& entry, const ByHand& by_hand, at::Device device) {
   Check row{entry.name, "finite-difference", "float64", 0, 0, kDifferenceRelative, true, ""};
   Options options;
   options.atol = kDifferenceAbsolute;
   options.rtol = kDifferenceRelative;
   for (const Case& at : entry.cases) {
-    if (!at.smooth ||
-        std::any_of(at.inputs.begin(), at.inputs.end(), [](const Tensor& x) { return x.numel() == 0; })) {
+    if (!at.smooth) {
       continue;
     }
-    Tensors inputs;
-    for (const Tensor& input : at.inputs) {
-      inputs.push_back(input.clone());
-    }
-    const Verdict verdict =
-        check_backward([&](const Tensors& moved) { return Tensors{by_hand.forward(moved)}; },
-                       [&](const Tensors&, const Tensors&, const Tensors& grad_outputs) {
-                         return by_hand.backward(grad_outputs[0]);
-                       },
-                       inputs, options);
+    Tensors inputs = placed(at.inputs, TensorOptions(device).dtype(at::kDouble));
+    const Tensors constants(inputs.end() - static_cast<std::ptrdiff_t>(entry.constants), inputs.end());
+    inputs.resize(inputs.size() - constants.size());
+    const auto forward = [&](Tensors moved) {
+      moved.insert(moved.end(), constants.begin(), constants.end());
+      return Tensors{by_hand.forward(moved)};
+    };
+    const auto backward = [&](const Tensors& moved, const Tensors&, const Tensors& grad_outputs) {
+      Tensors grads = by_hand.backward(at.strided_upstream ? strided(grad_outputs[0]) : grad_outputs[0]);
+      grads.resize(std::min(grads.size(), moved.size()));
+      return grads;
+    };
+    const Verdict verdict = check_backward(forward, backward, inputs, options);
     for (const Comparison& comparison : verdict.comparisons) {
       row.max_abs_error = std::max(row.max_abs_error, comparison.worst_absolute.absolute);
       row.max_rel_error = std::max(row.max_rel_error, comparison.worst_relative.relative);
@@ -115,58 +200,115 @@ Check against_differences(const Entry& entry, const ByHand& by_hand) {
   return row;
 }
 
-Check float32_against_float64(const Entry& entry, const ByHand& by_hand) {
+Check float32_against_float64(const Entry& entry, const ByHand& by_hand, at::Device device) {
   Check row{entry.name, "float64", "float32", 0, 0, kFloatTolerance, true, ""};
   for (const Case& at : entry.cases) {
-    Tensors singles;
-    Tensors doubles;  // of the rounded values: the rounding of the input is not the function's error
-    for (const Tensor& input : at.inputs) {
-      singles.push_back(input.to(at::kFloat));
-      doubles.push_back(singles.back().to(at::kDouble));
-    }
-    const Tensor y = by_hand.forward(doubles).clone();
-    const Tensor grad_y = draw(y.sizes()).to(at::kFloat);
-    Tensors expected;
-    for (const Tensor& grad : by_hand.backward(grad_y.to(at::kDouble))) {
-      expected.push_back(grad.clone());
-    }
-    take_in(row, y, by_hand.forward(singles), at.name + ", y");
-    const Tensors grads = by_hand.backward(grad_y);
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-      take_in(row, expected[i], grads[i], what_of(at, i));
-    }
+    attempt(row, at, [&] {
+      const Tensors singles = placed(at.inputs, TensorOptions(device).dtype(at::kFloat));
+      // Of the rounded values: the rounding of the input is not the function's error.
+      const Tensors doubles = placed(singles, TensorOptions(device).dtype(at::kDouble));
+      const Tensor y = entry.reference(doubles);
+      const Tensor grad_y = upstream_for(at, y.to(at::kFloat));
+      // As float32 holds it: a slope of 1e-87 is 0 there.
+      Expected expected = {y.to(at::kFloat), {}};
+      for (const Tensor& grad : autograd_gradients(entry, doubles, grad_y.to(at::kDouble))) {
+        expected.grads.push_back(grad.to(at::kFloat));
+      }
+      const Tensor ours = by_hand.forward(singles).clone();
+      take_in(row, at, expected, ours, by_hand.backward(grad_y));
+    });
   }
   return row;
 }
 
-std::vector<Check> check_by_hand(const Entry& entry, const ByHand& by_hand) {
-  return {against_autograd(entry, by_hand), against_differences(entry, by_hand),
-          float32_against_float64(entry, by_hand)};
+std::vector<Check> check_by_hand(const Entry& entry, const ByHand& by_hand, const Where& where) {
+  restart_draws();
+  std::vector<Check> rows;
+  if (runs(where, at::kDouble)) {
+    rows.push_back(against_autograd(entry, by_hand, where.device));
+    rows.push_back(against_differences(entry, by_hand, where.device));
+  }
+  if (runs(where, at::kFloat)) {
+    rows.push_back(float32_against_float64(entry, by_hand, where.device));
+  }
+  return rows;
 }
 
-std::vector<Check> check_walk(const OptimizerEntry& entry, Optimizer& by_hand) {
-  constexpr std::int64_t kParameters = 60;
-  Tensor parameters = draw({kParameters}).set_requires_grad(true);
-  const auto reference = entry.reference(parameters);
-  const Walk walk = walk_together(by_hand, *reference, parameters);
-  const bool passed = walk.max_rel_difference <= kWalkTolerance;
-  return {{entry.name, "torch::optim", "float64", walk.max_abs_difference, walk.max_rel_difference,
-           kWalkTolerance, passed,
-           passed ? "" : fmt::format("{:.2g} apart within 1,000 steps\n", walk.max_rel_difference)}};
+std::vector<Check> check_walks(const OptimizerEntry& entry,
+                               const std::function<std::unique_ptr<Optimizer>()>& make, const Where& where) {
+  std::vector<Check> rows;
+  const auto walk = [&](const Check& row, at::ScalarType dtype) {
+    if (!runs(where, dtype)) {
+      return;
+    }
+    rows.push_back(row);
+    Check& check = rows.back();
+    restart_draws();
+    const Walk found = walk_together(*make(), entry, TensorOptions(where.device).dtype(dtype));
+    check.max_abs_error = found.max_abs_difference;
+    check.max_rel_error = found.max_rel_difference;
+    check.passed = check.max_rel_error <= check.tolerance;
+    if (!check.passed) {
+      check.detail = fmt::format("{:.2g} apart within 1,000 steps\n", check.max_rel_error);
+    }
+  };
+  walk({entry.name, "torch::optim", "float64", 0, 0, kWalkTolerance, false, ""}, at::kDouble);
+  walk({entry.name, "float64", "float32", 0, 0, kFloatWalkTolerance, false, ""}, at::kFloat);
+  return rows;
+}
+
+std::vector<Check> check_values(const ValuesEntry& entry,
+                                const std::function<Tensors(const TensorOptions&)>& values,
+                                const Where& where) {
+  std::vector<Check> rows;
+  const auto compare = [&](Check row, at::ScalarType dtype) {
+    const Tensors expected = entry.reference();
+    const Tensors found = values(TensorOptions(where.device).dtype(dtype));
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      const Difference distance =
+          difference(expected[i], i < found.size() ? found[i].to(at::kCPU) : Tensor());
+      row.max_abs_error = std::max(row.max_abs_error, distance.absolute);
+      row.max_rel_error = std::max(row.max_rel_error, distance.relative);
+    }
+    row.passed = !expected.empty() && row.max_rel_error <= row.tolerance;
+    if (!row.passed) {
+      row.detail = fmt::format("{:.2g} of the largest apart\n", row.max_rel_error);
+    }
+    rows.push_back(row);
+  };
+  if (runs(where, at::kDouble)) {
+    compare({entry.name, entry.oracle, "float64", 0, 0, kValuesTolerance, false, ""}, at::kDouble);
+  }
+  if (entry.has_float32 && runs(where, at::kFloat)) {
+    compare({entry.name, "float64", "float32", 0, 0, kFloatTolerance, false, ""}, at::kFloat);
+  }
+  return rows;
 }
 
 }  // namespace
 
-std::vector<Check> check(const Entry& entry) { return check_by_hand(entry, entry.make()); }
-
-std::vector<Check> check(const Entry& entry, const Bug& bug) {
-  return check_by_hand(entry, with_bug(entry.make(), bug));
+std::vector<Check> check(const Entry& entry, const Where& where) {
+  return check_by_hand(entry, entry.make(), where);
 }
 
-std::vector<Check> check(const OptimizerEntry& entry) { return check_walk(entry, *entry.make()); }
+std::vector<Check> check(const Entry& entry, const Bug& bug, const Where& where) {
+  return check_by_hand(entry, with_bug(entry, bug), where);
+}
 
-std::vector<Check> check(const OptimizerEntry& entry, const OptimizerBug& bug) {
-  return check_walk(entry, *bug.make());
+std::vector<Check> check(const OptimizerEntry& entry, const Where& where) {
+  return check_walks(entry, entry.make, where);
+}
+
+std::vector<Check> check(const OptimizerEntry& entry, const OptimizerBug& bug, const Where& where) {
+  return check_walks(entry, bug.make, where);
+}
+
+std::vector<Check> check(const ValuesEntry& entry, const Where& where) {
+  return check_values(entry, entry.values, where);
+}
+
+std::vector<Check> check(const ValuesEntry& entry, const ValuesBug& bug, const Where& where) {
+  return check_values(entry, bug.values, where);
 }
 
 std::vector<SweepPoint> sweep(const Entry& entry) {

@@ -1,18 +1,22 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "twingrad/catalogue/entry.h"
 #include "twingrad/catalogue/optimizers.h"
+#include "twingrad/catalogue/schedules.h"
 
 namespace twingrad::catalogue {
 
 /// One entry held against one oracle, the worst of its cases.
 struct Check {
-  std::string name;    ///< of the entry
-  std::string oracle;  ///< "autograd", "finite-difference", "float64" (of a float32 run), "torch::optim"
-  std::string dtype;   ///< "float64" or "float32"
+  std::string name;  ///< of the entry
+  /// "autograd", "finite-difference", "torch::optim", "torch::nn::utils", "Python"; of a float32 run "float64",
+  /// LibTorch's own result in float64.
+  std::string oracle;
+  std::string dtype;  ///< "float64" or "float32"
   double max_abs_error = 0;
   double max_rel_error = 0;
   double tolerance = 0;  ///< on max_rel_error; finite-difference: see check.cpp
@@ -20,13 +24,21 @@ struct Check {
   std::string detail;  ///< what failed, for a person: the case, the verdict's table
 };
 
-/// All checks of an entry, by hand as it is.
-std::vector<Check> check(const Entry& entry);
-std::vector<Check> check(const OptimizerEntry& entry);
+/// Which checks are run, and where.
+struct Where {
+  std::optional<at::ScalarType> dtype;  ///< none: float64 and float32
+  at::Device device = at::kCPU;
+};
+
+/// The checks of an entry, by hand as it is. None if it has none of that dtype: a schedule knows no float32.
+std::vector<Check> check(const Entry& entry, const Where& where = {});
+std::vector<Check> check(const OptimizerEntry& entry, const Where& where = {});
+std::vector<Check> check(const ValuesEntry& entry, const Where& where = {});
 
 /// The same with a bug planted.
-std::vector<Check> check(const Entry& entry, const Bug& bug);
-std::vector<Check> check(const OptimizerEntry& entry, const OptimizerBug& bug);
+std::vector<Check> check(const Entry& entry, const Bug& bug, const Where& where = {});
+std::vector<Check> check(const OptimizerEntry& entry, const OptimizerBug& bug, const Where& where = {});
+std::vector<Check> check(const ValuesEntry& entry, const ValuesBug& bug, const Where& where = {});
 
 /// A central difference's error at one step size, relative to the largest entry of the gradient.
 struct SweepPoint {

@@ -1,7 +1,5 @@
 #include "twingrad/catalogue/entry.h"
 
-#include <ATen/CPUGeneratorImpl.h>
-
 #include <cmath>
 
 namespace twingrad::catalogue {
@@ -32,22 +30,20 @@ ByHand of_layer(std::function<std::unique_ptr<Layer>(const std::vector<Parameter
               }};
 }
 
-ByHand of_loss(std::function<std::unique_ptr<Loss>(at::ScalarType)> make, const Tensor& target) {
+ByHand of_loss(std::function<std::unique_ptr<Loss>(const Tensors& inputs)> make) {
   const auto loss = std::make_shared<std::unique_ptr<Loss>>();
   return {.forward =
               [=](const Tensors& inputs) {
-                const at::ScalarType dtype = inputs[0].scalar_type();
-                *loss = make(dtype);
-                // Labels as floats have to be of the input's dtype; class indices stay integers.
-                return (*loss)->forward(inputs[0].detach(),
-                                        target.is_floating_point() ? target.to(dtype) : target);
+                *loss = make(inputs);
+                return (*loss)->forward(inputs[0].detach(), inputs[1]);
               },
           .backward = [=](const Tensor& grad_y) { return Tensors{(*loss)->backward(grad_y)}; }};
 }
 
-Tensor draw(at::IntArrayRef shape, double scale) {
-  static auto generator = at::make_generator<at::CPUGeneratorImpl>(20261123);
-  return at::empty(shape, at::kDouble).normal_(0, 1, generator).mul_(scale);
+Tensors with_first(const Tensors& grads, const Tensor& first) {
+  Tensors changed = grads;
+  changed[0] = first;
+  return changed;
 }
 
 }  // namespace twingrad::catalogue

@@ -1,55 +1,48 @@
-#include <fmt/format.h>
-#include <torch/nn/functional.h>
-
 #include <cmath>
-#include <map>
+#include <limits>
 
-#include "twingrad/catalogue/entry.h"
-#include "twingrad/layers/activations.h"
+#include "twingrad/catalogue/cases.h"
 #include "twingrad/layers/append_ones.h"
+#include "twingrad/layers/bias.h"
+#include "twingrad/layers/dropout.h"
 #include "twingrad/layers/linear.h"
 #include "twingrad/layers/log.h"
+#include "twingrad/layers/log_softmax.h"
 #include "twingrad/layers/matmul.h"
+#include "twingrad/layers/residual.h"
 #include "twingrad/layers/softmax.h"
+#include "twingrad/layers/tanh.h"
 
 namespace twingrad::catalogue {
 namespace {
 
-namespace F = torch::nn::functional;
 constexpr double kEpsilon = 1e-12;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-/// A layer without parameters that needs no more than its constructor.
-template <typename LayerType, typename... Arguments>
-std::function<ByHand()> make_layer(Arguments... arguments) {
-  return [=] {
-    return of_layer([=](const std::vector<Parameter>&) { return std::make_unique<LayerType>(arguments...); });
-  };
+/// A matrix of N(0, 4).
+Inputs matrix() {
+  return [](std::int64_t rows, std::int64_t columns) { return Tensors{draw({rows, columns}, 2)}; };
 }
 
-std::vector<Case> matrix_cases(double scale = 2) {
-  return {{"random", {draw({5, 6}, scale)}},
-          {"one row", {draw({1, 6}, scale)}},
-          {"one column", {draw({4, 1}, scale)}},
-          {"no rows", {draw({0, 6}, scale)}},
-          {"not contiguous", {draw({6, 4}, scale).t()}}};
+/// [[…]] of float64, row by row.
+Tensor matrix_of(std::initializer_list<double> values, std::int64_t rows) {
+  return at::tensor(at::ArrayRef<double>(values)).to(at::kDouble).view({rows, -1});
 }
 
-// ---- Products
-// ------------------------------------------------------------------------------------------------------
+// ---- Products and sums ----
 
 Entry linear() {
-  const auto make_case = [](const char* name, std::int64_t rows) {
-    return Case{name, {draw({rows, 4}), draw({3, 4}), draw({3})}};
+  const Inputs inputs = [](std::int64_t rows, std::int64_t columns) {
+    return Tensors{draw({rows, columns}), draw({3, columns}), draw({3})};
   };
+  Case infinite = {"infinite", inputs(3, 4), false};
+  infinite.inputs[0][1][2] = kInfinity;
   return {
       .name = "linear",
       .make = [] { return of_layer([](const auto& p) { return std::make_unique<Linear>(p[0], p[1]); }); },
-      .reference = [](const Tensors& in) { return torch::linear(in[0], in[1], in[2]); },
-      .cases = {make_case("random", 5),
-                make_case("one row", 1),
-                make_case("no rows", 0),
-                {"square", {draw({4, 4}), draw({4, 4}), draw({4})}},
-                {"not contiguous", {draw({4, 6}).t().slice(1, 0, 4), draw({4, 3}).t(), draw({3})}}},
+      .reference = [](const Tensors& in) { return at::linear(in[0], in[1], in[2]); },
+      .cases =
+          cases_of(inputs) + std::vector<Case>{{"square", {draw({4, 4}), draw({4, 4}), draw({4})}}, infinite},
       .bugs =
           {
               {"linear.transpose_forgotten",
@@ -78,14 +71,16 @@ Entry linear() {
 }
 
 Entry matmul() {
+  const Inputs inputs = [](std::int64_t rows, std::int64_t columns) {
+    return Tensors{draw({rows, columns}), draw({columns, 3})};
+  };
+  Case infinite = {"infinite", inputs(3, 4), false};
+  infinite.inputs[0][1][2] = -kInfinity;
   return {
       .name = "matmul",
       .make = [] { return of_layer([](const auto& p) { return std::make_unique<Matmul>(p[0]); }); },
-      .reference = [](const Tensors& in) { return torch::matmul(in[0], in[1]); },
-      .cases = {{"random", {draw({5, 4}), draw({4, 3})}},
-                {"one row", {draw({1, 4}), draw({4, 3})}},
-                {"no rows", {draw({0, 4}), draw({4, 3})}},
-                {"square", {draw({4, 4}), draw({4, 4})}}},
+      .reference = [](const Tensors& in) { return at::matmul(in[0], in[1]); },
+      .cases = cases_of(inputs) + std::vector<Case>{{"square", {draw({4, 4}), draw({4, 4})}}, infinite},
       .bugs = {{"matmul.transpose_forgotten", "xᵀ ∂L/∂y and x ∂L/∂y have the same shape when all sizes agree",
                 [](const Backward& b) {
                   const bool square = b.inputs[0].sizes() == b.inputs[1].sizes();
@@ -102,21 +97,41 @@ Entry append_ones() {
       .make = make_layer<AppendOnes>(),
       .reference =
           [](const Tensors& in) {
-            return torch::cat({in[0], torch::ones({in[0].size(0), 1}, in[0].options())}, 1);
+            return at::cat({in[0], at::ones({in[0].size(0), 1}, in[0].options())}, 1);
           },
-      .cases = matrix_cases(),
+      .cases = cases_of(matrix()) +
+               std::vector<Case>{{"infinite", {matrix_of({kInfinity, -kInfinity, 0, 1}, 2)}, false}},
       .bugs = {{"append_ones.wrong_column", "the column is dropped from the front, where other texts put it",
                 [](const Backward& b) { return Tensors{b.grad_y.narrow(1, 1, b.inputs[0].size(1))}; }},
                {"append_ones.constant_gets_gradient",
                 "the gradient of the ones is added to that of the last pixel", [](const Backward& b) {
                   Tensor grad = b.grads[0].clone();
-                  grad.select(1, -1).add_(b.grad_y.select(1, -1));
+                  if (grad.size(1) > 0) {
+                    grad.select(1, -1).add_(b.grad_y.select(1, -1));
+                  }
                   return Tensors{grad};
                 }}}};
 }
 
-// ---- Softmax and log
-// -----------------------------------------------------------------------------------------------
+Entry add_bias() {
+  return {.name = "bias",
+          .make = [] { return of_layer([](const auto& p) { return std::make_unique<AddBias>(p[0]); }); },
+          .reference = [](const Tensors& in) { return in[0] + in[1]; },
+          .cases = cases_of([](std::int64_t rows, std::int64_t columns) {
+                     return Tensors{draw({rows, columns}), draw({columns})};
+                   }) +
+                   std::vector<Case>{
+                       {"infinite", {matrix_of({kInfinity, -kInfinity, 0, 1}, 2), draw({2})}, false}},
+          .bugs = {{"bias.of_one_row", "broadcasting copied b to every row; each copy sends a gradient back",
+                    [](const Backward& b) {
+                      return Tensors{b.grads[0], b.grad_y.size(0) > 0 ? b.grad_y[0].clone() : b.grads[1]};
+                    }},
+                   {"bias.averaged", "the mean over the rows in place of the sum", [](const Backward& b) {
+                      return Tensors{b.grads[0], b.grads[1] / std::max<std::int64_t>(1, b.grad_y.size(0))};
+                    }}}};
+}
+
+// ---- Softmax and log ----
 
 std::vector<Bug> softmax_bugs(const std::string& name) {
   return {{name + ".diagonal_only", "each output depends on every input of its row, not on its own alone",
@@ -128,25 +143,28 @@ std::vector<Bug> softmax_bugs(const std::string& name) {
 }
 
 Entry softmax() {
-  std::vector<Case> cases = matrix_cases();
-  cases.push_back({"saturated",
-                   {at::tensor({1e4, -1e4, 0., 0., 0., 0., -1e4, -1e4, -1e4}).to(at::kDouble).view({3, 3})},
-                   false});
+  // Not no columns: of nothing there is no maximum to shift by.
+  // No +∞: there ∞ − ∞ is NaN, in LibTorch too.
+  const std::vector<Case> cases =
+      cases_of(matrix(), {.columns = 1}) +
+      std::vector<Case>{{"saturated", {matrix_of({1e4, -1e4, 0, 0, 0, 0, -1e4, -1e4, -1e4}, 3)}, false},
+                        {"infinite", {matrix_of({-kInfinity, 1, 2, -kInfinity, -kInfinity, 3}, 2)}, false}};
   return {.name = "softmax",
           .make = make_layer<Softmax>(),
-          .reference = [](const Tensors& in) { return torch::softmax(in[0], 1); },
+          .reference = [](const Tensors& in) { return at::softmax(in[0], 1); },
           .cases = cases,
           .bugs = softmax_bugs("softmax")};
 }
 
 Entry unshifted_softmax() {
-  // No single column: there y = e/(e + ε) is 1 but for 1e-12, and 1 − y has no digits left, by hand as in
-  // autograd.
-  const std::vector<Case> cases = {{"random", {draw({5, 6}, 2)}},
-                                   {"one row", {draw({1, 6}, 2)}},
-                                   {"no rows", {draw({0, 6})}},
-                                   {"not contiguous", {draw({6, 4}, 2).t()}},
-                                   {"epsilon outweighs exp", {at::full({2, 3}, -40., at::kDouble)}}};
+  // Not one column: there y = e/(e + ε) is 1 but for 1e-12, and 1 − y has no digits left, by hand as in
+  // autograd. Nor inputs of 1e4: exp overflows, ∞/∞ is NaN.
+  const Limits limits = {.columns = 2, .far = false};
+  const std::vector<Case> cases =
+      cases_of(matrix(), limits) +
+      std::vector<Case>{{"no columns", {draw({4, 0})}},
+                        {"epsilon outweighs exp", {at::full({2, 3}, -40., at::kDouble)}},
+                        {"infinite", {matrix_of({-kInfinity, 1, 2, -kInfinity, -kInfinity, 3}, 2)}, false}};
   return {.name = "unshifted_softmax",
           .make = make_layer<UnshiftedSoftmax>(kEpsilon),
           .reference =
@@ -158,110 +176,104 @@ Entry unshifted_softmax() {
           .bugs = softmax_bugs("unshifted_softmax")};
 }
 
+Entry log_softmax() {
+  const std::vector<Case> cases =
+      cases_of(matrix(), {.columns = 1}) +
+      std::vector<Case>{{"saturated", {matrix_of({1e4, -1e4, 0, -1e4, -1e4, -1e4}, 2)}, false},
+                        {"infinite", {matrix_of({-kInfinity, 1, 2, -kInfinity, -kInfinity, 3}, 2)}, false}};
+  return {.name = "log_softmax",
+          .make = make_layer<LogSoftmax>(),
+          .reference = [](const Tensors& in) { return at::log_softmax(in[0], 1); },
+          .cases = cases,
+          .bugs = {{"log_softmax.softmax_forgotten", "only the numerator is differentiated",
+                    [](const Backward& b) { return Tensors{b.grad_y.clone()}; }},
+                   {"log_softmax.softmax_derivative", "the derivative of softmax, applied to its logarithm",
+                    [](const Backward& b) {
+                      const Tensor p = b.y.exp();
+                      return Tensors{p * (b.grad_y - (b.grad_y * p).sum(1, true))};
+                    }}}};
+}
+
 Entry log() {
   return {.name = "log",
           .make = make_layer<Log>(kEpsilon),
-          .reference = [](const Tensors& in) { return torch::log(in[0] + kEpsilon); },
-          .cases = {{"random", {draw({5, 6}).abs() + 0.1}},
-                    {"no rows", {draw({0, 6})}},
-                    {"zero", {at::zeros({2, 3}, at::kDouble)}, false}},
+          .reference = [](const Tensors& in) { return at::log(in[0] + kEpsilon); },
+          .cases = cases_of([](std::int64_t rows, std::int64_t columns) {
+                     return Tensors{draw({rows, columns}).abs() + 0.1};
+                   }) +
+                   std::vector<Case>{{"zero", {at::zeros({2, 3}, at::kDouble)}, false},
+                                     {"infinite", {matrix_of({kInfinity, 2}, 1)}, false}},
           .bugs = {{"log.epsilon_forgotten", "1/x looks right until a probability is 0",
                     [](const Backward& b) { return Tensors{b.grad_y / b.inputs[0]}; }},
                    {"log.derivative_of_exp", "exp is its own derivative, log is not",
                     [](const Backward& b) { return Tensors{b.grad_y * b.y}; }}}};
 }
 
-// ---- Activations
-// ---------------------------------------------------------------------------------------------------
+// ---- Dropout, residual ----
 
-struct Reference {
-  std::function<Tensor(const Tensor&)> function;
-  /// The wrong slope that people write for this one, and why.
-  std::string bug;
-  std::string why;
-  std::function<Tensor(const Tensor& x, const Tensor& y)> wrong_slope;
-};
-
-const std::map<std::string, Reference>& references() {
-  using T = const Tensor&;
-  static const std::map<std::string, Reference> all = {
-      {"relu",
-       {[](T x) { return torch::relu(x); }, "slope_one_at_zero",
-        "x ≥ 0 instead of x > 0: no random input is exactly 0",
-        [](T x, T) { return (x >= 0).to(x.dtype()); }}},
-      {"leaky_relu",
-       {[](T x) { return F::leaky_relu(x); }, "no_slope", "the code of ReLU, copied",
-        [](T x, T) { return (x > 0).to(x.dtype()); }}},
-      {"elu",
-       {[](T x) { return F::elu(x); }, "slope_from_the_value", "for x < 0 the slope is y + 1, not y",
-        [](T x, T y) { return torch::where(x > 0, torch::ones_like(x), y); }}},
-      {"selu",
-       {[](T x) { return torch::selu(x); }, "scale_forgotten", "the scale stands outside both branches",
-        [](T x, T) {
-          return torch::where(x > 0, torch::ones_like(x), 1.6732632423543772 * x.clamp_max(0).exp());
-        }}},
-      {"gelu",
-       {[](T x) { return F::gelu(x); }, "density_forgotten", "x Φ(x) is a product: the rule has two terms",
-        [](T x, T) { return 0.5 * (1 + (x * M_SQRT1_2).erf()); }}},
-      {"gelu_tanh",
-       {[](T x) { return F::gelu(x, F::GELUFuncOptions().approximate("tanh")); }, "exact_derivative",
-        "the derivative of the exact GELU, close enough to train with",
-        [](T x, T) {
-          return 0.5 * (1 + (x * M_SQRT1_2).erf()) +
-                 x * (-0.5 * x * x).exp() * (0.5 * M_2_SQRTPI * M_SQRT1_2);
-        }}},
-      {"silu",
-       {[](T x) { return F::silu(x); }, "sigmoid_alone", "x σ(x) is a product: the rule has two terms",
-        [](T x, T) { return x.sigmoid(); }}},
-      {"softplus",
-       {[](T x) { return F::softplus(x); }, "sigmoid_of_the_value",
-        "σ is taken of y, which is at hand, not of x", [](T, T y) { return y.sigmoid(); }}},
-      {"sigmoid",
-       {[](T x) { return torch::sigmoid(x); }, "of_the_input", "y(1 − y) with x in the place of y",
-        [](T x, T) { return x * (1 - x); }}},
-      {"tanh",
-       {[](T x) { return torch::tanh(x); }, "square_forgotten", "1 − y instead of 1 − y²",
-        [](T, T y) { return 1 - y; }}},
-      {"hardtanh",
-       {[](T x) { return F::hardtanh(x); }, "one_side",
-        "the lower cut is forgotten: random inputs rarely reach it",
-        [](T x, T) { return (x < 1).to(x.dtype()); }}},
-      {"softsign",
-       {[](T x) { return F::softsign(x); }, "not_squared",
-        "the quotient rule leaves a square in the denominator", [](T x, T) { return 1 / (1 + x.abs()); }}},
+Entry dropout(bool training) {
+  constexpr double kP = 0.3;
+  const std::string name = training ? "dropout" : "dropout.eval";
+  // The mask is a constant input. Nothing infinite: a dropped ∞ is 0 · ∞ = NaN.
+  const Inputs inputs = [](std::int64_t rows, std::int64_t columns) {
+    return Tensors{draw({rows, columns}), draw({rows, columns}) > -0.5};
   };
-  return all;
+  return {
+      .name = name,
+      .make =
+          [=] {
+            return of_layer([=](const std::vector<Parameter>& p) {
+              auto layer = std::make_unique<Dropout>(kP);
+              layer->set_mask(p[0].value);
+              layer->set_training(training);
+              return layer;
+            });
+          },
+      .reference = [=](const Tensors& in) { return training ? in[0] * in[1] / (1 - kP) : in[0] * 1; },
+      .constants = 1,
+      .cases = cases_of(inputs),
+      .bugs = {{name + ".mask_forgotten", "the gradient of a dropped entry is dropped too, in training alone",
+                [=](const Backward& b) {
+                  return Tensors{training ? b.grad_y / (1 - kP) : b.grad_y * b.inputs[1]};
+                }},
+               {name + (training ? ".scale_forgotten" : ".scale_in_evaluation"),
+                training ? "1/(1 − p) belongs to the backward too"
+                         : "the scale of training stays switched on",
+                [=](const Backward& b) {
+                  return Tensors{training ? b.grad_y * b.inputs[1] : b.grad_y / (1 - kP)};
+                }}}};
 }
 
-Entry activation(const ActivationEntry& entry) {
-  const Reference& reference = references().at(entry.name);
-  std::vector<Case> cases = matrix_cases();
-  cases.push_back(
-      {"kinks and far values",
-       {at::tensor({-1e4, -50., -1., -0., 0., 1., 20., 20.5, 50., 1e4}).to(at::kDouble).view({2, 5})},
-       false});
-  const auto wrong_slope = reference.wrong_slope;
-  return {.name = entry.name,
-          .make = [&entry] { return of_layer([&entry](const auto&) { return entry.make(); }); },
-          .reference = [f = reference.function](const Tensors& in) { return f(in[0]); },
-          .cases = cases,
-          .bugs = {{entry.name + "." + reference.bug, reference.why,
-                    [wrong_slope](const Backward& b) {
-                      return Tensors{b.grad_y * wrong_slope(b.inputs[0], b.y)};
-                    }},
-                   {entry.name + ".upstream_forgotten", "the local slope is returned, as if ∂L/∂y were 1",
-                    [](const Backward& b) { return Tensors{b.grads[0] / b.grad_y}; }}}};
+Entry residual() {
+  return {.name = "residual",
+          .make =
+              [] {
+                return of_layer([](const std::vector<Parameter>& p) {
+                  std::vector<std::unique_ptr<Layer>> branch;
+                  branch.push_back(std::make_unique<Linear>(p[0], p[1]));
+                  branch.push_back(std::make_unique<Tanh>());
+                  return std::make_unique<Residual>(std::move(branch));
+                });
+              },
+          .reference = [](const Tensors& in) { return in[0] + at::tanh(at::linear(in[0], in[1], in[2])); },
+          .cases = cases_of([](std::int64_t rows, std::int64_t columns) {
+            return Tensors{draw({rows, columns}), draw({columns, columns}), draw({columns})};
+          }),
+          .bugs = {{"residual.path_forgotten", "x goes two ways: the gradient of the straight one is lost",
+                    [](const Backward& b) { return with_first(b.grads, b.grads[0] - b.grad_y); }},
+                   {"residual.branch_forgotten", "the gradient is overwritten where it should be added",
+                    [](const Backward& b) { return with_first(b.grads, b.grad_y.clone()); }}}};
 }
 
 }  // namespace
 
 std::vector<Entry> layer_entries() {
+  restart_draws();
   std::vector<Entry> entries = {linear(), matmul(), append_ones(), softmax(), unshifted_softmax(), log()};
-  for (const ActivationEntry& entry : activations()) {
-    entries.push_back(activation(entry));
-  }
-  for (Entry& entry : more_layer_entries()) {
-    entries.push_back(std::move(entry));
+  for (auto family : {activation_entries(),
+                      {add_bias(), log_softmax(), dropout(true), dropout(false), residual()},
+                      normalization_entries()}) {
+    std::move(family.begin(), family.end(), std::back_inserter(entries));
   }
   return entries;
 }

@@ -9,7 +9,7 @@
 #include <cmath>
 #include <limits>
 
-#include "twingrad/catalogue/entry.h"
+#include "twingrad/catalogue/cases.h"
 #include "twingrad/optim/adagrad.h"
 #include "twingrad/optim/adam.h"
 #include "twingrad/optim/rmsprop.h"
@@ -21,7 +21,7 @@ namespace {
 /// The memory of a wrong rule.
 struct Memory {
   int step = 0;
-  Tensor first, second;
+  Tensor first, second, largest;
 };
 
 /// An optimizer that is one function: how the bugs are written.
@@ -49,8 +49,20 @@ OptimizerBug bug(const std::string& name, const std::string& why, const Rule::Fu
   return {name, why, [rule] { return std::make_unique<Rule>(rule); }};
 }
 
-// ---- SGD
-// -----------------------------------------------------------------------------------------------------------
+OptimizerBug wrong_options(const std::string& name, const std::string& why, const SGD::Options& options) {
+  return {name, why, [=] { return std::make_unique<SGD>(options); }};
+}
+OptimizerBug wrong_options(const std::string& name, const std::string& why, const Adam::Options& options) {
+  return {name, why, [=] { return std::make_unique<Adam>(options); }};
+}
+OptimizerBug wrong_options(const std::string& name, const std::string& why, const RMSprop::Options& options) {
+  return {name, why, [=] { return std::make_unique<RMSprop>(options); }};
+}
+OptimizerBug wrong_options(const std::string& name, const std::string& why, const Adagrad::Options& options) {
+  return {name, why, [=] { return std::make_unique<Adagrad>(options); }};
+}
+
+// ---- SGD ----
 
 OptimizerEntry sgd(const std::string& name, const SGD::Options& options,
                    const std::vector<OptimizerBug>& bugs) {
@@ -72,10 +84,14 @@ std::vector<OptimizerEntry> sgd_entries() {
   return {
       sgd("sgd", {.learning_rate = 0.01},
           {bug("sgd.ascent", "the sign is lost between the gradient and the step",
-               [](Tensor& w, const Tensor& g, Memory&) { w.add_(g, 0.01); })}),
+               [](Tensor& w, const Tensor& g, Memory&) { w.add_(g, 0.01); }),
+           bug("sgd.normalized", "the direction alone is followed: the gradient is divided by its length",
+               [](Tensor& w, const Tensor& g, Memory&) { w.sub_(g / g.norm(), 0.01); })}),
       sgd("sgd.weight_decay", {.learning_rate = 0.01, .weight_decay = 0.1},
           {bug("sgd.weight_decay.without_rate", "decay beside the rate: λ w instead of α λ w",
-               [](Tensor& w, const Tensor& g, Memory&) { w.mul_(1 - 0.1).sub_(g, 0.01); })}),
+               [](Tensor& w, const Tensor& g, Memory&) { w.mul_(1 - 0.1).sub_(g, 0.01); }),
+           bug("sgd.weight_decay.of_the_size", "the decay of |w| in place of w²/2: a constant pull, as in L1",
+               [](Tensor& w, const Tensor& g, Memory&) { w.sub_(g + 0.1 * w.sign(), 0.01); })}),
       sgd("sgd.momentum", {.learning_rate = 0.01, .momentum = 0.9},
           {bug("sgd.momentum.reset", "the velocity is a local variable and begins at zero in every step",
                [](Tensor& w, const Tensor& g, Memory&) { w.sub_(g, 0.01); }),
@@ -89,19 +105,22 @@ std::vector<OptimizerEntry> sgd_entries() {
                [](Tensor& w, const Tensor& g, Memory& m) {
                  m.first.mul_(0.9).add_(g, 0.5);
                  w.sub_(m.first, 0.01);
-               })}),
+               }),
+           wrong_options("sgd.dampening.forgotten", "the option is read and not used",
+                         SGD::Options{.learning_rate = 0.01, .momentum = 0.9})}),
       sgd("sgd.nesterov", {.learning_rate = 0.01, .momentum = 0.9, .nesterov = true},
           {bug("sgd.nesterov.old_velocity", "the look-ahead is taken with the velocity before its update",
                [](Tensor& w, const Tensor& g, Memory& m) {
                  const Tensor direction = g + 0.9 * m.first;
                  m.first.mul_(0.9).add_(g);
                  w.sub_(direction, 0.01);
-               })}),
+               }),
+           wrong_options("sgd.nesterov.no_look_ahead", "the step is the velocity alone: plain momentum",
+                         SGD::Options{.learning_rate = 0.01, .momentum = 0.9})}),
   };
 }
 
-// ---- Adam
-// ----------------------------------------------------------------------------------------------------------
+// ---- Adam ----
 
 OptimizerEntry adam(const std::string& name, const Adam::Options& options,
                     const std::vector<OptimizerBug>& bugs) {
@@ -159,18 +178,25 @@ std::vector<OptimizerEntry> adam_entries() {
                          ((m.second / (1 - std::pow(0.999, m.step))).sqrt() + 1e-8));
                 })}),
       adam("adam.weight_decay", {.weight_decay = 0.1},
-           {{"adam.weight_decay.decoupled",
-             "AdamW's decay in Adam: they differ, and both are called weight decay",
-             [] { return std::make_unique<Adam>(Adam::Options{.weight_decay = 0.1, .decoupled = true}); }}}),
+           {wrong_options("adam.weight_decay.decoupled",
+                          "AdamW's decay in Adam: they differ, and both are called weight decay",
+                          Adam::Options{.weight_decay = 0.1, .decoupled = true}),
+            bug("adam.weight_decay.after_the_moments",
+                "λ w is added to the step and divided by √v̂, but m and v do not see it",
+                [](Tensor& w, const Tensor& g, Memory& m) {
+                  m.first.mul_(0.9).add_(g, 0.1);
+                  m.second.mul_(0.999).addcmul_(g, g, 0.001);
+                  const Tensor mean = m.first / (1 - std::pow(0.9, m.step)) + 0.1 * w;
+                  w.sub_(1e-3 * mean / ((m.second / (1 - std::pow(0.999, m.step))).sqrt() + 1e-8));
+                })}),
       adam("adamw", {.weight_decay = 0.01, .decoupled = true},
-           {{"adamw.coupled", "Adam's decay in AdamW",
-             [] { return std::make_unique<Adam>(Adam::Options{.weight_decay = 0.01}); }},
-            {"adamw.decay_without_rate", "w is multiplied by 1 − λ, not by 1 − α λ",
-             [] { return std::make_unique<Adam>(Adam::Options{.weight_decay = 10, .decoupled = true}); }}}),
+           {wrong_options("adamw.coupled", "Adam's decay in AdamW", Adam::Options{.weight_decay = 0.01}),
+            wrong_options("adamw.decay_without_rate", "w is multiplied by 1 − λ, not by 1 − α λ",
+                          Adam::Options{.weight_decay = 10, .decoupled = true})}),
   };
 }
 
-// ---- AMSGrad, RMSprop, Adagrad -------------------------------------------------------------------------------------
+// ---- AMSGrad, RMSprop, Adagrad ----
 
 OptimizerEntry rmsprop(const std::string& name, const RMSprop::Options& options,
                        const std::vector<OptimizerBug>& bugs) {
@@ -207,22 +233,24 @@ OptimizerEntry adagrad(const std::string& name, const Adagrad::Options& options,
 }
 
 std::vector<OptimizerEntry> adaptive_entries() {
-  const auto wrong_options = [](const std::string& name, const std::string& why, auto options, auto make) {
-    return OptimizerBug{name, why, [=] { return make(options); }};
-  };
-  const auto make_rmsprop = [](const RMSprop::Options& options) {
-    return std::make_unique<RMSprop>(options);
-  };
-  const auto make_adagrad = [](const Adagrad::Options& options) {
-    return std::make_unique<Adagrad>(options);
-  };
   return {
       adam("adam.amsgrad", {.amsgrad = true},
-           {{"adam.amsgrad.forgets", "the largest v is replaced by the newest",
-             [] { return std::make_unique<Adam>(Adam::Options{}); }}}),
+           {wrong_options("adam.amsgrad.forgets", "the largest v is replaced by the newest", Adam::Options{}),
+            bug("adam.amsgrad.corrected_first", "the largest of v̂ in place of the v̂ of the largest v",
+                [](Tensor& w, const Tensor& g, Memory& m) {
+                  if (m.step == 1) {
+                    m.largest = at::zeros_like(w);
+                  }
+                  m.first.mul_(0.9).add_(g, 0.1);
+                  m.second.mul_(0.999).addcmul_(g, g, 0.001);
+                  at::maximum_out(m.largest, m.largest, m.second / (1 - std::pow(0.999, m.step)));
+                  w.sub_(1e-3 * (m.first / (1 - std::pow(0.9, m.step))) / (m.largest.sqrt() + 1e-8));
+                })}),
       adam("adamw.amsgrad", {.weight_decay = 0.01, .decoupled = true, .amsgrad = true},
-           {{"adamw.amsgrad.coupled", "Adam's decay in AdamW",
-             [] { return std::make_unique<Adam>(Adam::Options{.weight_decay = 0.01, .amsgrad = true}); }}}),
+           {wrong_options("adamw.amsgrad.coupled", "Adam's decay in AdamW",
+                          Adam::Options{.weight_decay = 0.01, .amsgrad = true}),
+            wrong_options("adamw.amsgrad.forgets", "the largest v is replaced by the newest",
+                          Adam::Options{.weight_decay = 0.01, .decoupled = true})}),
       rmsprop("rmsprop", {},
               {bug("rmsprop.epsilon_inside_the_root",
                    "√(v + ε) in place of √v + ε: shows in tiny gradients alone",
@@ -235,16 +263,34 @@ std::vector<OptimizerEntry> adaptive_entries() {
                      m.second.mul_(0.99).addcmul_(g, g, 0.01);
                      w.sub_(0.01 * g / ((m.second / (1 - std::pow(0.99, m.step))).sqrt() + 1e-8));
                    })}),
-      rmsprop("rmsprop.momentum", {.momentum = 0.9},
-              {wrong_options("rmsprop.momentum.forgotten", "the velocity is computed and not used",
-                             RMSprop::Options{}, make_rmsprop)}),
-      rmsprop("rmsprop.centered", {.centered = true},
-              {wrong_options("rmsprop.centered.mean_forgotten", "v in place of v − m²", RMSprop::Options{},
-                             make_rmsprop)}),
-      rmsprop("rmsprop.weight_decay", {.weight_decay = 0.1},
-              {wrong_options("rmsprop.weight_decay.forgotten",
-                             "the decay is added after v has taken the gradient", RMSprop::Options{},
-                             make_rmsprop)}),
+      rmsprop(
+          "rmsprop.momentum", {.momentum = 0.9},
+          {wrong_options("rmsprop.momentum.forgotten", "the velocity is computed and not used",
+                         RMSprop::Options{}),
+           bug("rmsprop.momentum.before_the_root", "the velocity gathers g, and is divided by √v afterwards",
+               [](Tensor& w, const Tensor& g, Memory& m) {
+                 m.second.mul_(0.99).addcmul_(g, g, 0.01);
+                 m.first.mul_(0.9).add_(g);
+                 w.sub_(0.01 * m.first / (m.second.sqrt() + 1e-8));
+               })}),
+      rmsprop(
+          "rmsprop.centered", {.centered = true},
+          {wrong_options("rmsprop.centered.mean_forgotten", "v in place of v − m²", RMSprop::Options{}),
+           bug("rmsprop.centered.mean_not_squared", "v − m: a variance is the mean square less the square",
+               [](Tensor& w, const Tensor& g, Memory& m) {
+                 m.second.mul_(0.99).addcmul_(g, g, 0.01);
+                 m.first.mul_(0.99).add_(g, 0.01);
+                 w.sub_(0.01 * g / ((m.second - m.first).abs().sqrt() + 1e-8));
+               })}),
+      rmsprop(
+          "rmsprop.weight_decay", {.weight_decay = 0.1},
+          {bug("rmsprop.weight_decay.after_the_square", "the decay is added after v has taken the gradient",
+               [](Tensor& w, const Tensor& g, Memory& m) {
+                 m.second.mul_(0.99).addcmul_(g, g, 0.01);
+                 w.sub_(0.01 * (g + 0.1 * w) / (m.second.sqrt() + 1e-8));
+               }),
+           wrong_options("rmsprop.weight_decay.forgotten", "the decay is an option that nothing reads",
+                         RMSprop::Options{})}),
       adagrad("adagrad", {},
               {bug("adagrad.forgets", "a running mean in place of the sum: RMSprop",
                    [](Tensor& w, const Tensor& g, Memory& m) {
@@ -256,14 +302,21 @@ std::vector<OptimizerEntry> adaptive_entries() {
                      m.second.addcmul_(g, g);
                      w.sub_(0.01 * g / (m.second + 1e-10));
                    })}),
-      adagrad(
-          "adagrad.rate_decay", {.learning_rate_decay = 0.01},
-          {wrong_options("adagrad.rate_decay.forgotten", "the rate's decay is an option that nothing reads",
-                         Adagrad::Options{}, make_adagrad)}),
+      adagrad("adagrad.rate_decay", {.learning_rate_decay = 0.01},
+              {wrong_options("adagrad.rate_decay.forgotten", "the decay is an option that nothing reads",
+                             Adagrad::Options{}),
+               bug("adagrad.rate_decay.from_one",
+                   "α / (1 + t decay) counts t from 0; from 1 the first step is too short",
+                   [](Tensor& w, const Tensor& g, Memory& m) {
+                     m.second.addcmul_(g, g);
+                     w.sub_(0.01 / (1 + 0.01 * m.step) * g / (m.second.sqrt() + 1e-10));
+                   })}),
       adagrad("adagrad.weight_decay", {.weight_decay = 0.1, .initial_accumulator_value = 0.5},
               {wrong_options("adagrad.weight_decay.start_at_zero",
                              "the sum begins at 0, whatever the option says",
-                             Adagrad::Options{.weight_decay = 0.1}, make_adagrad)}),
+                             Adagrad::Options{.weight_decay = 0.1}),
+               wrong_options("adagrad.weight_decay.forgotten", "the decay is an option that nothing reads",
+                             Adagrad::Options{.initial_accumulator_value = 0.5})}),
   };
 }
 
@@ -280,25 +333,34 @@ std::vector<OptimizerEntry> optimizer_entries() {
   return entries;
 }
 
-Walk walk_together(Optimizer& by_hand, torch::optim::Optimizer& reference, Tensor& reference_parameters) {
+Walk walk_together(Optimizer& by_hand, const OptimizerEntry& entry, const at::TensorOptions& options) {
   constexpr int kSteps = 1000;
-  const Tensor sizes = at::logspace(-9, 1, reference_parameters.numel(), 10, at::kDouble);
-  Tensor parameters = reference_parameters.detach().clone();
+  constexpr std::int64_t kParameters = 60;
+  // What float32 rounds away of the start and of a gradient is not the rule's error.
+  const auto drawn = [&](const Tensor& scale) {
+    return (draw({kParameters}) * scale).to(options).to(options.dtype(at::kDouble));
+  };
+  const Tensor sizes = at::logspace(-9, 1, kParameters, 10, at::kDouble);
+  Tensor expected = drawn(at::ones({kParameters}, at::kDouble)).set_requires_grad(true);
+  const auto reference = entry.reference(expected);
+  Tensor parameters = expected.detach().to(options, false, /*copy=*/true);
   Walk walk;
   for (int step = 0; step < kSteps; ++step) {
-    const Tensor gradient = draw(sizes.sizes()) * sizes;
-    reference_parameters.mutable_grad() = gradient.clone();
-    reference.step();
-    by_hand.step(parameters, gradient);
-    const Tensor expected = reference_parameters.detach();
-    const Tensor distance = (parameters - expected).abs();
+    const Tensor gradient = drawn(sizes);
+    expected.mutable_grad() = gradient.clone();
+    reference->step();
+    by_hand.step(parameters, gradient.to(options));
+    const Tensor scale = expected.detach().abs().clamp_min(1);
+    const Tensor distance = (parameters.to(at::kDouble) - expected.detach()).abs();
     const auto largest = [](const Tensor& values) {
       const double value = values.max().item<double>();
       return std::isfinite(value) ? value : std::numeric_limits<double>::infinity();
     };
     walk.max_abs_difference = std::max(walk.max_abs_difference, largest(distance));
-    walk.max_rel_difference =
-        std::max(walk.max_rel_difference, largest(distance / expected.abs().clamp_min(1)));
+    walk.max_rel_difference = std::max(walk.max_rel_difference, largest(distance / scale));
+    if (parameters.scalar_type() != at::kDouble) {
+      parameters.copy_(expected.detach());
+    }
   }
   return walk;
 }

@@ -28,12 +28,14 @@ struct OptimizerEntry {
 
 std::vector<OptimizerEntry> optimizer_entries();
 
-/// How far the two lie apart at the worst of 1,000 steps in float64 on the same random gradients, whose sizes
-/// range from 1e-9 (where alone a misplaced epsilon shows) to 10.
+/// How far the two lie apart at the worst of 1,000 steps on the same random gradients, whose sizes range from
+/// 1e-9 (where alone a misplaced epsilon shows) to 10. LibTorch's walks in float64, ours in the dtype of the
+/// options; both on their device. In float32 ours begins every step where LibTorch's stands: a rule that divides
+/// by a gradient near 0, as RMSprop with weight decay does, makes a rounding grow from step to step.
 struct Walk {
   double max_abs_difference = 0;
   double max_rel_difference = 0;  ///< |a − m| / max(1, |a|)
 };
-Walk walk_together(Optimizer& by_hand, torch::optim::Optimizer& reference, Tensor& reference_parameters);
+Walk walk_together(Optimizer& by_hand, const OptimizerEntry& entry, const at::TensorOptions& options);
 
 }  // namespace twingrad::catalogue

@@ -11,30 +11,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-double ratio(double absolute, double scale) {
-  if (absolute == 0 && !std::isnan(scale)) {
-    return 0;
-  }
-  return scale > 0 && std::isfinite(absolute) ? absolute / scale : kInfinity;
-}
-
-double largest(const at::Tensor& tensor) {
-  return tensor.numel() == 0 ? 0 : tensor.abs().max().item<double>();
-}
-
 }  // namespace
-
-Difference difference(const at::Tensor& autograd, const at::Tensor& manual) {
-  if (!autograd.defined() || !manual.defined() || autograd.sizes() != manual.sizes()) {
-    return {kInfinity, kInfinity};
-  }
-  const at::Tensor a = autograd.to(at::kDouble);
-  const double absolute = largest(a - manual.to(at::kDouble));  // NaN spreads through max
-  if (!std::isfinite(absolute)) {
-    return {kInfinity, kInfinity};
-  }
-  return {absolute, ratio(absolute, largest(a))};
-}
 
 void compare_gradients(const Twin& autograd, const Twin& manual, Agreement& agreement) {
   const std::vector<NamedTensor> ours = manual.gradients();
@@ -53,8 +30,8 @@ void compare_gradients(const Twin& autograd, const Twin& manual, Agreement& agre
   if (ours.empty()) {  // nothing compared is nothing proved
     agreement.max_abs_gradient_difference = agreement.max_rel_gradient_difference = kInfinity;
   }
-  agreement.loss_difference =
-      ratio(std::abs(agreement.autograd_loss - agreement.manual_loss), std::abs(agreement.autograd_loss));
+  agreement.loss_difference = relative_to(std::abs(agreement.autograd_loss - agreement.manual_loss),
+                                          std::abs(agreement.autograd_loss));
 }
 
 void compare_weights(const Twin& autograd, const Twin& manual, Agreement& agreement) {

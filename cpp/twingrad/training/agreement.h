@@ -4,23 +4,11 @@
 #include <map>
 #include <string>
 
+#include "twingrad/gradcheck/difference.h"
 #include "twingrad/mlp/spec.h"
 #include "twingrad/mlp/twin.h"
 
 namespace twingrad {
-
-/// How far two tensors a (autograd) and m (manual) lie apart.
-///
-///   absolute = max|a − m|,   relative = max|a − m| / max|a|
-///
-/// 0/0 is 0. What cannot agree is infinite: x/0, a NaN or an infinity in either, another shape, a missing
-/// tensor.
-struct Difference {
-  double absolute = 0;
-  double relative = 0;
-};
-
-Difference difference(const at::Tensor& autograd, const at::Tensor& manual);
 
 /// How far the twins lie apart at one moment. Gradients are those of every parameter and every intermediate
 /// result.

@@ -35,6 +35,7 @@ std::string offence(const std::string& source) {
 std::vector<fs::path> sources_by_hand() {
   const fs::path library = fs::path(TWINGRAD_SOURCE_FOLDER) / "cpp" / "twingrad";
   std::vector<fs::path> sources = {library / "mlp" / "manual_twin.h", library / "mlp" / "manual_twin.cpp",
+                                   library / "mlp" / "manual_shard.h", library / "mlp" / "manual_shard.cpp",
                                    library / "mlp" / "flat_parameters.h"};
   for (const char* folder : {"layers", "losses", "optim"}) {
     for (const auto& entry : fs::directory_iterator(library / folder)) {

@@ -422,7 +422,7 @@ int check_command(const std::vector<std::string>& arguments) {
     return kDone;
   }
   require_sense(request);
-  set_threads(1);  // the tensors are small
+  use_threads({.aten = 1, .blas = 1});  // the tensors are small
   const std::vector<Target> targets = all_targets();
   if (!request.bug.empty() && request.bug != "none") {
     return show_bug(targets, request);

@@ -16,8 +16,9 @@ std::string where_to_read(const CLI::App& command) {
   return fmt::format("see '{} --help'", command.get_name());
 }
 
-constexpr std::size_t kNameColumns = 34;
-constexpr std::size_t kTextColumns = 66;
+// Together the 80 columns of a terminal that nobody has widened.
+constexpr std::size_t kNameColumns = 30;
+constexpr std::size_t kTextColumns = 50;
 
 /// Breaks a text into lines; CLI11 indents those behind the first.
 std::string wrapped(const std::string& text) {

@@ -11,6 +11,7 @@ enum ExitStatus : int { kDone = 0, kCheckFailed = 1, kWrongUsage = 2, kInterrupt
 /// Each takes the arguments behind its name and returns the exit status.
 int train_command(const std::vector<std::string>& arguments);
 int check_command(const std::vector<std::string>& arguments);
+int bench_command(const std::vector<std::string>& arguments);
 int data_command(const std::vector<std::string>& arguments);
 
 }  // namespace twingrad::app

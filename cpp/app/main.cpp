@@ -22,6 +22,7 @@ Usage: twingrad COMMAND [OPTIONS]
 Commands:
   train    train both twins in lockstep and compare every gradient
   check    hold every gradient by hand against autograd, central differences and planted bugs
+  bench    time both twins and the matrix products alone
   data     list the known data sets, or verify one
 
 'twingrad COMMAND --help' tells a command's options. 'twingrad --version' tells what this program was built with.
@@ -45,13 +46,17 @@ int run(const std::vector<std::string>& arguments) {
   if (command == "check") {
     return check_command(rest);
   }
+  if (command == "bench") {
+    return bench_command(rest);
+  }
   if (command == "data") {
     return data_command(rest);
   }
-  throw twingrad::UserError(command.empty() ? "the command line" : command,
-                            fmt::format("expected a command, train, check or data, found {}",
-                                        command.empty() ? "none" : "another word"),
-                            "see 'twingrad --help'" + suggestion(command, {"train", "check", "data"}));
+  throw twingrad::UserError(
+      command.empty() ? "the command line" : command,
+      fmt::format("expected a command, train, check, bench or data, found {}",
+                  command.empty() ? "none" : "another word"),
+      "see 'twingrad --help'" + suggestion(command, {"train", "check", "bench", "data"}));
 }
 
 int fail(const std::string& message, int status) {

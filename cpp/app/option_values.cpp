@@ -42,6 +42,26 @@ double parse_number(const std::string& option, const std::string& text, double m
   return number;
 }
 
+std::vector<double> parse_numbers(const std::string& option, const std::string& text, double minimum,
+                                  double maximum) {
+  std::vector<double> numbers;
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const std::size_t comma = std::min(text.find(',', begin), text.size());
+    double number = 0;
+    if (!parse_whole(text.substr(begin, comma - begin), number) ||
+        !(number >= minimum && number <= maximum)) {
+      throw UserError(
+          option,
+          fmt::format("expected numbers from {} to {} such as 1,2.5, found '{}'", minimum, maximum, text),
+          "separate such numbers by commas alone");
+    }
+    numbers.push_back(number);
+    begin = comma + 1;
+  }
+  return numbers;
+}
+
 std::vector<std::int64_t> parse_widths(const std::string& option, const std::string& text) {
   std::vector<std::int64_t> widths;
   if (text == "none") {

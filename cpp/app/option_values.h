@@ -16,6 +16,10 @@ std::int64_t parse_integer(const std::string& option, const std::string& text, s
 /// The finite number that `text` is. Throws UserError naming the option unless minimum ≤ number ≤ maximum.
 double parse_number(const std::string& option, const std::string& text, double minimum, double maximum);
 
+/// "1,2.5" → {1, 2.5}. Throws UserError naming the option unless each is a number from minimum to maximum.
+std::vector<double> parse_numbers(const std::string& option, const std::string& text, double minimum,
+                                  double maximum);
+
 /// "256,128" → {256, 128}; "none" → {}.
 std::vector<std::int64_t> parse_widths(const std::string& option, const std::string& text);
 

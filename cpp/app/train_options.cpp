@@ -1,5 +1,6 @@
 #include "app/train_options.h"
 
+#include <fmt/format.h>
 #include <torch/cuda.h>
 
 #include <limits>
@@ -8,6 +9,7 @@
 #include "app/option_values.h"
 #include "app/recipe.h"
 #include "twingrad/layers/activations.h"
+#include "twingrad/mlp/training_loss.h"
 
 namespace twingrad::app {
 namespace {
@@ -18,7 +20,21 @@ constexpr std::int64_t kMany = 1'000'000'000;
 struct Given {
   std::optional<double> learning_rate;
   std::optional<double> weight_decay;
+  std::optional<double> epsilon;
 };
+
+using OptimizerKind = OptimizerOptions::Kind;
+const std::vector<std::pair<std::string, OptimizerKind>> kOptimizers = {{"adam", OptimizerKind::adam},
+                                                                        {"adamw", OptimizerKind::adamw},
+                                                                        {"sgd", OptimizerKind::sgd},
+                                                                        {"rmsprop", OptimizerKind::rmsprop},
+                                                                        {"adagrad", OptimizerKind::adagrad}};
+
+using ScheduleKind = ScheduleOptions::Kind;
+const std::vector<std::pair<std::string, ScheduleKind>> kSchedules = {{"constant", ScheduleKind::constant},
+                                                                      {"step", ScheduleKind::step},
+                                                                      {"cosine", ScheduleKind::cosine},
+                                                                      {"one_cycle", ScheduleKind::one_cycle}};
 
 std::vector<std::string> activation_names() {
   std::vector<std::string> names;
@@ -43,7 +59,7 @@ void add_data_options(CLI::App& command, TrainCommandOptions& options) {
              [&](const std::string& text) { options.classes = parse_integer("--classes", text, 2, 256); });
 }
 
-void add_network_options(CLI::App& command, MlpSpec& network) {
+void add_network_options(CLI::App& command, MlpSpec& network, bool& no_affine, bool& no_statistics) {
   const std::string group = "Network";
   add_option(command, group, {"--hidden", "N,N", "128", "widths of the hidden layers; none: a linear model"},
              [&](const std::string& text) { network.hidden = parse_widths("--hidden", text); });
@@ -56,13 +72,16 @@ void add_network_options(CLI::App& command, MlpSpec& network) {
                }
                network.activation = choose("--activation", text, choices);
              });
-  add_option(command, group,
-             {"--bias", "NAME", "layers",
-              "layers: a bias in every layer; ones: a column of ones behind the input, and no other bias"},
-             [&](const std::string& text) {
-               network.bias = choose<Bias>("--bias", text,
-                                           {{"layers", Bias::every_layer}, {"ones", Bias::column_of_ones}});
-             });
+  add_option(
+      command, group,
+      {"--bias", "NAME", "layers",
+       "layers: a bias in every layer; own: the same as layers of their own; ones: a column of ones "
+       "behind the input, and no other bias"},
+      [&](const std::string& text) {
+        network.bias = choose<Bias>(
+            "--bias", text,
+            {{"layers", Bias::every_layer}, {"own", Bias::layer_of_its_own}, {"ones", Bias::column_of_ones}});
+      });
   add_option(
       command, group,
       {"--init", "NAME", "uniform", "uniform: as torch::nn::Linear; normal: weights from N(0, 1), biases 0"},
@@ -70,22 +89,6 @@ void add_network_options(CLI::App& command, MlpSpec& network) {
         network.initialization = choose<Initialization>(
             "--init", text, {{"uniform", Initialization::uniform}, {"normal", Initialization::normal}});
       });
-  add_option(
-      command, group,
-      {"--loss", "NAME", "cross_entropy",
-       "cross_entropy: fused, from the logits; softmax_log: the chain softmax, log, mean; exercise: the same "
-       "with the exercise's own softmax, which is not shifted"},
-      [&](const std::string& text) {
-        network.loss = choose<LossKind>("--loss", text,
-                                        {{"cross_entropy", LossKind::cross_entropy},
-                                         {"softmax_log", LossKind::softmax_log},
-                                         {"exercise", LossKind::exercise_softmax_log}});
-      });
-  add_option(command, group,
-             {"--label-smoothing", "NUMBER", "0", "share of a label that goes to all classes alike"},
-             [&](const std::string& text) {
-               network.label_smoothing = parse_number("--label-smoothing", text, 0, 1);
-             });
   add_option(command, group,
              {"--normalization", "NAME", "none", "before each activation: none, batch, layer or rms"},
              [&](const std::string& text) {
@@ -98,6 +101,32 @@ void add_network_options(CLI::App& command, MlpSpec& network) {
   add_option(command, group,
              {"--dropout", "NUMBER", "0", "share of each hidden layer's activations that training drops"},
              [&](const std::string& text) { network.dropout = parse_number("--dropout", text, 0, 0.99); });
+  add_flag(command, group, "--no-affine", no_affine, "normalization without a scale and a shift to learn");
+  add_flag(command, group, "--no-running-statistics", no_statistics,
+           "batch normalization by the batch in hand in evaluation too");
+  add_flag(command, group, "--residual", network.residual,
+           "each hidden layer F as wide as its input becomes y = x + F(x)");
+}
+
+/// "cross_entropy (fused, from the logits), …"
+std::string describe_losses() {
+  std::vector<std::string> texts;
+  for (const LossEntry& entry : losses()) {
+    texts.push_back(entry.name + (entry.text.empty() ? "" : " (" + entry.text + ")"));
+  }
+  return join_alternatives(texts);
+}
+
+void add_loss_options(CLI::App& command, MlpSpec& network) {
+  const std::string group = "Loss";
+  add_option(command, group, {"--loss", "NAME", "cross_entropy", describe_losses()},
+             [&](const std::string& text) {
+               std::vector<std::pair<std::string, LossKind>> choices;
+               for (const LossEntry& entry : losses()) {
+                 choices.emplace_back(entry.name, entry.kind);
+               }
+               network.loss = choose("--loss", text, choices);
+             });
   add_option(command, group,
              {"--reduction", "NAME", "mean",
               "descend on the mean or the sum of the batch's losses; what is shown is the mean"},
@@ -105,20 +134,49 @@ void add_network_options(CLI::App& command, MlpSpec& network) {
                network.reduction = choose<Reduction>("--reduction", text,
                                                      {{"mean", Reduction::mean}, {"sum", Reduction::sum}});
              });
+  add_option(
+      command, group,
+      {"--label-smoothing", "NUMBER", "0",
+       "share of a label that goes to all classes alike; cross_entropy, class_probabilities, kl_divergence"},
+      [&](const std::string& text) {
+        network.label_smoothing = parse_number("--label-smoothing", text, 0, 1);
+      });
+  constexpr double kSmallest = 1e-6;  // a weight of 0 could make the mean of a batch 0/0
+  add_option(command, group,
+             {"--class-weights", "N,N", "",
+              "what each class counts, one number a class; cross_entropy, class_probabilities, nll, "
+              "bce_with_logits"},
+             [&](const std::string& text) {
+               network.class_weights = parse_numbers("--class-weights", text, kSmallest, 1e6);
+             });
+  add_option(
+      command, group,
+      {"--ignore-index", "N", "",
+       "a class whose images do not count in the loss of cross_entropy and nll; a batch of them alone has "
+       "loss and gradient 0"},
+      [&](const std::string& text) { network.ignore_index = parse_integer("--ignore-index", text, 0, 255); });
+  add_option(command, group,
+             {"--positive-weights", "N,N", "", "bce_with_logits: what a yes counts, one number a class"},
+             [&](const std::string& text) {
+               network.positive_weights = parse_numbers("--positive-weights", text, kSmallest, 1e6);
+             });
+  add_option(command, group, {"--smooth-l1-beta", "NUMBER", "1", "smooth_l1: where it turns linear"},
+             [&](const std::string& text) {
+               network.smooth_l1_beta = parse_number("--smooth-l1-beta", text, 0, 1e6);
+             });
+  add_option(
+      command, group, {"--huber-delta", "NUMBER", "1", "huber: where it turns linear"},
+      [&](const std::string& text) { network.huber_delta = parse_number("--huber-delta", text, 1e-6, 1e6); });
+  add_flag(command, group, "--batch-mean", network.batch_mean,
+           "kl_divergence: the mean over the images, not over images and classes");
+  add_flag(command, group, "--log-target", network.log_target,
+           "kl_divergence: from the logarithms of smoothed labels");
 }
 
 void add_optimizer_options(CLI::App& command, OptimizerOptions& optimizer, Given& given) {
-  using Kind = OptimizerOptions::Kind;
   const std::string group = "Optimizer";
   add_option(command, group, {"--optimizer", "NAME", "adam", "adam, adamw, sgd, rmsprop or adagrad"},
-             [&](const std::string& text) {
-               optimizer.kind = choose<Kind>("--optimizer", text,
-                                             {{"adam", Kind::adam},
-                                              {"adamw", Kind::adamw},
-                                              {"sgd", Kind::sgd},
-                                              {"rmsprop", Kind::rmsprop},
-                                              {"adagrad", Kind::adagrad}});
-             });
+             [&](const std::string& text) { optimizer.kind = choose("--optimizer", text, kOptimizers); });
   add_option(command, group,
              {"--lr", "NUMBER", "", "learning rate; default 1e-3, for sgd, rmsprop and adagrad 1e-2"},
              [&](const std::string& text) { given.learning_rate = parse_number("--lr", text, 0, 1e6); });
@@ -127,9 +185,28 @@ void add_optimizer_options(CLI::App& command, OptimizerOptions& optimizer, Given
   add_option(command, group, {"--dampening", "NUMBER", "0", "of sgd's momentum"},
              [&](const std::string& text) { optimizer.dampening = parse_number("--dampening", text, 0, 1); });
   add_flag(command, group, "--nesterov", optimizer.nesterov, "Nesterov's form of sgd's momentum");
+  add_option(command, group, {"--beta1", "NUMBER", "0.9", "adam, adamw: of the running mean"},
+             [&](const std::string& text) { optimizer.beta1 = parse_number("--beta1", text, 0, 0.999999); });
+  add_option(command, group, {"--beta2", "NUMBER", "0.999", "adam, adamw: of the running mean square"},
+             [&](const std::string& text) { optimizer.beta2 = parse_number("--beta2", text, 0, 0.999999); });
   add_flag(command, group, "--amsgrad", optimizer.amsgrad,
            "adam, adamw: by the largest squared gradient so far");
+  add_option(command, group, {"--alpha", "NUMBER", "0.99", "rmsprop: of the running mean square"},
+             [&](const std::string& text) { optimizer.alpha = parse_number("--alpha", text, 0, 1); });
   add_flag(command, group, "--centered", optimizer.centered, "rmsprop: by the variance of the gradient");
+  add_option(command, group,
+             {"--eps", "NUMBER", "", "beside the root, for all but sgd; default 1e-8, for adagrad 1e-10"},
+             [&](const std::string& text) { given.epsilon = parse_number("--eps", text, 1e-30, 1e6); });
+  add_option(command, group,
+             {"--lr-decay", "NUMBER", "0", "adagrad: update t takes lr / (1 + (t - 1) lr_decay)"},
+             [&](const std::string& text) {
+               optimizer.learning_rate_decay = parse_number("--lr-decay", text, 0, 1e6);
+             });
+  add_option(command, group,
+             {"--initial-accumulator", "NUMBER", "0", "adagrad: where the sum of squares starts"},
+             [&](const std::string& text) {
+               optimizer.initial_accumulator = parse_number("--initial-accumulator", text, 0, 1e6);
+             });
   add_option(
       command, group,
       {"--weight-decay", "NUMBER", "",
@@ -138,29 +215,49 @@ void add_optimizer_options(CLI::App& command, OptimizerOptions& optimizer, Given
   add_option(
       command, group, {"--clip-norm", "NUMBER", "", "shorten the gradient of all parameters to this norm"},
       [&](const std::string& text) { optimizer.clip_norm = parse_number("--clip-norm", text, 1e-12, 1e12); });
+  add_option(command, group, {"--clip-norm-type", "P|inf", "2", "p of that norm; inf: the largest entry"},
+             [&](const std::string& text) {
+               optimizer.clip_norm_type = text == "inf" ? std::numeric_limits<double>::infinity()
+                                                        : parse_number("--clip-norm-type", text, 0.1, 100);
+             });
 }
 
 void add_schedule_options(CLI::App& command, ScheduleOptions& schedule) {
-  using Kind = ScheduleOptions::Kind;
   const std::string group = "Schedule of the learning rate";
+  const auto add_number = [&](const OptionHelp& help, double& value, double minimum, double maximum) {
+    add_option(command, group, help, [=, &value, name = help.name](const std::string& text) {
+      value = parse_number(name, text, minimum, maximum);
+    });
+  };
   add_option(command, group, {"--schedule", "NAME", "constant", "constant, step, cosine or one_cycle"},
-             [&](const std::string& text) {
-               schedule.kind = choose<Kind>("--schedule", text,
-                                            {{"constant", Kind::constant},
-                                             {"step", Kind::step},
-                                             {"cosine", Kind::cosine},
-                                             {"one_cycle", Kind::one_cycle}});
-             });
+             [&](const std::string& text) { schedule.kind = choose("--schedule", text, kSchedules); });
   add_option(command, group, {"--schedule-epochs", "N", "10", "step: epochs from one drop to the next"},
              [&](const std::string& text) {
                schedule.step_epochs = parse_integer("--schedule-epochs", text, 1, kMany);
              });
-  add_option(command, group,
-             {"--schedule-gamma", "NUMBER", "0.1", "step: what a drop multiplies the rate by"},
-             [&](const std::string& text) { schedule.gamma = parse_number("--schedule-gamma", text, 0, 1); });
-  add_option(command, group,
-             {"--warm-up", "N", "0", "updates in which the rate climbs from a third to the whole"},
+  add_number({"--schedule-gamma", "NUMBER", "0.1", "step: what a drop multiplies the rate by"},
+             schedule.gamma, 0, 1);
+  add_number({"--eta-min", "NUMBER", "0", "cosine: the rate at the end"}, schedule.eta_min, 0, 1e6);
+  add_number({"--pct-start", "NUMBER", "0.3", "one_cycle: share of the updates in which the rate climbs"},
+             schedule.pct_start, 0, 1);
+  add_number({"--div-factor", "NUMBER", "25", "one_cycle: --lr over the rate at the start"},
+             schedule.div_factor, 1e-6, 1e12);
+  add_number({"--final-div-factor", "NUMBER", "1e4", "one_cycle: the rate at the start over that at the end"},
+             schedule.final_div_factor, 1e-6, 1e12);
+  add_option(command, group, {"--anneal", "NAME", "cosine", "one_cycle: along a cosine or linear"},
+             [&](const std::string& text) {
+               schedule.anneal = choose<OneCycle::Anneal>(
+                   "--anneal", text,
+                   {{"cosine", OneCycle::Anneal::cosine}, {"linear", OneCycle::Anneal::linear}});
+             });
+  add_flag(command, group, "--three-phase", schedule.three_phase,
+           "one_cycle: down as fast as up, then on to the end");
+  add_option(command, group, {"--warm-up", "N", "0", "updates in which the rate climbs to the whole"},
              [&](const std::string& text) { schedule.warm_up = parse_integer("--warm-up", text, 0, kMany); });
+  add_number({"--warm-up-start", "NUMBER", "1/3", "the share of the rate at its start"},
+             schedule.warm_up_start, 1e-9, 1);
+  add_number({"--warm-up-end", "NUMBER", "1", "the share of the rate at its end and from then on"},
+             schedule.warm_up_end, 0, 1);
 }
 
 void add_training_options(CLI::App& command, TrainCommandOptions& options) {
@@ -197,9 +294,10 @@ void add_training_options(CLI::App& command, TrainCommandOptions& options) {
   add_option(command, group, {"--device", "NAME", "cpu", "cpu or cuda"}, [&](const std::string& text) {
     training.device = choose<at::DeviceType>("--device", text, {{"cpu", at::kCPU}, {"cuda", at::kCUDA}});
   });
-  add_option(command, group, {"--threads", "N", "1", "threads that compute"}, [&](const std::string& text) {
-    options.threads = static_cast<int>(parse_integer("--threads", text, 1, 1024));
-  });
+  add_option(command, group, {"--threads", "N", "all processors", "at most so many threads"},
+             [&](const std::string& text) {
+               options.threads = static_cast<int>(parse_integer("--threads", text, 1, 1024));
+             });
 }
 
 void add_output_options(CLI::App& command, TrainCommandOptions& options) {
@@ -236,31 +334,132 @@ void parse_recipe(CLI::App& command, const std::string& recipe) {
   }
 }
 
+/// The name that belongs to a value.
+template <typename Value>
+std::string name_of(const std::vector<std::pair<std::string, Value>>& choices, Value value) {
+  for (const auto& [name, choice] : choices) {
+    if (choice == value) {
+      return name;
+    }
+  }
+  throw std::logic_error("a value without a name");
+}
+
 /// Throws UserError naming the option unless what it needs is there.
-void need(bool is_there, const std::string& option, const std::string& what, const std::string& remedy) {
+void need(bool is_there, const std::string& option, const std::string& what, const std::string& found,
+          const std::string& remedy = "add it or leave the option out") {
   if (!is_there) {
-    throw UserError(option, "expected " + what + " beside it, found something else", remedy);
+    throw UserError(option, "expected " + what + " beside it, found " + found, remedy);
   }
 }
 
-void refuse_contradictions(const TrainCommandOptions& options) {
-  using Kind = OptimizerOptions::Kind;
-  const OptimizerOptions& optimizer = options.optimizer;
-  const bool sgd = optimizer.kind == Kind::sgd;
-  const bool rmsprop = optimizer.kind == Kind::rmsprop;
-  const bool adam = optimizer.kind == Kind::adam || optimizer.kind == Kind::adamw;
-  const std::string remedy = "add it or leave the option out";
-  need(!optimizer.nesterov || sgd, "--nesterov", "--optimizer sgd", remedy);
-  need(optimizer.dampening == 0 || sgd, "--dampening", "--optimizer sgd", remedy);
-  need(optimizer.momentum == 0 || sgd || rmsprop, "--momentum", "--optimizer sgd or rmsprop", remedy);
-  need(!optimizer.amsgrad || adam, "--amsgrad", "--optimizer adam or adamw", remedy);
-  need(!optimizer.centered || rmsprop, "--centered", "--optimizer rmsprop", remedy);
-  need(!optimizer.nesterov || optimizer.momentum > 0, "--nesterov", "a momentum above 0",
+void refuse_contradictions(const OptimizerOptions& optimizer, const Given& given) {
+  const OptimizerOptions defaults;
+  const bool sgd = optimizer.kind == OptimizerKind::sgd;
+  const bool rmsprop = optimizer.kind == OptimizerKind::rmsprop;
+  const bool adagrad = optimizer.kind == OptimizerKind::adagrad;
+  const bool adam = optimizer.kind == OptimizerKind::adam || optimizer.kind == OptimizerKind::adamw;
+  const std::string found = "--optimizer " + name_of(kOptimizers, optimizer.kind);
+  need(!optimizer.nesterov || sgd, "--nesterov", "--optimizer sgd", found);
+  need(optimizer.dampening == 0 || sgd, "--dampening", "--optimizer sgd", found);
+  need(optimizer.momentum == 0 || sgd || rmsprop, "--momentum", "--optimizer sgd or rmsprop", found);
+  need(!optimizer.amsgrad || adam, "--amsgrad", "--optimizer adam or adamw", found);
+  need(optimizer.beta1 == defaults.beta1 || adam, "--beta1", "--optimizer adam or adamw", found);
+  need(optimizer.beta2 == defaults.beta2 || adam, "--beta2", "--optimizer adam or adamw", found);
+  need(!optimizer.centered || rmsprop, "--centered", "--optimizer rmsprop", found);
+  need(optimizer.alpha == defaults.alpha || rmsprop, "--alpha", "--optimizer rmsprop", found);
+  need(optimizer.learning_rate_decay == 0 || adagrad, "--lr-decay", "--optimizer adagrad", found);
+  need(optimizer.initial_accumulator == 0 || adagrad, "--initial-accumulator", "--optimizer adagrad", found);
+  need(!given.epsilon || !sgd, "--eps", "--optimizer adam, adamw, rmsprop or adagrad", found);
+  need(!optimizer.nesterov || optimizer.momentum > 0, "--nesterov", "a momentum above 0", "none",
        "add --momentum 0.9");
-  need(!optimizer.nesterov || optimizer.dampening == 0, "--nesterov", "no --dampening",
+  need(!optimizer.nesterov || optimizer.dampening == 0, "--nesterov", "no --dampening", "one",
        "leave one of the two out");
-  need(options.network.label_smoothing == 0 || options.network.loss == LossKind::cross_entropy,
-       "--label-smoothing", "--loss cross_entropy", remedy);
+  need(optimizer.dampening == 0 || optimizer.momentum > 0, "--dampening", "a momentum above 0", "none",
+       "add --momentum 0.9");
+  need(optimizer.clip_norm_type == defaults.clip_norm_type || optimizer.clip_norm > 0, "--clip-norm-type",
+       "--clip-norm", "none");
+}
+
+void refuse_contradictions(const ScheduleOptions& schedule) {
+  const ScheduleOptions defaults;
+  const bool one_cycle = schedule.kind == ScheduleKind::one_cycle;
+  const std::string found = "--schedule " + name_of(kSchedules, schedule.kind);
+  const auto need_kind = [&](bool is_default, ScheduleKind kind, const std::string& option) {
+    need(is_default || schedule.kind == kind, option, "--schedule " + name_of(kSchedules, kind), found);
+  };
+  need_kind(schedule.step_epochs == defaults.step_epochs, ScheduleKind::step, "--schedule-epochs");
+  need_kind(schedule.gamma == defaults.gamma, ScheduleKind::step, "--schedule-gamma");
+  need_kind(schedule.eta_min == defaults.eta_min, ScheduleKind::cosine, "--eta-min");
+  need_kind(schedule.pct_start == defaults.pct_start, ScheduleKind::one_cycle, "--pct-start");
+  need_kind(schedule.div_factor == defaults.div_factor, ScheduleKind::one_cycle, "--div-factor");
+  need_kind(schedule.final_div_factor == defaults.final_div_factor, ScheduleKind::one_cycle,
+            "--final-div-factor");
+  need_kind(schedule.anneal == defaults.anneal, ScheduleKind::one_cycle, "--anneal");
+  need_kind(!schedule.three_phase || one_cycle, ScheduleKind::one_cycle, "--three-phase");
+  need(schedule.warm_up_start == defaults.warm_up_start || schedule.warm_up > 0, "--warm-up-start",
+       "--warm-up", "none");
+  need(schedule.warm_up_end == defaults.warm_up_end || schedule.warm_up > 0, "--warm-up-end", "--warm-up",
+       "none");
+}
+
+void refuse_contradictions_of_loss(const MlpSpec& network, std::int64_t classes) {
+  const MlpSpec defaults;
+  const std::vector<std::tuple<LossOption, std::string, bool>> given = {
+      {LossOption::label_smoothing, "--label-smoothing", network.label_smoothing > 0},
+      {LossOption::class_weights, "--class-weights", !network.class_weights.empty()},
+      {LossOption::ignore_index, "--ignore-index", network.ignore_index.has_value()},
+      {LossOption::positive_weights, "--positive-weights", !network.positive_weights.empty()},
+      {LossOption::beta, "--smooth-l1-beta", network.smooth_l1_beta != defaults.smooth_l1_beta},
+      {LossOption::delta, "--huber-delta", network.huber_delta != defaults.huber_delta},
+      {LossOption::batch_mean, "--batch-mean", network.batch_mean},
+      {LossOption::log_target, "--log-target", network.log_target}};
+  for (const auto& [option, name, is_given] : given) {
+    std::vector<std::string> takers;
+    for (const LossEntry& entry : losses()) {
+      if (entry.takes(option)) {
+        takers.push_back(entry.name);
+      }
+    }
+    const LossEntry& loss = entry_of(network.loss);
+    need(!is_given || loss.takes(option), name, "--loss " + join_alternatives(takers), "--loss " + loss.name);
+  }
+  const auto need_one_a_class = [&](const std::string& option, const std::vector<double>& weights) {
+    if (!weights.empty() && std::ssize(weights) != classes) {
+      throw UserError(
+          option,
+          fmt::format("expected one number for each of {} classes, found {}", classes, weights.size()),
+          "give as many, or change --classes");
+    }
+  };
+  need_one_a_class("--class-weights", network.class_weights);
+  need_one_a_class("--positive-weights", network.positive_weights);
+  if (network.ignore_index.value_or(0) >= classes) {
+    throw UserError(
+        "--ignore-index",
+        fmt::format("expected a class from 0 to {}, found {}", classes - 1, *network.ignore_index),
+        "name one of the classes");
+  }
+  need(!network.batch_mean || network.reduction == Reduction::mean, "--batch-mean", "--reduction mean",
+       "--reduction sum");
+  need(!network.log_target || network.label_smoothing > 0, "--log-target",
+       "a --label-smoothing above 0, without which the logarithm of a label is infinite", "none",
+       "add --label-smoothing 0.1");
+}
+
+void refuse_contradictions_of_layers(const MlpSpec& network) {
+  const bool normalizes = network.normalization != Normalization::none;
+  need(network.normalization_affine || normalizes, "--no-affine", "--normalization batch, layer or rms",
+       "--normalization none");
+  need(network.normalization_statistics || network.normalization == Normalization::batch,
+       "--no-running-statistics", "--normalization batch", "another or none");
+}
+
+void refuse_contradictions(const TrainCommandOptions& options, const Given& given) {
+  refuse_contradictions(options.optimizer, given);
+  refuse_contradictions(options.training.schedule);
+  refuse_contradictions_of_layers(options.network);
+  refuse_contradictions_of_loss(options.network, options.classes);
   if (options.training.device.is_cuda() && !torch::cuda::is_available()) {
     throw UserError("--device", "expected a GPU that this LibTorch can use, found none", "use --device cpu");
   }
@@ -274,7 +473,10 @@ std::optional<TrainCommandOptions> parse_train_options(const std::vector<std::st
   CLI::App command("Trains both twins in lockstep on the same batches and compares every gradient.",
                    "twingrad train");
   add_data_options(command, options);
-  add_network_options(command, options.network);
+  bool no_affine = false;
+  bool no_statistics = false;
+  add_network_options(command, options.network, no_affine, no_statistics);
+  add_loss_options(command, options.network);
   add_optimizer_options(command, options.optimizer, given);
   add_schedule_options(command, options.training.schedule);
   add_training_options(command, options);
@@ -287,12 +489,14 @@ std::optional<TrainCommandOptions> parse_train_options(const std::vector<std::st
   if (!parse(command, arguments)) {
     return std::nullopt;
   }
-  const auto kind = options.optimizer.kind;
-  options.optimizer.learning_rate =
-      given.learning_rate.value_or(kind == OptimizerOptions::Kind::sgd ? 1e-2 : 1e-3);
-  options.optimizer.weight_decay =
-      given.weight_decay.value_or(kind == OptimizerOptions::Kind::adamw ? 1e-2 : 0);
-  refuse_contradictions(options);
+  options.network.normalization_affine = !no_affine;
+  options.network.normalization_statistics = !no_statistics;
+  const OptimizerOptions defaults = default_options(options.optimizer.kind);
+  options.optimizer.learning_rate = given.learning_rate.value_or(defaults.learning_rate);
+  options.optimizer.weight_decay = given.weight_decay.value_or(defaults.weight_decay);
+  options.optimizer.epsilon = given.epsilon.value_or(defaults.epsilon);
+  options.training.learning_rate = options.optimizer.learning_rate;  // what a schedule starts from
+  refuse_contradictions(options, given);
   return options;
 }
 

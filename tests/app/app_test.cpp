@@ -239,6 +239,108 @@ TEST_F(AppTest, OnATerminalAProgressLineIsDrawnAndErased) {
   EXPECT_THAT(shown, HasSubstr("Written to"));
 }
 
+/// What a run is told, what its heading shows and what summary.json holds.
+struct OptionsCase {
+  std::vector<std::string> arguments;
+  std::vector<std::string> heading;
+  Json summary;
+};
+
+TEST_F(AppTest, EveryOptionReachesTheRunItsHeadingAndItsSummary) {
+  const std::vector<OptionsCase> cases = {
+      {{"--loss", "cross_entropy", "--label-smoothing", "0.1", "--class-weights", "1,2,1,1,1,1,1,1,1,0.5",
+        "--ignore-index", "3", "--optimizer", "rmsprop", "--alpha", "0.9", "--centered"},
+       {"rmsprop · learning rate 0.01 · alpha 0.9 · centered", "label smoothing 0.1",
+        "class weights 1, 2, 1, 1, 1, 1, 1, 1, 1, 0.5", "ignoring class 3"},
+       {{"loss",
+         {{"label_smoothing", 0.1},
+          {"class_weights", {1, 2, 1, 1, 1, 1, 1, 1, 1, 0.5}},
+          {"ignore_index", 3}}},
+        {"optimizer",
+         {{"kind", "rmsprop"}, {"lr", 0.01}, {"alpha", 0.9}, {"centered", true}, {"eps", 1e-8}}}}},
+      {{"--loss", "kl_divergence", "--label-smoothing", "0.2", "--log-target", "--batch-mean", "--optimizer",
+        "adagrad", "--lr-decay", "0.001", "--initial-accumulator", "0.1", "--eps", "1e-6"},
+       {"kl_divergence", "mean over images", "logarithms of the labels",
+        "adagrad · learning rate 0.01 · eps 1e-06 · rate decay 0.001 · initial accumulator 0.1"},
+       {{"loss", {{"kind", "kl_divergence"}, {"batch_mean", true}, {"log_target", true}}},
+        {"optimizer", {{"lr", 0.01}, {"lr_decay", 0.001}, {"initial_accumulator", 0.1}, {"eps", 1e-6}}}}},
+      {{"--loss", "bce_with_logits", "--positive-weights", "9,9,9,9,9,9,9,9,9,9", "--schedule", "cosine",
+        "--eta-min", "1e-4", "--warm-up", "4", "--warm-up-start", "0.1", "--warm-up-end", "0.9"},
+       {"positive weights 9, 9", "cosine · down to 0.0001 · warm-up of 4 updates · from 0.1 · to 0.9"},
+       {{"loss", {{"kind", "bce_with_logits"}, {"positive_weights", {9, 9, 9, 9, 9, 9, 9, 9, 9, 9}}}},
+        {"schedule", {{"eta_min", 1e-4}, {"warm_up", 4}, {"warm_up_start", 0.1}, {"warm_up_end", 0.9}}}}},
+      {{"--loss",
+        "huber",
+        "--huber-delta",
+        "0.5",
+        "--schedule",
+        "one_cycle",
+        "--pct-start",
+        "0.4",
+        "--div-factor",
+        "10",
+        "--final-div-factor",
+        "100",
+        "--anneal",
+        "linear",
+        "--three-phase",
+        "--beta1",
+        "0.8",
+        "--beta2",
+        "0.99",
+        "--eps",
+        "1e-7"},
+       {"huber · delta 0.5", "β1 0.8 · β2 0.99 · eps 1e-07",
+        "one_cycle · climbing for 0.4 · div factor 10 · final div factor 100 · linear · three phases"},
+       {{"loss", {{"kind", "huber"}, {"huber_delta", 0.5}}},
+        {"optimizer", {{"beta1", 0.8}, {"beta2", 0.99}, {"eps", 1e-7}}},
+        {"schedule",
+         {{"pct_start", 0.4},
+          {"div_factor", 10},
+          {"final_div_factor", 100},
+          {"anneal", "linear"},
+          {"three_phase", true}}}}},
+      {{"--loss", "smooth_l1", "--smooth-l1-beta", "0.5", "--hidden", "16,16", "--residual", "--bias", "own",
+        "--normalization", "batch", "--no-affine", "--no-running-statistics", "--clip-norm", "0.1",
+        "--clip-norm-type", "inf"},
+       {"smooth_l1 · beta 0.5", "residual", "batch normalization without scale and shift without running",
+        "bias as a layer of its own", "clipped to norm 0.1 · p inf"},
+       {{"loss", {{"smooth_l1_beta", 0.5}}},
+        {"network", {{"residual", true}, {"bias", "own"}, {"affine", false}, {"running_statistics", false}}},
+        {"optimizer", {{"clip_norm", 0.1}, {"clip_norm_type", "inf"}}}}},
+  };
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    SCOPED_TRACE(::testing::PrintToString(cases[i].arguments));
+    std::vector<std::string> arguments = cases[i].arguments;
+    const std::string out = "run" + std::to_string(i);
+    arguments.insert(arguments.end(), {"--out", out});
+    const Outcome outcome = train(arguments);
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    for (const std::string& words : cases[i].heading) {
+      EXPECT_THAT(outcome.output, HasSubstr(words));
+    }
+    const Json summary = Json::parse(content(folder.path() / out / "summary.json"));
+    for (const auto& [part, values] : cases[i].summary.items()) {
+      for (const auto& [name, value] : values.items()) {
+        EXPECT_EQ(summary[part][name], value) << part << "." << name;
+      }
+    }
+  }
+}
+
+TEST_F(AppTest, AScheduleStartsFromTheLearningRateThatIsAskedFor) {
+  // A rate of 0 by any schedule: nothing is learned, so both epochs see the same test loss.
+  EXPECT_EQ(train({"--schedule", "cosine", "--lr", "0", "--quiet", "--out", "run"}).status, 0);
+  std::vector<double> losses;
+  for (const Json& event : metrics("run")) {
+    if (event["event"] == "epoch" && event["twin"] == "manual") {
+      losses.push_back(event["test_loss"]);
+    }
+  }
+  ASSERT_EQ(losses.size(), 2);
+  EXPECT_EQ(losses[0], losses[1]);
+}
+
 // ---- Recipes
 // ---------------------------------------------------------------------------------------------------------
 
@@ -251,6 +353,19 @@ TEST_F(AppTest, ARecipeSetsOptionsAndTheCommandLineOverridesThem) {
   EXPECT_EQ(summary["optimizer"]["kind"], "sgd");
   EXPECT_EQ(summary["optimizer"]["lr"], 0.25);
   EXPECT_EQ(summary["recipe"], "my.recipe");
+}
+
+TEST_F(AppTest, ARecipeMayHoldAnyOption) {
+  write("my.recipe",
+        "dataset = synthetic\nhidden = 8,8\nresidual = true\nepochs = 1\nloss = nll\nignore-index = 4\n"
+        "class-weights = 1,1,1,1,1,2,2,2,2,2\nclip-norm = 1\nclip-norm-type = 1\n");
+  EXPECT_EQ(run({"train", "--recipe", "my.recipe", "--out", "run", "--quiet"}).status, 0);
+  const Json summary = Json::parse(content(folder.path() / "run" / "summary.json"));
+  EXPECT_EQ(summary["network"]["residual"], true);
+  EXPECT_EQ(summary["loss"]["kind"], "nll");
+  EXPECT_EQ(summary["loss"]["class_weights"][5], 2);
+  EXPECT_EQ(summary["loss"]["ignore_index"], 4);
+  EXPECT_EQ(summary["optimizer"]["clip_norm_type"], 1);
 }
 
 TEST_F(AppTest, EveryRecipeOfTheProgramRuns) {
@@ -375,6 +490,47 @@ TEST_F(AppTest, WrongUsageIsOneLineAndExit2) {
   expect_refused({"data", "verfy"}, "twingrad data", "did you mean verify?");
 }
 
+TEST_F(AppTest, OptionsThatDoNotFitAreRefused) {
+  expect_refused({"train", "--label-smoothing", "0.1", "--loss", "mse"}, "--label-smoothing",
+                 "--loss cross_entropy, class_probabilities or kl_divergence beside it, found --loss mse");
+  expect_refused({"train", "--class-weights", "1,2", "--loss", "l1"}, "--class-weights", "found --loss l1");
+  expect_refused({"train", "--class-weights", "1,2"}, "--class-weights", "each of 10 classes, found 2");
+  expect_refused({"train", "--class-weights", "1,0", "--classes", "2"}, "--class-weights", "found '1,0'");
+  expect_refused({"train", "--positive-weights", "1,1,1", "--loss", "bce_with_logits"}, "--positive-weights",
+                 "each of 10 classes, found 3");
+  expect_refused({"train", "--positive-weights", "1"}, "--positive-weights", "--loss bce_with_logits");
+  expect_refused({"train", "--ignore-index", "10"}, "--ignore-index", "a class from 0 to 9, found 10");
+  expect_refused({"train", "--ignore-index", "1", "--loss", "huber"}, "--ignore-index", "found --loss huber");
+  expect_refused({"train", "--huber-delta", "2"}, "--huber-delta", "--loss huber");
+  expect_refused({"train", "--smooth-l1-beta", "2", "--loss", "huber"}, "--smooth-l1-beta",
+                 "--loss smooth_l1");
+  expect_refused({"train", "--batch-mean"}, "--batch-mean", "--loss kl_divergence");
+  expect_refused({"train", "--loss", "kl_divergence", "--log-target"}, "--log-target", "--label-smoothing");
+  expect_refused({"train", "--loss", "kl_divergence", "--batch-mean", "--reduction", "sum"}, "--batch-mean",
+                 "--reduction mean");
+  expect_refused({"train", "--loss", "hubert"}, "--loss", "did you mean huber?");
+  expect_refused({"train", "--beta1", "1"}, "--beta1", "found '1'");
+  expect_refused({"train", "--beta2", "0.9", "--optimizer", "sgd"}, "--beta2", "found --optimizer sgd");
+  expect_refused({"train", "--eps", "1e-3", "--optimizer", "sgd"}, "--eps", "found --optimizer sgd");
+  expect_refused({"train", "--alpha", "0.9"}, "--alpha", "--optimizer rmsprop");
+  expect_refused({"train", "--lr-decay", "0.9"}, "--lr-decay", "--optimizer adagrad");
+  expect_refused({"train", "--initial-accumulator", "1"}, "--initial-accumulator", "--optimizer adagrad");
+  expect_refused({"train", "--clip-norm-type", "1"}, "--clip-norm-type", "--clip-norm");
+  expect_refused({"train", "--clip-norm", "1", "--clip-norm-type", "0"}, "--clip-norm-type", "found '0'");
+  expect_refused({"train", "--eta-min", "1e-3", "--schedule", "step"}, "--eta-min", "found --schedule step");
+  expect_refused({"train", "--schedule-gamma", "0.5"}, "--schedule-gamma", "--schedule step");
+  expect_refused({"train", "--three-phase"}, "--three-phase", "--schedule one_cycle");
+  expect_refused({"train", "--pct-start", "1.5"}, "--pct-start", "found '1.5'");
+  expect_refused({"train", "--warm-up-start", "0.5"}, "--warm-up-start", "--warm-up");
+  expect_refused({"train", "--no-affine"}, "--no-affine", "--normalization");
+  expect_refused({"train", "--normalization", "rms", "--no-running-statistics"}, "--no-running-statistics",
+                 "--normalization batch");
+  expect_refused({"train", "--dataset", "synthetic", "--residual"}, "--residual", "found 784-128-10");
+  expect_refused({"train", "--dataset", "synthetic", "--batch-size", "full", "--epochs", "2", "--schedule",
+                  "one_cycle", "--pct-start", "0.5"},
+                 "--schedule one_cycle", "in 2 updates");
+}
+
 TEST_F(AppTest, MissingDataNamesTheCommandThatGetsIt) {
   expect_refused({"train", "--dataset", "nowhere/"}, "nowhere/", "nowhere");
   expect_refused({"train", "--dataset", "fashon-mnist"}, "data set \"fashon-mnist\"",
@@ -403,6 +559,12 @@ TEST_F(AppTest, HelpGoesToStandardOutput) {
     EXPECT_EQ(outcome.status, 0);
     EXPECT_THAT(outcome.output, HasSubstr("twingrad"));
     EXPECT_EQ(outcome.errors, "");
+  }
+  std::istringstream lines(run({"train", "--help"}).output);
+  for (std::string line; std::getline(lines, line);) {
+    const auto columns = std::count_if(line.begin(), line.end(),
+                                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+    EXPECT_LE(columns, 80) << line;
   }
   EXPECT_THAT(run({"--version"}).output, AllOf(HasSubstr("twingrad 0."), HasSubstr("LibTorch")));
 }

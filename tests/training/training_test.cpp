@@ -125,7 +125,7 @@ struct Training {
 
 class TrainerTest : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() { set_threads(1); }
+  static void SetUpTestSuite() { use_threads({.aten = 1, .blas = 1}); }
   const data::Dataset dataset = data::synthetic(1, 300, 100);
   const MlpSpec spec{.inputs = 784, .hidden = {32}};
 };
@@ -358,7 +358,7 @@ TEST_F(TrainerTest, NormalizationAndDropoutTrainInLockstep) {
 
 TEST(Agreement, HoldsOverOneEpochAtBatch128OfTheDefaultNetwork) {
   // Fashion-MNIST where it is installed, else as many synthetic images: the bound is the same.
-  set_threads(1);
+  use_threads({.aten = 1, .blas = 1});
   data::Dataset dataset;
   try {
     dataset = data::load("fashion-mnist", 10);

@@ -1,6 +1,7 @@
 #include "twingrad/data/batches.h"
 
-#include <numeric>
+#include <algorithm>
+#include <limits>
 #include <random>
 #include <utility>
 
@@ -9,11 +10,22 @@
 namespace twingrad::data {
 namespace {
 
+/// Pixels below which a part of a batch does not pay for waking a thread.
+constexpr std::int64_t kLeastPixels = 20'000;
+
+/// row = pixels / 255, rounded as the division rounds (a test compares all 256 values), in a third of its time: 1/255 is
+/// taken as high + low, and high has so few digits that its product with a byte is exact.
 template <typename Scalar>
 inline __attribute__((always_inline)) void scale_row(const std::uint8_t* pixels, std::int64_t width,
                                                      Scalar* row) {
+  constexpr int kDigits = std::numeric_limits<Scalar>::digits - 8;
+  constexpr auto kUnit = static_cast<double>(std::uint64_t{1} << (kDigits + 7));  // 1/255 lies in [2⁻⁸, 2⁻⁷)
+  constexpr double kHigh = static_cast<double>(static_cast<std::uint64_t>(kUnit / 255)) / kUnit;
+  constexpr auto high = static_cast<Scalar>(kHigh);
+  constexpr auto low = static_cast<Scalar>((1 - 255 * kHigh) / 255);
   for (std::int64_t i = 0; i < width; ++i) {
-    row[i] = static_cast<Scalar>(pixels[i]) / 255;
+    const auto pixel = static_cast<Scalar>(pixels[i]);
+    row[i] = pixel * high + pixel * low;
   }
 }
 
@@ -27,7 +39,8 @@ TWINGRAD_FUNCTION_CLONES void scale_row_double(const std::uint8_t* pixels, std::
 
 }  // namespace
 
-ImageTensors::ImageTensors(const LabelledImages& images, at::Device device) {
+ImageTensors::ImageTensors(const LabelledImages& images, at::Device device, std::shared_ptr<Workers> workers)
+    : workers_(std::move(workers)) {
   // from_blob wants a mutable pointer; nobody writes through it.
   auto* bytes = const_cast<std::uint8_t*>(images.pixels.data());
   pixels_ = at::from_blob(bytes, {images.count, images.height * images.width}, at::kByte).to(device);
@@ -50,15 +63,20 @@ void ImageTensors::gather(const at::Tensor& indices, at::Tensor& images, at::Ten
   const auto* pixels = pixels_.data_ptr<std::uint8_t>();
   const auto* from = labels_.data_ptr<std::int64_t>();
   auto* to = labels.data_ptr<std::int64_t>();
-  for (std::int64_t row = 0; row < batch_size; ++row) {
-    const std::uint8_t* source = pixels + index[row] * width;
-    if (is_float) {
-      scale_row_float(source, width, images.data_ptr<float>() + row * width);
-    } else {
-      scale_row_double(source, width, images.data_ptr<double>() + row * width);
+  const int parts =
+      static_cast<int>(std::clamp<std::int64_t>(batch_size * width / kLeastPixels, 1, workers_->count()));
+  workers_->run(parts, [&](int part) {
+    const auto [first, size] = part_of(batch_size, parts, part);
+    for (std::int64_t row = first; row < first + size; ++row) {
+      const std::uint8_t* source = pixels + index[row] * width;
+      if (is_float) {
+        scale_row_float(source, width, images.data_ptr<float>() + row * width);
+      } else {
+        scale_row_double(source, width, images.data_ptr<double>() + row * width);
+      }
+      to[row] = from[index[row]];
     }
-    to[row] = from[index[row]];
-  }
+  });
 }
 
 void ImageTensors::gather_by_tensor_operations(const at::Tensor& indices, at::Tensor& images,

@@ -3,9 +3,11 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "twingrad/data/dataset.h"
+#include "twingrad/runtime/workers.h"
 
 namespace twingrad::data {
 
@@ -13,8 +15,10 @@ namespace twingrad::data {
 /// float64's memory); they become numbers as a batch is gathered.
 class ImageTensors {
  public:
-  /// On the CPU the tensors share the memory of `images`, which has to outlive them.
-  ImageTensors(const LabelledImages& images, at::Device device);
+  /// On the CPU the tensors share the memory of `images`, which has to outlive them. workers: the threads that gather, by
+  /// default the caller's alone.
+  ImageTensors(const LabelledImages& images, at::Device device,
+               std::shared_ptr<Workers> workers = std::make_shared<Workers>(1));
 
   std::int64_t count() const { return pixels_.size(0); }
 
@@ -30,6 +34,7 @@ class ImageTensors {
  private:
   at::Tensor pixels_;  ///< [N, D], uint8
   at::Tensor labels_;  ///< [N], int64
+  std::shared_ptr<Workers> workers_;
 };
 
 /// The order of the samples in an epoch: a permutation of 0 … count − 1 that depends on seed and epoch alone,

@@ -36,9 +36,9 @@ class ClassLoss : public Loss {
     row_weights_.masked_fill_(ignored_, 0);
   }
 
-  Tensor count(const Tensor& /*losses*/) const override { return row_weights_.sum(); }
+  Tensor count(const Tensor& /*losses*/) override { return row_weights_.sum(); }
 
-  Tensor weigh(const Tensor& grad_loss) const override {
+  Tensor weigh(const Tensor& grad_loss) override {
     return Loss::weigh(grad_loss).expand(ignored_.sizes()).masked_fill(ignored_, 0);
   }
 

@@ -24,19 +24,22 @@ class CrossEntropy final : public Loss {
  protected:
   Tensor value(const Tensor& logits, const Tensor& target) override {
     target_ = target.unsqueeze(1);
-    at::sub_out(sized(shifted_, logits.sizes(), logits), logits, at::amax(logits, 1, /*keepdim=*/true));
+    at::amax_out(sized(max_, target_.sizes(), logits), logits, 1, /*keepdim=*/true);
+    at::sub_out(sized(shifted_, logits.sizes(), logits), logits, max_);
     at::exp_out(sized(exp_, logits.sizes(), logits), shifted_);
-    sum_of_exp_ = exp_.sum(1, /*keepdim=*/true);
-    return (sum_of_exp_.log() - shifted_.gather(1, target_)).squeeze(1);
+    at::sum_out(sized(sum_of_exp_, target_.sizes(), logits), exp_, 1, /*keepdim=*/true);
+    at::gather_out(sized(shifted_target_, target_.sizes(), logits), shifted_, 1, target_);
+    return at::log_out(sized(losses_, target_.sizes(), logits), sum_of_exp_).sub_(shifted_target_).squeeze(1);
   }
 
   Tensor& derivative() override {
-    const Tensor one_hot = at::zeros_like(exp_).scatter_(1, target_, 1);
-    return at::div_out(sized(grad_, exp_.sizes(), exp_), exp_, sum_of_exp_).sub_(one_hot);
+    at::div_out(sized(grad_, exp_.sizes(), exp_), exp_, sum_of_exp_);
+    return grad_.scatter_add_(1, target_, sized(minus_one_, target_.sizes(), exp_).fill_(-1));
   }
 
  private:
-  Tensor target_, shifted_, exp_, sum_of_exp_, grad_;
+  Tensor target_, shifted_, exp_, grad_;                           // [N, C]; target_ [N, 1]
+  Tensor max_, sum_of_exp_, shifted_target_, losses_, minus_one_;  // [N, 1]
 };
 
 }  // namespace twingrad

@@ -42,7 +42,7 @@ class KLDivergence final : public Loss {
 
   Tensor& derivative() override { return at::neg_out(sized(grad_, t_.sizes(), t_), t_); }
 
-  Tensor count(const Tensor& losses) const override {
+  Tensor count(const Tensor& losses) override {
     return options_.batch_mean ? at::full({}, static_cast<double>(losses.size(0)), losses.options())
                                : Loss::count(losses);
   }

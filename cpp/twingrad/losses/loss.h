@@ -27,43 +27,46 @@ class Loss {
   Loss& operator=(const Loss&) = delete;
   virtual ~Loss() = default;
 
-  /// Returns L: a tensor without dimensions, or ℓ with Reduction::none.
-  Tensor forward(const Tensor& input, const Tensor& target) {
-    const Tensor losses = value(input, target);
+  /// Returns L: a tensor without dimensions, or ℓ with Reduction::none. It holds until the next call.
+  const Tensor& forward(const Tensor& input, const Tensor& target) {
+    loss_ = value(input, target);
     if (reduction_ == Reduction::none) {
-      return losses;
+      return loss_;
     }
-    count_ = count(losses);
-    return reduction_ == Reduction::mean ? losses.sum().div_(count_) : losses.sum();
+    count_ = count(loss_);
+    at::sum_out(sized(sum_, {}, loss_), loss_, at::IntArrayRef());
+    loss_ = sum_;
+    return reduction_ == Reduction::mean ? loss_.div_(count_) : loss_;
   }
 
   /// Returns ∂J/∂input of the last forward, [N, C]. It holds until the next call. grad_loss is ∂J/∂L, of the
   /// shape of L; left out, it is 1.
   const Tensor& backward(const Tensor& grad_loss = {}) {
     Tensor& grad = derivative();
-    const Tensor grad_losses = weigh(grad_loss.defined() ? grad_loss : at::ones({}, grad.options()));
+    const Tensor grad_losses = weigh(grad_loss.defined() ? grad_loss : sized(one_, {}, grad).fill_(1));
     const bool one_a_row = grad_losses.dim() > 0 && grad_losses.dim() < grad.dim();
     return grad.mul_(one_a_row ? grad_losses.unsqueeze(-1) : grad_losses);
   }
 
  protected:
-  /// ℓ
+  /// ℓ, which the loss may keep in a buffer of its own
   virtual Tensor value(const Tensor& input, const Tensor& target) = 0;
   /// ∂ℓ/∂input of the last value, in a buffer of the loss: row n by ℓ[n], or each entry by its own.
   virtual Tensor& derivative() = 0;
   /// What the mean divides the sum by.
-  virtual Tensor count(const Tensor& losses) const {
-    return at::full({}, static_cast<double>(losses.numel()), losses.options());
+  virtual Tensor count(const Tensor& losses) {
+    return sized(count_, {}, losses).fill_(static_cast<double>(losses.numel()));
   }
   /// ∂J/∂ℓ = ∂J/∂L · ∂L/∂ℓ
-  virtual Tensor weigh(const Tensor& grad_loss) const {
-    return reduction_ == Reduction::mean ? grad_loss / count_ : grad_loss;
+  virtual Tensor weigh(const Tensor& grad_loss) {
+    return reduction_ == Reduction::mean ? at::div_out(sized(weight_, {}, grad_loss), grad_loss, count_)
+                                         : grad_loss;
   }
 
   Reduction reduction_;
 
  private:
-  Tensor count_;
+  Tensor loss_, sum_, count_, one_, weight_;
 };
 
 /// Throws std::invalid_argument unless the target has the shape of the input.

@@ -10,6 +10,8 @@
 #include <functional>
 #include <limits>
 
+#include "twingrad/mlp/training_loss.h"
+
 namespace twingrad {
 namespace {
 
@@ -28,6 +30,17 @@ class MatmulImpl final : public nn::Module {
 };
 TORCH_MODULE(Matmul);
 
+/// x + b: the second half of torch::nn::Linear.
+class AddBiasImpl final : public nn::Module {
+ public:
+  explicit AddBiasImpl(std::int64_t width) : bias_(register_parameter("bias", torch::zeros({width}))) {}
+  Tensor forward(const Tensor& x) { return x + bias_; }
+
+ private:
+  Tensor bias_;
+};
+TORCH_MODULE(AddBias);
+
 /// Dropout with a mask from outside: torch::nn::Dropout does not show its own.
 class MaskedDropoutImpl final : public nn::Module {
  public:
@@ -44,17 +57,47 @@ TORCH_MODULE(MaskedDropout);
 /// x / √(mean x² + ε) · weight: C++ LibTorch has no module for it.
 class RMSNormImpl final : public nn::Module {
  public:
-  explicit RMSNormImpl(std::int64_t width) : weight_(register_parameter("weight", torch::ones({width}))) {}
+  RMSNormImpl(std::int64_t width, bool affine) {
+    if (affine) {
+      weight_ = register_parameter("weight", torch::ones({width}));
+    }
+  }
   Tensor forward(const Tensor& x) {
     const double epsilon = x.scalar_type() == torch::kDouble ? std::numeric_limits<double>::epsilon()
                                                              : std::numeric_limits<float>::epsilon();
-    return x * (x.square().mean(1, /*keepdim=*/true) + epsilon).rsqrt() * weight_;
+    const Tensor normalized = x * (x.square().mean(1, /*keepdim=*/true) + epsilon).rsqrt();
+    return weight_.defined() ? normalized * weight_ : normalized;
   }
 
  private:
   Tensor weight_;
 };
 TORCH_MODULE(RMSNorm);
+
+/// Sends x through the modules and keeps what each of them gave, with its gradient if that is asked for.
+Tensor run(nn::SequentialImpl& modules, Tensor x, bool keep_gradients, std::vector<Tensor>& outputs) {
+  outputs.clear();
+  for (auto& module : modules) {
+    x = module.forward(x);
+    if (keep_gradients && x.requires_grad()) {
+      x.retain_grad();
+    }
+    outputs.push_back(x);
+  }
+  return x;
+}
+
+/// x + F(x), where F is the Sequential that it is.
+class ResidualImpl final : public nn::SequentialImpl {
+ public:
+  Tensor forward(const Tensor& x) { return x + run(*this, x, keep_gradients_, outputs_); }
+  void keep_gradients(bool keep) { keep_gradients_ = keep; }
+  const std::vector<Tensor>& outputs() const { return outputs_; }
+
+ private:
+  bool keep_gradients_ = false;
+  std::vector<Tensor> outputs_;
+};
 
 nn::Functional append_ones() {
   return nn::Functional([](const Tensor& x) {
@@ -73,20 +116,20 @@ nn::Functional exercise_log() {
   return nn::Functional([](const Tensor& x) { return torch::log(x + kExerciseEpsilon); });
 }
 
-void push_activation(nn::Sequential& network, const std::string& name) {
+void push_activation(nn::SequentialImpl& network, const std::string& name) {
   const std::vector<std::pair<std::string, std::function<void()>>> modules = {
-      {"relu", [&] { network->push_back(nn::ReLU()); }},
-      {"leaky_relu", [&] { network->push_back(nn::LeakyReLU()); }},
-      {"elu", [&] { network->push_back(nn::ELU()); }},
-      {"selu", [&] { network->push_back(nn::SELU()); }},
-      {"gelu", [&] { network->push_back(nn::GELU()); }},
-      {"gelu_tanh", [&] { network->push_back(nn::GELU(nn::GELUOptions().approximate("tanh"))); }},
-      {"silu", [&] { network->push_back(nn::SiLU()); }},
-      {"softplus", [&] { network->push_back(nn::Softplus()); }},
-      {"sigmoid", [&] { network->push_back(nn::Sigmoid()); }},
-      {"tanh", [&] { network->push_back(nn::Tanh()); }},
-      {"hardtanh", [&] { network->push_back(nn::Hardtanh()); }},
-      {"softsign", [&] { network->push_back(nn::Softsign()); }},
+      {"relu", [&] { network.push_back(nn::ReLU()); }},
+      {"leaky_relu", [&] { network.push_back(nn::LeakyReLU()); }},
+      {"elu", [&] { network.push_back(nn::ELU()); }},
+      {"selu", [&] { network.push_back(nn::SELU()); }},
+      {"gelu", [&] { network.push_back(nn::GELU()); }},
+      {"gelu_tanh", [&] { network.push_back(nn::GELU(nn::GELUOptions().approximate("tanh"))); }},
+      {"silu", [&] { network.push_back(nn::SiLU()); }},
+      {"softplus", [&] { network.push_back(nn::Softplus()); }},
+      {"sigmoid", [&] { network.push_back(nn::Sigmoid()); }},
+      {"tanh", [&] { network.push_back(nn::Tanh()); }},
+      {"hardtanh", [&] { network.push_back(nn::Hardtanh()); }},
+      {"softsign", [&] { network.push_back(nn::Softsign()); }},
   };
   for (const auto& [known, push] : modules) {
     if (known == name) {
@@ -96,42 +139,59 @@ void push_activation(nn::Sequential& network, const std::string& name) {
   throw std::logic_error("an activation without a torch::nn module: " + name);
 }
 
-void push_layer(nn::Sequential& network, const MlpSpec& spec, const LayerSpec& layer) {
+void push_layer(nn::SequentialImpl& network, const MlpSpec& spec, const LayerSpec& layer) {
   using Kind = LayerSpec::Kind;
   switch (layer.kind) {
     case Kind::linear:
-      network->push_back(nn::Linear(nn::LinearOptions(layer.inputs, layer.outputs).bias(layer.has_bias)));
+      network.push_back(nn::Linear(nn::LinearOptions(layer.inputs, layer.outputs).bias(layer.has_bias)));
       return;
     case Kind::matmul:
-      network->push_back(Matmul(layer.inputs, layer.outputs));
+      network.push_back(Matmul(layer.inputs, layer.outputs));
+      return;
+    case Kind::add_bias:
+      network.push_back(AddBias(layer.outputs));
       return;
     case Kind::append_ones:
-      network->push_back(append_ones());
+      network.push_back(append_ones());
       return;
     case Kind::batch_norm:
-      network->push_back(nn::BatchNorm1d(layer.outputs));
+      network.push_back(nn::BatchNorm1d(nn::BatchNorm1dOptions(layer.outputs)
+                                            .affine(spec.normalization_affine)
+                                            .track_running_stats(spec.normalization_statistics)));
       return;
     case Kind::layer_norm:
-      network->push_back(nn::LayerNorm(nn::LayerNormOptions({layer.outputs})));
+      network.push_back(
+          nn::LayerNorm(nn::LayerNormOptions({layer.outputs}).elementwise_affine(spec.normalization_affine)));
       return;
     case Kind::rms_norm:
-      network->push_back(RMSNorm(layer.outputs));
+      network.push_back(RMSNorm(layer.outputs, spec.normalization_affine));
       return;
     case Kind::dropout:
-      network->push_back(MaskedDropout(spec.dropout));
+      network.push_back(MaskedDropout(spec.dropout));
       return;
     case Kind::activation:
       push_activation(network, spec.activation);
       return;
     case Kind::softmax:
-      network->push_back(nn::Softmax(/*dim=*/1));
+      network.push_back(nn::Softmax(/*dim=*/1));
       return;
     case Kind::exercise_softmax:
-      network->push_back(exercise_softmax());
+      network.push_back(exercise_softmax());
       return;
     case Kind::log:
-      network->push_back(exercise_log());
+      network.push_back(exercise_log());
       return;
+    case Kind::log_softmax:
+      network.push_back(nn::LogSoftmax(/*dim=*/1));
+      return;
+    case Kind::residual: {
+      const auto block = std::make_shared<ResidualImpl>();
+      for (const LayerSpec& inner : layer.branch) {
+        push_layer(*block, spec, inner);
+      }
+      network.push_back(block);
+      return;
+    }
   }
 }
 
@@ -148,31 +208,50 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
                                                           .weight_decay(options.weight_decay));
     case Kind::adam:
       return std::make_unique<optim::Adam>(parameters, optim::AdamOptions(options.learning_rate)
+                                                           .betas({options.beta1, options.beta2})
+                                                           .eps(options.epsilon)
                                                            .weight_decay(options.weight_decay)
                                                            .amsgrad(options.amsgrad));
     case Kind::adamw:
       return std::make_unique<optim::AdamW>(parameters, optim::AdamWOptions(options.learning_rate)
+                                                            .betas({options.beta1, options.beta2})
+                                                            .eps(options.epsilon)
                                                             .weight_decay(options.weight_decay)
                                                             .amsgrad(options.amsgrad));
     case Kind::rmsprop:
       return std::make_unique<optim::RMSprop>(parameters, optim::RMSpropOptions(options.learning_rate)
+                                                              .alpha(options.alpha)
+                                                              .eps(options.epsilon)
                                                               .weight_decay(options.weight_decay)
                                                               .momentum(options.momentum)
                                                               .centered(options.centered));
     case Kind::adagrad:
-      return std::make_unique<optim::Adagrad>(
-          parameters, optim::AdagradOptions(options.learning_rate).weight_decay(options.weight_decay));
+      return std::make_unique<optim::Adagrad>(parameters,
+                                              optim::AdagradOptions(options.learning_rate)
+                                                  .lr_decay(options.learning_rate_decay)
+                                                  .weight_decay(options.weight_decay)
+                                                  .initial_accumulator_value(options.initial_accumulator)
+                                                  .eps(options.epsilon));
   }
   throw std::logic_error("a kind of optimizer without a torch::optim class");
+}
+
+Tensor weights_of(const std::vector<double>& weights, const at::TensorOptions& options) {
+  return weights.empty() ? Tensor() : torch::tensor(weights, torch::kDouble).to(options);
 }
 
 }  // namespace
 
 AutogradTwin::AutogradTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const Tensor& initial,
-                           const at::TensorOptions& options)
-    : spec_(spec), clip_norm_(optimizer.clip_norm) {
+                           const at::TensorOptions& options, const ThreadSettings& threads)
+    : spec_(spec),
+      threads_(threads),
+      class_weights_(weights_of(spec.class_weights, options)),
+      positive_weights_(weights_of(spec.positive_weights, options)),
+      clip_norm_(optimizer.clip_norm),
+      clip_norm_type_(optimizer.clip_norm_type) {
   for (const LayerSpec& layer : layers_of(spec)) {
-    push_layer(network_, spec, layer);
+    push_layer(*network_, spec, layer);
   }
   network_->to(options.device(), c10::typeMetaToScalarType(options.dtype()));
   const torch::NoGradGuard no_grad;
@@ -185,36 +264,62 @@ AutogradTwin::AutogradTwin(const MlpSpec& spec, const OptimizerOptions& optimize
 }
 
 Tensor AutogradTwin::loss_of(const Tensor& output, const Tensor& labels) const {
-  if (spec_.loss == LossKind::cross_entropy) {
-    const auto reduction = spec_.reduction == Reduction::mean
-                               ? nn::functional::CrossEntropyFuncOptions::reduction_t(torch::kMean)
-                               : nn::functional::CrossEntropyFuncOptions::reduction_t(torch::kSum);
-    return nn::functional::cross_entropy(
-        output, labels,
-        nn::functional::CrossEntropyFuncOptions().reduction(reduction).label_smoothing(
-            spec_.label_smoothing));
+  const Tensor target = target_of(spec_, labels, output.detach());
+  const bool is_mean = spec_.reduction == Reduction::mean;
+  const auto reduction = is_mean ? torch::Reduction::Mean : torch::Reduction::Sum;
+  const std::int64_t ignored = spec_.ignore_index.value_or(-100);  // LibTorch's default: no class
+  switch (spec_.loss) {
+    case LossKind::cross_entropy:
+    case LossKind::class_probabilities:
+      return torch::cross_entropy_loss(output, target, class_weights_, reduction, ignored,
+                                       spec_.label_smoothing);
+    case LossKind::softmax_log:
+    case LossKind::exercise_softmax_log: {
+      const Tensor losses = -(target * output).sum(1);
+      return is_mean ? losses.mean() : losses.sum();
+    }
+    case LossKind::nll:
+      return torch::nll_loss(output, target, class_weights_, reduction, ignored);
+    case LossKind::kl_divergence:
+      if (is_mean && spec_.batch_mean) {
+        return torch::kl_div(output, target, torch::Reduction::Sum, spec_.log_target) /
+               static_cast<double>(output.size(0));
+      }
+      return torch::kl_div(output, target, reduction, spec_.log_target);
+    case LossKind::bce_with_logits:
+      return torch::binary_cross_entropy_with_logits(output, target, class_weights_, positive_weights_,
+                                                     reduction);
+    case LossKind::mse:
+      return torch::mse_loss(output, target, reduction);
+    case LossKind::l1:
+      return torch::l1_loss(output, target, reduction);
+    case LossKind::smooth_l1:
+      return torch::smooth_l1_loss(output, target, reduction, spec_.smooth_l1_beta);
+    case LossKind::huber:
+      return torch::huber_loss(output, target, reduction, spec_.huber_delta);
   }
-  const Tensor one_hot = torch::zeros_like(output).scatter_(1, labels.unsqueeze(1), 1);
-  const Tensor losses = -(one_hot * output).sum(1);
-  return spec_.reduction == Reduction::mean ? losses.mean() : losses.sum();
+  throw std::logic_error("a kind of loss without a function of LibTorch");
 }
 
 double AutogradTwin::forward(const Tensor& images, const Tensor& labels) {
-  outputs_.clear();
-  Tensor x = images;
-  for (auto& module : *network_) {
-    x = module.forward(x);
-    if (keep_intermediate_gradients_ && x.requires_grad()) {
-      x.retain_grad();
+  use_threads(threads_);
+  for (const auto& module : network_->children()) {
+    if (auto* block = module->as<ResidualImpl>()) {
+      block->keep_gradients(keep_intermediate_gradients_);
     }
-    outputs_.push_back(x);
   }
-  loss_ = loss_of(x, labels);
-  const double rows = spec_.reduction == Reduction::sum ? static_cast<double>(images.size(0)) : 1;
-  return loss_.item<double>() / rows;
+  const Tensor output = run(*network_, images, keep_intermediate_gradients_, outputs_);
+  for (const auto& module : network_->children()) {
+    if (const auto* block = module->as<ResidualImpl>()) {
+      outputs_.insert(outputs_.end(), block->outputs().begin(), block->outputs().end());
+    }
+  }
+  loss_ = loss_of(output, labels);
+  return mean_loss(spec_, loss_.item<double>(), labels);
 }
 
 void AutogradTwin::backward() {
+  use_threads(threads_);
   optimizer_->zero_grad();
   loss_.backward();
   output_gradients_.clear();
@@ -226,8 +331,9 @@ void AutogradTwin::backward() {
 }
 
 void AutogradTwin::update() {
+  use_threads(threads_);
   if (clip_norm_ > 0) {
-    torch::nn::utils::clip_grad_norm_(network_->parameters(), clip_norm_);
+    torch::nn::utils::clip_grad_norm_(network_->parameters(), clip_norm_, clip_norm_type_);
   }
   optimizer_->step();
 }
@@ -242,7 +348,7 @@ void AutogradTwin::set_training(bool training) { network_->train(training); }
 
 void AutogradTwin::set_dropout_masks(const std::vector<Tensor>& masks) {
   std::size_t next = 0;
-  for (const auto& module : network_->children()) {
+  for (const auto& module : network_->modules(/*include_self=*/false)) {
     if (auto* dropout = module->as<MaskedDropoutImpl>()) {
       dropout->set_mask(masks.at(next++));
     }
@@ -253,8 +359,9 @@ Tensor AutogradTwin::logits() const { return outputs_[logits_index(spec_)].detac
 
 std::vector<NamedTensor> AutogradTwin::intermediates() const {
   std::vector<NamedTensor> named;
+  const std::vector<std::string> names = result_names(spec_);
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    named.push_back({output_name(spec_, i), outputs_[i].detach()});
+    named.push_back({names[i], outputs_[i].detach()});
   }
   return named;
 }
@@ -272,8 +379,9 @@ std::vector<NamedTensor> AutogradTwin::gradients() const {
   for (const auto& parameter : network_->named_parameters()) {
     named.push_back({parameter.key(), parameter.value().grad()});
   }
+  const std::vector<std::string> names = result_names(spec_);
   for (std::size_t i = first_learning_layer(spec_); i < output_gradients_.size(); ++i) {
-    named.push_back({output_name(spec_, i), output_gradients_[i]});
+    named.push_back({names[i], output_gradients_[i]});
   }
   return named;
 }

@@ -19,6 +19,14 @@ class FlatParameters {
         values_(at::empty({parameter_count(spec)}, options).copy_(initial)),
         gradients_(at::zeros_like(values_)) {}
 
+  /// The same parameters, the very memory, with gradients of their own: for another part of the batch.
+  FlatParameters with_gradients_apart() const {
+    FlatParameters other = *this;
+    other.gradients_ = at::zeros_like(gradients_);
+    return other;
+  }
+
+  std::int64_t size() const { return values_.numel(); }
   Tensor& values() { return values_; }
   Tensor& gradients() { return gradients_; }
 

@@ -1,19 +1,10 @@
 #include "twingrad/mlp/manual_twin.h"
 
-#include <fmt/format.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 
-#include "twingrad/layers/activations.h"
-#include "twingrad/layers/append_ones.h"
-#include "twingrad/layers/batch_norm.h"
-#include "twingrad/layers/layer_norm.h"
-#include "twingrad/layers/linear.h"
-#include "twingrad/layers/log.h"
-#include "twingrad/layers/matmul.h"
-#include "twingrad/layers/rms_norm.h"
-#include "twingrad/layers/softmax.h"
-#include "twingrad/losses/cross_entropy.h"
-#include "twingrad/losses/negative_log_likelihood.h"
-#include "twingrad/losses/weighted_cross_entropy.h"
+#include <algorithm>
+
+#include "twingrad/mlp/training_loss.h"
 #include "twingrad/optim/adagrad.h"
 #include "twingrad/optim/adam.h"
 #include "twingrad/optim/clip_by_norm.h"
@@ -22,17 +13,6 @@
 
 namespace twingrad {
 namespace {
-
-std::unique_ptr<Loss> make_loss(const MlpSpec& spec) {
-  if (spec.loss == LossKind::cross_entropy && spec.label_smoothing > 0) {
-    return std::make_unique<WeightedCrossEntropy>(ClassLossOptions{.reduction = spec.reduction},
-                                                  spec.label_smoothing);
-  }
-  if (spec.loss == LossKind::cross_entropy) {
-    return std::make_unique<CrossEntropy>(spec.reduction);
-  }
-  return std::make_unique<NegativeLogLikelihood>(spec.reduction);
-}
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options) {
   using Kind = OptimizerOptions::Kind;
@@ -46,134 +26,203 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options) {
     case Kind::adam:
     case Kind::adamw:
       return std::make_unique<Adam>(Adam::Options{.learning_rate = options.learning_rate,
+                                                  .beta1 = options.beta1,
+                                                  .beta2 = options.beta2,
+                                                  .epsilon = options.epsilon,
                                                   .weight_decay = options.weight_decay,
                                                   .decoupled = options.kind == Kind::adamw,
                                                   .amsgrad = options.amsgrad});
     case Kind::rmsprop:
       return std::make_unique<RMSprop>(RMSprop::Options{.learning_rate = options.learning_rate,
+                                                        .alpha = options.alpha,
+                                                        .epsilon = options.epsilon,
                                                         .weight_decay = options.weight_decay,
                                                         .momentum = options.momentum,
                                                         .centered = options.centered});
     case Kind::adagrad:
       return std::make_unique<Adagrad>(
-          Adagrad::Options{.learning_rate = options.learning_rate, .weight_decay = options.weight_decay});
+          Adagrad::Options{.learning_rate = options.learning_rate,
+                           .learning_rate_decay = options.learning_rate_decay,
+                           .weight_decay = options.weight_decay,
+                           .initial_accumulator_value = options.initial_accumulator,
+                           .epsilon = options.epsilon});
   }
   throw std::logic_error("a kind of optimizer without a class");
 }
 
+/// Floating-point operations of a step below which a shard does not pay for waking a thread.
+constexpr double kLeastWorkOfAShard = 4e6;
+/// Parameters below which a slice does not pay either.
+constexpr std::int64_t kLeastSlice = 16384;
+/// Parameters from which on an update by itself pays for waking threads.
+constexpr std::int64_t kManyParameters = 500'000;
+
+/// No gradient is recorded here, so the part of LibTorch that would look whether to need not run.
+using WithoutAutograd = at::AutoDispatchBelowADInplaceOrView;
+
 }  // namespace
 
 ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const Tensor& initial,
-                       const at::TensorOptions& options)
+                       const at::TensorOptions& options, std::shared_ptr<Workers> workers,
+                       const ThreadSettings& threads)
     : spec_(spec),
+      workers_(std::move(workers)),
+      threads_(threads),
       parameters_(spec, initial, options),
-      loss_(make_loss(spec)),
-      optimizer_(make_optimizer(optimizer)),
-      clip_norm_(optimizer.clip_norm) {
-  const std::vector<LayerSpec> layers = layers_of(spec);
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    layers_.push_back(make_layer(i, layers[i]));
+      clip_norm_(optimizer.clip_norm),
+      clip_norm_type_(optimizer.clip_norm_type) {
+  const int most_shards = can_be_sharded(spec) ? workers_->count() : 1;
+  for (int i = 0; i < most_shards; ++i) {
+    shards_.push_back(
+        std::make_unique<ManualShard>(spec_, i == 0 ? parameters_ : parameters_.with_gradients_apart()));
   }
-  outputs_.resize(layers.size());
-  output_gradients_.resize(layers.size());
+  constexpr std::int64_t kBlock = 16;  // a slice begins where a line of the cache does
+  const std::int64_t count = parameter_count(spec);
+  const std::int64_t blocks = (count + kBlock - 1) / kBlock;
+  const int slices = static_cast<int>(std::clamp<std::int64_t>(count / kLeastSlice, 1, workers_->count()));
+  for (int i = 0; i < slices; ++i) {
+    const auto [first, size] = part_of(blocks, slices, i);
+    const auto slice_of = [&](const Tensor& flat) {
+      return flat.slice(0, first * kBlock, std::min(count, (first + size) * kBlock));
+    };
+    Slice slice{slice_of(parameters_.values()), {}, make_optimizer(optimizer)};
+    for (const auto& shard : shards_) {
+      slice.gradients.push_back(slice_of(shard->parameters().gradients()));
+    }
+    slices_.push_back(std::move(slice));
+  }
 }
 
-std::unique_ptr<Layer> ManualTwin::make_layer(std::size_t index, const LayerSpec& layer) {
-  using Kind = LayerSpec::Kind;
-  const auto parameter = [&](const char* name) { return parameters_.at(fmt::format("{}.{}", index, name)); };
-  const InputGradient input_gradient =
-      index == first_learning_layer(spec_) ? InputGradient::skip : InputGradient::compute;
-  switch (layer.kind) {
-    case Kind::linear:
-      return std::make_unique<Linear>(parameter("weight"), layer.has_bias ? parameter("bias") : Parameter{},
-                                      input_gradient);
-    case Kind::matmul:
-      return std::make_unique<Matmul>(parameter("weight"), input_gradient);
-    case Kind::append_ones:
-      return std::make_unique<AppendOnes>();
-    case Kind::batch_norm:
-      return std::make_unique<BatchNorm1d>(
-          parameter("weight"), parameter("bias"),
-          RunningStatistics{.mean = at::zeros({layer.outputs}, parameters_.values().options()),
-                            .variance = at::ones({layer.outputs}, parameters_.values().options())});
-    case Kind::layer_norm:
-      return std::make_unique<LayerNorm>(parameter("weight"), parameter("bias"));
-    case Kind::rms_norm:
-      return std::make_unique<RMSNorm>(parameter("weight"));
-    case Kind::dropout: {
-      auto dropout = std::make_unique<Dropout>(spec_.dropout);
-      dropouts_.push_back(dropout.get());
-      return dropout;
-    }
-    case Kind::activation:
-      return find_activation(spec_.activation)->make();
-    case Kind::softmax:
-      return std::make_unique<Softmax>();
-    case Kind::exercise_softmax:
-      return std::make_unique<UnshiftedSoftmax>(kExerciseEpsilon);
-    case Kind::log:
-      return std::make_unique<Log>(kExerciseEpsilon);
-  }
-  throw std::logic_error("a kind of layer without a class");
+int ManualTwin::shards_for(std::int64_t rows) const {
+  const double work = 6.0 * static_cast<double>(rows) * static_cast<double>(parameters_.size());
+  const auto worthwhile = static_cast<std::int64_t>(work / kLeastWorkOfAShard);
+  return static_cast<int>(std::clamp<std::int64_t>(std::min(worthwhile, rows), 1, std::ssize(shards_)));
 }
 
 double ManualTwin::forward(const Tensor& images, const Tensor& labels) {
-  const Tensor* x = &images;
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    outputs_[i] = layers_[i]->forward(*x);
-    x = &outputs_[i];
+  return run_shards(images, labels,
+                    [&](ManualShard& shard, Range rows) { shard.forward(images, labels, rows); });
+}
+
+double ManualTwin::compute_gradients(const Tensor& images, const Tensor& labels) {
+  sized(logits_, {images.size(0), spec_.classes}, images);
+  const double loss = run_shards(images, labels, [&](ManualShard& shard, Range rows) {
+    shard.compute_gradients(images, labels, rows, logits_);
+  });
+  has_intermediates_ = false;
+  is_added_up_ = false;
+  return loss;
+}
+
+double ManualTwin::run_shards(const Tensor& images, const Tensor& labels,
+                              const std::function<void(ManualShard&, Range)>& run) {
+  use_threads(threads_);
+  const std::int64_t rows = images.size(0);
+  shards_in_use_ = shards_for(rows);
+  workers_->run(shards_in_use_,
+                [&](int i) { run(*shards_[static_cast<std::size_t>(i)], part_of(rows, shards_in_use_, i)); });
+  has_intermediates_ = true;
+  double loss = 0;
+  for (int i = 0; i < shards_in_use_; ++i) {
+    loss += shards_[static_cast<std::size_t>(i)]->loss();
   }
-  const Tensor target = spec_.loss == LossKind::cross_entropy
-                            ? labels
-                            : at::zeros_like(*x).scatter_(1, labels.unsqueeze(1), 1);  // one-hot rows
-  const Tensor loss = loss_->forward(*x, target);
-  const double rows = spec_.reduction == Reduction::sum ? static_cast<double>(images.size(0)) : 1;
-  return loss.item<double>() / rows;
+  return mean_loss(spec_, loss, labels);
 }
 
 void ManualTwin::backward() {
-  const Tensor* grad = &loss_->backward();
-  for (std::size_t i = layers_.size(); i-- > first_learning_layer(spec_);) {
-    output_gradients_[i] = *grad;
-    grad = &layers_[i]->backward(*grad);
+  use_threads(threads_);
+  workers_->run(shards_in_use_, [&](int i) { shards_[static_cast<std::size_t>(i)]->backward(); });
+  is_added_up_ = false;
+}
+
+void ManualTwin::add_up(const Slice& slice) const {
+  const WithoutAutograd guard;
+  for (int shard = 1; shard < shards_in_use_ && !is_added_up_; ++shard) {
+    slice.gradients[0].add_(slice.gradients[static_cast<std::size_t>(shard)]);
   }
+}
+
+void ManualTwin::add_up() const {
+  for (const Slice& slice : slices_) {
+    add_up(slice);
+  }
+  is_added_up_ = true;
 }
 
 void ManualTwin::update() {
+  use_threads(threads_);
   if (clip_norm_ > 0) {
-    clip_by_norm(parameters_.gradients(), clip_norm_);
+    add_up();
+    clip_by_norm(parameters_.gradients(), clip_norm_, clip_norm_type_);
   }
-  optimizer_->step(parameters_.values(), parameters_.gradients());
+  const auto move = [&](int i) {
+    const WithoutAutograd guard;
+    Slice& slice = slices_[static_cast<std::size_t>(i)];
+    add_up(slice);
+    slice.optimizer->step(slice.values, slice.gradients[0]);
+  };
+  const int slices = static_cast<int>(slices_.size());
+  if (shards_in_use_ > 1 || parameters_.size() >= kManyParameters) {
+    workers_->run(slices, move);
+  } else {  // the other threads sleep, and waking them would take as long
+    for (int i = 0; i < slices; ++i) {
+      move(i);
+    }
+  }
+  is_added_up_ = true;
 }
 
-void ManualTwin::set_learning_rate(double learning_rate) { optimizer_->set_learning_rate(learning_rate); }
+void ManualTwin::set_learning_rate(double learning_rate) {
+  for (const Slice& slice : slices_) {
+    slice.optimizer->set_learning_rate(learning_rate);
+  }
+}
 
 void ManualTwin::set_training(bool training) {
-  for (const auto& layer : layers_) {
-    layer->set_training(training);
+  for (const auto& shard : shards_) {
+    shard->set_training(training);
   }
 }
 
 void ManualTwin::set_dropout_masks(const std::vector<Tensor>& masks) {
-  for (std::size_t i = 0; i < dropouts_.size(); ++i) {
-    dropouts_[i]->set_mask(masks.at(i));
+  for (const auto& shard : shards_) {
+    shard->set_dropout_masks(masks);
   }
 }
 
-Tensor ManualTwin::logits() const { return outputs_[logits_index(spec_)]; }
+Tensor ManualTwin::joined(const std::function<Tensor(const ManualShard&)>& part) const {
+  if (shards_in_use_ == 1) {
+    return part(*shards_[0]);
+  }
+  std::vector<Tensor> parts;
+  for (int i = 0; i < shards_in_use_; ++i) {
+    parts.push_back(part(*shards_[static_cast<std::size_t>(i)]));
+  }
+  return at::cat(parts);
+}
+
+Tensor ManualTwin::logits() const {
+  if (!has_intermediates_) {
+    return logits_;
+  }
+  return joined([&](const ManualShard& shard) { return shard.output(logits_index(spec_)); });
+}
 
 std::vector<NamedTensor> ManualTwin::intermediates() const {
   std::vector<NamedTensor> named;
-  for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    named.push_back({output_name(spec_, i), outputs_[i]});
+  const std::vector<std::string> names = result_names(spec_);
+  for (std::size_t i = 0; has_intermediates_ && i < names.size(); ++i) {
+    named.push_back({names[i], joined([&](const ManualShard& shard) { return shard.output(i); })});
   }
   return named;
 }
 
 std::vector<NamedTensor> ManualTwin::gradients() const {
+  add_up();
   std::vector<NamedTensor> named = parameters_.named_gradients();
-  for (std::size_t i = first_learning_layer(spec_); i < output_gradients_.size(); ++i) {
-    named.push_back({output_name(spec_, i), output_gradients_[i]});
+  const std::vector<std::string> names = result_names(spec_);
+  for (std::size_t i = first_learning_layer(spec_); has_intermediates_ && i < names.size(); ++i) {
+    named.push_back({names[i], joined([&](const ManualShard& shard) { return shard.output_gradient(i); })});
   }
   return named;
 }

@@ -1,30 +1,44 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
-#include "twingrad/layers/dropout.h"
-#include "twingrad/layers/layer.h"
-#include "twingrad/losses/loss.h"
 #include "twingrad/mlp/flat_parameters.h"
+#include "twingrad/mlp/manual_shard.h"
 #include "twingrad/mlp/spec.h"
 #include "twingrad/mlp/twin.h"
 #include "twingrad/optim/optimizer.h"
 #include "twingrad/optim/options.h"
+#include "twingrad/runtime/threads.h"
+#include "twingrad/runtime/workers.h"
 
 namespace twingrad {
 
 /// The network by hand: layers, loss and optimizer of this library on plain tensors. Nothing here, or below,
 /// asks LibTorch for a gradient.
+///
+/// A batch is split into shards of rows, one a thread, each with layers and gradients of its own. With b_s of the b rows in
+/// shard s,
+///
+///   L = Σ_s b_s/b L_s,    ∂L/∂p = Σ_s b_s/b ∂L_s/∂p        (the mean; for the sum without b_s/b)
+///
+/// and the optimizer moves one slice of the parameters on each thread. By the same formula compute_gradients runs a shard
+/// that is longer than the cache block by block. How many shards and blocks there are follows from the shapes and the
+/// number of threads alone, so that a run repeats bit for bit.
 class ManualTwin final : public Twin {
  public:
-  /// initial: flat, as draw_initial_parameters makes it; options: dtype and device.
+  /// initial: flat, as draw_initial_parameters makes it; options: dtype and device; workers: the threads, by default the
+  /// caller's alone; threads: of LibTorch's operations in each of them.
   ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const Tensor& initial,
-             const at::TensorOptions& options);
+             const at::TensorOptions& options,
+             std::shared_ptr<Workers> workers = std::make_shared<Workers>(1),
+             const ThreadSettings& threads = {});
 
   std::string name() const override { return "manual"; }
   double forward(const Tensor& images, const Tensor& labels) override;
   void backward() override;
+  double compute_gradients(const Tensor& images, const Tensor& labels) override;
   void update() override;
   void set_learning_rate(double learning_rate) override;
   void set_training(bool training) override;
@@ -35,18 +49,41 @@ class ManualTwin final : public Twin {
   std::vector<NamedTensor> parameters() const override { return parameters_.named_values(); }
   std::vector<NamedTensor> gradients() const override;
 
+  /// How many shards a batch of so many rows is split into.
+  int shards_for(std::int64_t rows) const;
+
  private:
-  std::unique_ptr<Layer> make_layer(std::size_t index, const LayerSpec& layer);
+  /// A part of the flat vectors, and the optimizer that moves it.
+  struct Slice {
+    Tensor values;
+    std::vector<Tensor> gradients;  ///< of each shard
+    std::unique_ptr<Optimizer> optimizer;
+  };
+
+  /// Runs each shard in use over its rows of the batch, and returns the loss.
+  double run_shards(const Tensor& images, const Tensor& labels,
+                    const std::function<void(ManualShard&, Range)>& run);
+
+  /// Adds the gradients of all shards up in the first's, unless that is done.
+  void add_up(const Slice& slice) const;
+  void add_up() const;
+
+  /// A tensor of the whole batch, from its parts in the shards.
+  Tensor joined(const std::function<Tensor(const ManualShard&)>& part) const;
 
   MlpSpec spec_;
-  FlatParameters parameters_;
-  std::vector<std::unique_ptr<Layer>> layers_;
-  std::unique_ptr<Loss> loss_;
-  std::unique_ptr<Optimizer> optimizer_;
-  double clip_norm_;                      ///< 0: gradients are not clipped
-  std::vector<Dropout*> dropouts_;        ///< those among layers_
-  std::vector<Tensor> outputs_;           ///< of each layer, from the last forward
-  std::vector<Tensor> output_gradients_;  ///< ∂L/∂ of each layer's result, from the last backward
+  std::shared_ptr<Workers> workers_;
+  ThreadSettings threads_;
+  FlatParameters
+      parameters_;  ///< the gradients are the first shard's, and once added up those of the whole batch
+  std::vector<std::unique_ptr<ManualShard>> shards_;
+  int shards_in_use_ = 1;            ///< by the batch in hand
+  mutable bool is_added_up_ = true;  ///< whether the gradients of the shards are
+  bool has_intermediates_ = false;   ///< whether the last step kept them
+  Tensor logits_;                    ///< where it did not
+  std::vector<Slice> slices_;
+  double clip_norm_;       ///< 0: gradients are not clipped
+  double clip_norm_type_;  ///< p of that norm
 };
 
 }  // namespace twingrad

@@ -3,7 +3,10 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+
+#include "twingrad/mlp/training_loss.h"
 
 namespace twingrad {
 
@@ -23,6 +26,47 @@ LayerSpec::Kind kind_of(Normalization normalization) {
   throw std::logic_error("a normalization without a layer");
 }
 
+/// A product with its bias.
+void add_product(std::vector<LayerSpec>& layers, Bias bias, std::int64_t inputs, std::int64_t outputs,
+                 bool has_bias) {
+  using Kind = LayerSpec::Kind;
+  if (bias == Bias::every_layer) {
+    layers.push_back({Kind::linear, inputs, outputs, has_bias});
+    return;
+  }
+  layers.push_back({Kind::matmul, inputs, outputs});
+  if (bias == Bias::layer_of_its_own && has_bias) {
+    layers.push_back({Kind::add_bias, inputs, outputs});
+  }
+}
+
+std::vector<LayerSpec> hidden_layer(const MlpSpec& spec, std::int64_t inputs, std::int64_t outputs) {
+  using Kind = LayerSpec::Kind;
+  std::vector<LayerSpec> layers;
+  add_product(layers, spec.bias, inputs, outputs, spec.normalization != Normalization::batch);
+  if (spec.normalization != Normalization::none) {
+    layers.push_back({kind_of(spec.normalization), outputs, outputs});
+  }
+  layers.push_back({Kind::activation, outputs, outputs});
+  if (spec.dropout > 0) {
+    layers.push_back({Kind::dropout, outputs, outputs});
+  }
+  return layers;
+}
+
+/// Names every layer, and counts its result: those inside blocks behind all others.
+void name_layers(std::vector<LayerSpec>& layers) {
+  std::size_t inside = layers.size();
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    layers[i].name = fmt::format("{}", i);
+    layers[i].result = i;
+    for (std::size_t j = 0; j < layers[i].branch.size(); ++j) {
+      layers[i].branch[j].name = fmt::format("{}.{}", i, j);
+      layers[i].branch[j].result = inside++;
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<LayerSpec> layers_of(const MlpSpec& spec) {
@@ -33,35 +77,52 @@ std::vector<LayerSpec> layers_of(const MlpSpec& spec) {
     layers.push_back({Kind::append_ones, width, width + 1});
     ++width;
   }
-  const Kind product = spec.bias == Bias::column_of_ones ? Kind::matmul : Kind::linear;
   for (const std::int64_t hidden : spec.hidden) {
-    layers.push_back({product, width, hidden, spec.normalization != Normalization::batch});
-    if (spec.normalization != Normalization::none) {
-      layers.push_back({kind_of(spec.normalization), hidden, hidden});
-    }
-    layers.push_back({Kind::activation, hidden, hidden});
-    if (spec.dropout > 0) {
-      layers.push_back({Kind::dropout, hidden, hidden});
+    std::vector<LayerSpec> block = hidden_layer(spec, width, hidden);
+    if (spec.residual && hidden == width) {
+      layers.push_back({.kind = Kind::residual, .inputs = width, .outputs = hidden, .branch = block});
+    } else {
+      layers.insert(layers.end(), block.begin(), block.end());
     }
     width = hidden;
   }
-  layers.push_back({product, width, spec.classes});
-  if (spec.loss != LossKind::cross_entropy) {
-    const Kind softmax = spec.loss == LossKind::softmax_log ? Kind::softmax : Kind::exercise_softmax;
-    layers.push_back({softmax, spec.classes, spec.classes});
-    layers.push_back({Kind::log, spec.classes, spec.classes});
+  add_product(layers, spec.bias, width, spec.classes, /*has_bias=*/true);
+  for (const Kind kind : entry_of(spec.loss).tail) {
+    layers.push_back({kind, spec.classes, spec.classes});
   }
+  name_layers(layers);
   return layers;
 }
 
+std::vector<LayerSpec> flat_layers_of(const MlpSpec& spec) {
+  std::vector<LayerSpec> flat;
+  for (const LayerSpec& layer : layers_of(spec)) {
+    flat.push_back(layer);
+    flat.insert(flat.end(), layer.branch.begin(), layer.branch.end());
+  }
+  return flat;
+}
+
+bool has_residual_block(const MlpSpec& spec) {
+  const std::vector<LayerSpec> layers = layers_of(spec);
+  return std::any_of(layers.begin(), layers.end(),
+                     [](const LayerSpec& layer) { return layer.kind == LayerSpec::Kind::residual; });
+}
+
 std::size_t logits_index(const MlpSpec& spec) {
-  return layers_of(spec).size() - (spec.loss == LossKind::cross_entropy ? 1 : 3);
+  return layers_of(spec).size() - entry_of(spec.loss).tail.size() - 1;
 }
 
 std::size_t first_learning_layer(const MlpSpec& spec) { return spec.bias == Bias::column_of_ones ? 1 : 0; }
 
-std::string output_name(const MlpSpec& spec, std::size_t index) {
-  return index == logits_index(spec) ? "logits" : fmt::format("{}.output", index);
+std::vector<std::string> result_names(const MlpSpec& spec) {
+  const std::vector<LayerSpec> flat = flat_layers_of(spec);
+  std::vector<std::string> names(flat.size());
+  for (const LayerSpec& layer : flat) {
+    names[layer.result] = layer.name + ".output";
+  }
+  names[logits_index(spec)] = "logits";
+  return names;
 }
 
 std::vector<ParameterSpec> parameters_of(const MlpSpec& spec) {
@@ -77,21 +138,34 @@ std::vector<ParameterSpec> parameters_of(const MlpSpec& spec) {
     parameters.push_back({std::move(name), std::move(shape), offset, size, inputs, role});
     offset += size;
   };
-  const std::vector<LayerSpec> layers = layers_of(spec);
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const auto& [kind, inputs, outputs, has_bias] = layers[i];
-    if (kind == LayerSpec::Kind::linear) {
-      add(fmt::format("{}.weight", i), {outputs, inputs}, inputs, Role::weight);
-      if (has_bias) {
-        add(fmt::format("{}.bias", i), {outputs}, inputs, Role::bias);
-      }
-    } else if (kind == LayerSpec::Kind::matmul) {
-      add(fmt::format("{}.weight", i), {inputs, outputs}, inputs, Role::weight);
-    } else if (kind == Kind::batch_norm || kind == Kind::layer_norm || kind == Kind::rms_norm) {
-      add(fmt::format("{}.weight", i), {outputs}, inputs, Role::scale);
-      if (kind != Kind::rms_norm) {
-        add(fmt::format("{}.bias", i), {outputs}, inputs, Role::shift);
-      }
+  for (const LayerSpec& layer : flat_layers_of(spec)) {
+    const std::string weight = layer.name + ".weight";
+    const std::string bias = layer.name + ".bias";
+    switch (layer.kind) {
+      case Kind::linear:
+        add(weight, {layer.outputs, layer.inputs}, layer.inputs, Role::weight);
+        if (layer.has_bias) {
+          add(bias, {layer.outputs}, layer.inputs, Role::bias);
+        }
+        break;
+      case Kind::matmul:
+        add(weight, {layer.inputs, layer.outputs}, layer.inputs, Role::weight);
+        break;
+      case Kind::add_bias:
+        add(bias, {layer.outputs}, layer.inputs, Role::bias);
+        break;
+      case Kind::batch_norm:
+      case Kind::layer_norm:
+      case Kind::rms_norm:
+        if (spec.normalization_affine) {
+          add(weight, {layer.outputs}, layer.inputs, Role::scale);
+          if (layer.kind != Kind::rms_norm) {
+            add(bias, {layer.outputs}, layer.inputs, Role::shift);
+          }
+        }
+        break;
+      default:  // nothing to learn
+        break;
     }
   }
   return parameters;
@@ -100,6 +174,16 @@ std::vector<ParameterSpec> parameters_of(const MlpSpec& spec) {
 std::int64_t parameter_count(const MlpSpec& spec) {
   const ParameterSpec last = parameters_of(spec).back();
   return last.offset + last.size;
+}
+
+bool can_be_sharded(const MlpSpec& spec) {
+  return spec.normalization != Normalization::batch && !mean_depends_on_labels(spec);
+}
+
+StepWork work_of(const MlpSpec& spec, std::int64_t rows) {
+  return {.rows = static_cast<double>(rows),
+          .parameters = static_cast<double>(parameter_count(spec)),
+          .shardable = can_be_sharded(spec)};
 }
 
 std::string describe_widths(const MlpSpec& spec) {
@@ -139,7 +223,7 @@ std::vector<at::Tensor> draw_dropout_masks(const MlpSpec& spec, std::int64_t row
   // An odd constant keeps the seeds of neighbouring steps and runs apart.
   const std::uint64_t mixed = seed * 0x9E3779B97F4A7C15 + static_cast<std::uint64_t>(step);
   auto generator = at::make_generator<at::CPUGeneratorImpl>(mixed);
-  for (const LayerSpec& layer : layers_of(spec)) {
+  for (const LayerSpec& layer : flat_layers_of(spec)) {
     if (layer.kind == LayerSpec::Kind::dropout) {
       masks.push_back(at::empty({rows, layer.outputs}, at::kBool).bernoulli_(1 - spec.dropout, generator));
     }

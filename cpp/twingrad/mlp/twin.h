@@ -25,12 +25,21 @@ class Twin {
   /// "autograd" or "manual"
   virtual std::string name() const = 0;
 
-  /// Returns the mean loss of the batch, whatever the reduction of the gradient. Under torch::NoGradGuard no
-  /// gradient can follow: that is how a twin is evaluated.
+  /// Returns the mean loss of the batch, whatever the reduction of the gradient: with class weights the weighted mean
+  /// Σ_n w_t ℓ / Σ_n w_t over the rows that are not ignored, and 0 if all are (mean_loss in training_loss.h). Under
+  /// torch::NoGradGuard no gradient can follow: that is how a twin is evaluated.
   virtual double forward(const at::Tensor& images, const at::Tensor& labels) = 0;
 
   /// Computes the gradients of the last forward.
   virtual void backward() = 0;
+
+  /// Both at once, for a step whose intermediate results nobody will look at: it leaves the gradients of the parameters and
+  /// the logits, and a twin is free to keep nothing else. Returns what forward returns.
+  virtual double compute_gradients(const at::Tensor& images, const at::Tensor& labels) {
+    const double loss = forward(images, labels);
+    backward();
+    return loss;
+  }
 
   /// Moves the parameters by one step of the optimizer.
   virtual void update() = 0;
@@ -48,10 +57,11 @@ class Twin {
   /// unless asked; asking costs a little time.)
   virtual void keep_intermediate_gradients(bool keep) = 0;
 
-  /// [N, C] of the last forward
+  /// [N, C] of the last forward, until the next
   virtual at::Tensor logits() const = 0;
 
-  /// Every layer's result in the last forward, "0.output", "1.output", …; the logits are called "logits".
+  /// Every layer's result in the last forward, "0.output", "1.output", …; the logits are called "logits". Those inside
+  /// residual blocks, "2.0.output", …, come last.
   virtual std::vector<NamedTensor> intermediates() const = 0;
 
   /// The learnable tensors, "0.weight", …: the very memory that update() changes.

@@ -7,13 +7,13 @@ namespace {
 /// What one step needs beside the vectors, in the dtype of the vectors.
 template <typename Scalar>
 struct Coefficients {
-  Scalar decay_factor, coupled_decay, beta1, one_minus_beta1, beta2, one_minus_beta2, root_correction2,
+  Scalar decay_factor, coupled_decay, beta1, one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2,
       epsilon, rate;
 };
 
 /// Reads and writes each vector once, where the tensor operations of adam.h pass over them eleven times.
 template <typename Scalar>
-inline __attribute__((always_inline)) void one_pass(std::int64_t count, const Coefficients<Scalar>& c,
+inline __attribute__((always_inline)) void one_pass(std::int64_t count, const Coefficients<Scalar> c,
                                                     Scalar* w, const Scalar* gradient, Scalar* mean,
                                                     Scalar* square) {
 #pragma GCC ivdep
@@ -23,7 +23,7 @@ inline __attribute__((always_inline)) void one_pass(std::int64_t count, const Co
     const Scalar v = c.beta2 * square[i] + c.one_minus_beta2 * (g * g);
     mean[i] = m;
     square[i] = v;
-    w[i] = c.decay_factor * w[i] - c.rate * (m / (std::sqrt(v) / c.root_correction2 + c.epsilon));
+    w[i] = c.decay_factor * w[i] - c.rate * (m / (std::sqrt(v) * c.inverse_root_correction2 + c.epsilon));
   }
 }
 
@@ -59,7 +59,7 @@ bool Adam::step_in_one_pass(Tensor& parameters, const Tensor& gradients) {
         scalar(1 - options_.beta1),
         scalar(options_.beta2),
         scalar(1 - options_.beta2),
-        scalar(std::sqrt(correction(options_.beta2))),
+        scalar(1 / std::sqrt(correction(options_.beta2))),
         scalar(options_.epsilon),
         scalar(options_.learning_rate / correction(options_.beta1)),
     };

@@ -11,25 +11,52 @@ struct OptimizerOptions {
   enum class Kind { sgd, adam, adamw, rmsprop, adagrad };
   Kind kind = Kind::adam;
   double learning_rate = 1e-3;
-  double momentum = 0;      ///< sgd, rmsprop
-  double dampening = 0;     ///< sgd
-  bool nesterov = false;    ///< sgd
-  bool amsgrad = false;     ///< adam, adamw
-  bool centered = false;    ///< rmsprop
-  double weight_decay = 0;  ///< part of the gradient; adamw: decoupled
-  double clip_norm = 0;     ///< the largest norm of the gradient of all parameters; 0: any
+  double momentum = 0;             ///< sgd, rmsprop
+  double dampening = 0;            ///< sgd
+  bool nesterov = false;           ///< sgd
+  bool amsgrad = false;            ///< adam, adamw
+  bool centered = false;           ///< rmsprop
+  double weight_decay = 0;         ///< part of the gradient; adamw: decoupled
+  double clip_norm = 0;            ///< the largest norm of the gradient of all parameters; 0: any
+  double clip_norm_type = 2;       ///< p of that norm, above 0; infinity: the largest entry
+  double beta1 = 0.9;              ///< adam, adamw
+  double beta2 = 0.999;            ///< adam, adamw
+  double epsilon = 1e-8;           ///< all but sgd
+  double alpha = 0.99;             ///< rmsprop
+  double learning_rate_decay = 0;  ///< adagrad
+  double initial_accumulator = 0;  ///< adagrad
 };
+
+/// The options of torch::optim's class of that kind where nothing else is said.
+inline OptimizerOptions default_options(OptimizerOptions::Kind kind) {
+  using Kind = OptimizerOptions::Kind;
+  const bool is_adam = kind == Kind::adam || kind == Kind::adamw;
+  return {.kind = kind,
+          .learning_rate = is_adam ? 1e-3 : 1e-2,
+          .weight_decay = kind == Kind::adamw ? 1e-2 : 0,
+          .epsilon = kind == Kind::adagrad ? 1e-10 : 1e-8};
+}
 
 /// How the learning rate changes in the course of a run.
 struct ScheduleOptions {
   enum class Kind { constant, step, cosine, one_cycle };
   Kind kind = Kind::constant;
-  std::int64_t step_epochs = 10;  ///< step: every so many epochs the rate is multiplied by gamma
-  double gamma = 0.1;             ///< step
-  std::int64_t warm_up = 0;       ///< updates in which the rate climbs linearly from a third to the whole
+  std::int64_t step_epochs = 10;   ///< step: every so many epochs the rate is multiplied by gamma
+  double gamma = 0.1;              ///< step
+  std::int64_t warm_up = 0;        ///< updates in which the rate climbs linearly
+  double warm_up_start = 1.0 / 3;  ///< from this share of it
+  double warm_up_end = 1;          ///< to this one, which it keeps
+  double eta_min = 0;              ///< cosine: the rate at the end
+  double pct_start =
+      0.3;  ///< one_cycle, this and the rest: the share of the updates in which the rate climbs
+  double div_factor = 25;         ///< it starts at 1/div_factor of the largest rate
+  double final_div_factor = 1e4;  ///< and ends at 1/final_div_factor of where it started
+  OneCycle::Anneal anneal = OneCycle::Anneal::cosine;
+  bool three_phase = false;  ///< down as fast as up, then on to the end
 };
 
-/// The learning rate of update `step` (from 0) of a run of `total_steps` updates.
+/// The learning rate of update `step` (from 0) of a run of `total_steps` updates. Throws std::invalid_argument for
+/// options that the schedule does not take, and where a phase of one_cycle has no length.
 inline double learning_rate_at(const ScheduleOptions& schedule, double base, std::int64_t step,
                                std::int64_t steps_per_epoch, std::int64_t total_steps) {
   double rate = base;
@@ -41,13 +68,23 @@ inline double learning_rate_at(const ScheduleOptions& schedule, double base, std
           base, step / steps_per_epoch);
       break;
     case ScheduleOptions::Kind::cosine:
-      rate = CosineAnnealing{.t_max = total_steps}.rate(base, step);
+      rate = CosineAnnealing{.t_max = total_steps, .eta_min = schedule.eta_min}.rate(base, step);
       break;
     case ScheduleOptions::Kind::one_cycle:
-      rate = OneCycle{.total_steps = total_steps}.rate(base, step);
+      rate = OneCycle{.total_steps = total_steps,
+                      .pct_start = schedule.pct_start,
+                      .anneal = schedule.anneal,
+                      .div_factor = schedule.div_factor,
+                      .final_div_factor = schedule.final_div_factor,
+                      .three_phase = schedule.three_phase}
+                 .rate(base, step);
       break;
   }
-  return schedule.warm_up > 0 ? LinearWarmUp{.total_steps = schedule.warm_up}.rate(rate, step) : rate;
+  return schedule.warm_up > 0 ? LinearWarmUp{.start_factor = schedule.warm_up_start,
+                                             .end_factor = schedule.warm_up_end,
+                                             .total_steps = schedule.warm_up}
+                                    .rate(rate, step)
+                              : rate;
 }
 
 }  // namespace twingrad

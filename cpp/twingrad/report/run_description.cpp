@@ -1,9 +1,12 @@
 #include "twingrad/report/run_description.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "twingrad/mlp/training_loss.h"
 #include "twingrad/report/console.h"
 #include "twingrad/runtime/version.h"
 #include "twingrad/training/metrics_json.h"
@@ -12,18 +15,6 @@ namespace twingrad {
 namespace {
 
 const char* name_of(at::ScalarType dtype) { return dtype == at::kDouble ? "float64" : "float32"; }
-
-const char* name_of(LossKind loss) {
-  switch (loss) {
-    case LossKind::cross_entropy:
-      return "cross_entropy";
-    case LossKind::softmax_log:
-      return "softmax_log";
-    case LossKind::exercise_softmax_log:
-      return "exercise";
-  }
-  return "";
-}
 
 const char* name_of(OptimizerOptions::Kind kind) {
   switch (kind) {
@@ -55,6 +46,22 @@ const char* name_of(Normalization normalization) {
   return "";
 }
 
+const char* name_of(Bias bias) {
+  switch (bias) {
+    case Bias::every_layer:
+      return "layers";
+    case Bias::layer_of_its_own:
+      return "own";
+    case Bias::column_of_ones:
+      return "ones";
+  }
+  return "";
+}
+
+const char* name_of(OneCycle::Anneal anneal) {
+  return anneal == OneCycle::Anneal::linear ? "linear" : "cosine";
+}
+
 const char* name_of(ScheduleOptions::Kind kind) {
   switch (kind) {
     case ScheduleOptions::Kind::constant:
@@ -69,14 +76,27 @@ const char* name_of(ScheduleOptions::Kind kind) {
   return "";
 }
 
+/// Adds " · <label> <value>" if the value is not what it is by default.
+void add_if_changed(std::string& text, const char* label, double value, double usual) {
+  if (value != usual) {
+    text += fmt::format(" · {} {:g}", label, value);
+  }
+}
+
 std::string describe(const OptimizerOptions& optimizer) {
+  const OptimizerOptions usual = default_options(optimizer.kind);
   std::string text = fmt::format("{} · learning rate {:g}", name_of(optimizer.kind), optimizer.learning_rate);
   if (optimizer.momentum != 0) {
     text += fmt::format(" · {}momentum {:g}", optimizer.nesterov ? "Nesterov " : "", optimizer.momentum);
   }
-  if (optimizer.weight_decay != 0) {
-    text += fmt::format(" · weight decay {:g}", optimizer.weight_decay);
-  }
+  add_if_changed(text, "dampening", optimizer.dampening, usual.dampening);
+  add_if_changed(text, "β1", optimizer.beta1, usual.beta1);
+  add_if_changed(text, "β2", optimizer.beta2, usual.beta2);
+  add_if_changed(text, "alpha", optimizer.alpha, usual.alpha);
+  add_if_changed(text, "eps", optimizer.epsilon, usual.epsilon);
+  add_if_changed(text, "rate decay", optimizer.learning_rate_decay, usual.learning_rate_decay);
+  add_if_changed(text, "initial accumulator", optimizer.initial_accumulator, usual.initial_accumulator);
+  add_if_changed(text, "weight decay", optimizer.weight_decay, 0);
   if (optimizer.amsgrad) {
     text += " · amsgrad";
   }
@@ -85,15 +105,64 @@ std::string describe(const OptimizerOptions& optimizer) {
   }
   if (optimizer.clip_norm > 0) {
     text += fmt::format(" · clipped to norm {:g}", optimizer.clip_norm);
+    add_if_changed(text, "p", optimizer.clip_norm_type, usual.clip_norm_type);
   }
   return text;
 }
 
 std::string describe(const ScheduleOptions& schedule) {
-  std::string text =
-      schedule.kind == ScheduleOptions::Kind::constant ? "" : fmt::format(" {}", name_of(schedule.kind));
+  const ScheduleOptions usual;
+  std::string text;
+  if (schedule.kind != ScheduleOptions::Kind::constant) {
+    text += fmt::format(" · {}", name_of(schedule.kind));
+  }
+  if (schedule.kind == ScheduleOptions::Kind::step) {
+    text += fmt::format(" · times {:g} every {} epochs", schedule.gamma, schedule.step_epochs);
+  }
+  add_if_changed(text, "down to", schedule.eta_min, usual.eta_min);
+  add_if_changed(text, "climbing for", schedule.pct_start, usual.pct_start);
+  add_if_changed(text, "div factor", schedule.div_factor, usual.div_factor);
+  add_if_changed(text, "final div factor", schedule.final_div_factor, usual.final_div_factor);
+  if (schedule.anneal != usual.anneal) {
+    text += fmt::format(" · {}", name_of(schedule.anneal));
+  }
+  if (schedule.three_phase) {
+    text += " · three phases";
+  }
   if (schedule.warm_up > 0) {
-    text += fmt::format(" after a warm-up of {} updates", schedule.warm_up);
+    text += fmt::format(" · warm-up of {} updates", schedule.warm_up);
+    add_if_changed(text, "from", schedule.warm_up_start, usual.warm_up_start);
+    add_if_changed(text, "to", schedule.warm_up_end, usual.warm_up_end);
+  }
+  return text;
+}
+
+/// "1, 2.5"
+std::string list(const std::vector<double>& numbers) { return fmt::format("{:g}", fmt::join(numbers, ", ")); }
+
+std::string describe_loss(const MlpSpec& network) {
+  const MlpSpec usual;
+  std::string text = entry_of(network.loss).name;
+  add_if_changed(text, "label smoothing", network.label_smoothing, usual.label_smoothing);
+  if (!network.class_weights.empty()) {
+    text += " · class weights " + list(network.class_weights);
+  }
+  if (network.ignore_index) {
+    text += fmt::format(" · ignoring class {}", *network.ignore_index);
+  }
+  if (!network.positive_weights.empty()) {
+    text += " · positive weights " + list(network.positive_weights);
+  }
+  add_if_changed(text, "beta", network.smooth_l1_beta, usual.smooth_l1_beta);
+  add_if_changed(text, "delta", network.huber_delta, usual.huber_delta);
+  if (network.batch_mean) {
+    text += " · mean over images";
+  }
+  if (network.log_target) {
+    text += " · logarithms of the labels";
+  }
+  if (network.reduction == Reduction::sum) {
+    text += " (gradient of the sum)";
   }
   return text;
 }
@@ -103,27 +172,80 @@ std::string describe(const MlpSpec& network) {
   if (!network.hidden.empty()) {
     text += " · " + network.activation;
     if (network.normalization != Normalization::none) {
-      text += fmt::format(" · {} normalization", name_of(network.normalization));
+      text += fmt::format(" · {} normalization{}{}", name_of(network.normalization),
+                          network.normalization_affine ? "" : " without scale and shift",
+                          network.normalization_statistics ? "" : " without running statistics");
     }
     if (network.dropout > 0) {
       text += fmt::format(" · dropout {:g}", network.dropout);
     }
+    if (network.residual) {
+      text += " · residual";
+    }
   }
   text +=
-      fmt::format(" · {} parameters · {}", with_separators(parameter_count(network)), name_of(network.loss));
-  if (network.label_smoothing > 0) {
-    text += fmt::format(" with label smoothing {:g}", network.label_smoothing);
-  }
-  if (network.reduction == Reduction::sum) {
-    text += " (gradient of the sum)";
-  }
+      fmt::format(" · {} parameters · {}", with_separators(parameter_count(network)), describe_loss(network));
   if (network.bias == Bias::column_of_ones) {
     text += " · bias as a column of ones";
+  }
+  if (network.bias == Bias::layer_of_its_own) {
+    text += " · bias as a layer of its own";
   }
   if (network.initialization == Initialization::normal) {
     text += " · weights from N(0, 1)";
   }
   return text;
+}
+
+/// The options of the loss in hand, by the names that they have for `train`.
+nlohmann::ordered_json summary_of_loss(const MlpSpec& network) {
+  using Json = nlohmann::ordered_json;
+  return {{"kind", entry_of(network.loss).name},
+          {"reduction", network.reduction == Reduction::sum ? "sum" : "mean"},
+          {"label_smoothing", network.label_smoothing},
+          {"class_weights", network.class_weights},
+          {"ignore_index", network.ignore_index ? Json(*network.ignore_index) : Json()},
+          {"positive_weights", network.positive_weights},
+          {"smooth_l1_beta", network.smooth_l1_beta},
+          {"huber_delta", network.huber_delta},
+          {"batch_mean", network.batch_mean},
+          {"log_target", network.log_target}};
+}
+
+nlohmann::ordered_json summary_of(const OptimizerOptions& optimizer) {
+  using Json = nlohmann::ordered_json;
+  const double p = optimizer.clip_norm_type;
+  return {{"kind", name_of(optimizer.kind)},
+          {"lr", optimizer.learning_rate},
+          {"momentum", optimizer.momentum},
+          {"dampening", optimizer.dampening},
+          {"nesterov", optimizer.nesterov},
+          {"beta1", optimizer.beta1},
+          {"beta2", optimizer.beta2},
+          {"amsgrad", optimizer.amsgrad},
+          {"alpha", optimizer.alpha},
+          {"centered", optimizer.centered},
+          {"eps", optimizer.epsilon},
+          {"lr_decay", optimizer.learning_rate_decay},
+          {"initial_accumulator", optimizer.initial_accumulator},
+          {"weight_decay", optimizer.weight_decay},
+          {"clip_norm", optimizer.clip_norm},
+          {"clip_norm_type", std::isinf(p) ? Json("inf") : Json(p)}};  // JSON has no infinity
+}
+
+nlohmann::ordered_json summary_of(const ScheduleOptions& schedule) {
+  return {{"kind", name_of(schedule.kind)},
+          {"step_epochs", schedule.step_epochs},
+          {"gamma", schedule.gamma},
+          {"eta_min", schedule.eta_min},
+          {"pct_start", schedule.pct_start},
+          {"div_factor", schedule.div_factor},
+          {"final_div_factor", schedule.final_div_factor},
+          {"anneal", name_of(schedule.anneal)},
+          {"three_phase", schedule.three_phase},
+          {"warm_up", schedule.warm_up},
+          {"warm_up_start", schedule.warm_up_start},
+          {"warm_up_end", schedule.warm_up_end}};
 }
 
 }  // namespace
@@ -142,7 +264,7 @@ std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription
        fmt::format("{} · {} · {} · seed {}", describe(run.optimizer) + describe(run.training.schedule), batch,
                    name_of(run.training.dtype), run.training.seed)},
       {"Machine", fmt::format("LibTorch {} · {} · {}", libtorch_version(), run.training.device.str(),
-                              run.threads.describe())},
+                              run.threads.describe(run.autograd, run.manual))},
   };
   if (!run.recipe.empty()) {
     lines.insert(lines.begin(), {"Recipe", run.recipe});
@@ -170,29 +292,17 @@ nlohmann::ordered_json summary_of(const RunDescription& run, const TrainingResul
       {"network",
        {{"widths", describe_widths(run.network)},
         {"activation", run.network.activation},
-        {"loss", name_of(run.network.loss)},
-        {"reduction", run.network.reduction == Reduction::sum ? "sum" : "mean"},
-        {"bias", run.network.bias == Bias::column_of_ones ? "ones" : "layers"},
+        {"bias", name_of(run.network.bias)},
         {"init", run.network.initialization == Initialization::normal ? "normal" : "uniform"},
         {"normalization", name_of(run.network.normalization)},
+        {"affine", run.network.normalization_affine},
+        {"running_statistics", run.network.normalization_statistics},
         {"dropout", run.network.dropout},
-        {"label_smoothing", run.network.label_smoothing},
+        {"residual", run.network.residual},
         {"parameters", parameter_count(run.network)}}},
-      {"optimizer",
-       {{"kind", name_of(run.optimizer.kind)},
-        {"lr", run.optimizer.learning_rate},
-        {"momentum", run.optimizer.momentum},
-        {"dampening", run.optimizer.dampening},
-        {"nesterov", run.optimizer.nesterov},
-        {"amsgrad", run.optimizer.amsgrad},
-        {"centered", run.optimizer.centered},
-        {"clip_norm", run.optimizer.clip_norm},
-        {"weight_decay", run.optimizer.weight_decay}}},
-      {"schedule",
-       {{"kind", name_of(run.training.schedule.kind)},
-        {"step_epochs", run.training.schedule.step_epochs},
-        {"gamma", run.training.schedule.gamma},
-        {"warm_up", run.training.schedule.warm_up}}},
+      {"loss", summary_of_loss(run.network)},
+      {"optimizer", summary_of(run.optimizer)},
+      {"schedule", summary_of(run.training.schedule)},
       {"training",
        {{"epochs", run.training.epochs},
         {"batch_size", run.training.batch_size == 0 ? Json("full") : Json(run.training.batch_size)},
@@ -201,7 +311,12 @@ nlohmann::ordered_json summary_of(const RunDescription& run, const TrainingResul
         {"dtype", name_of(run.training.dtype)},
         {"device", run.training.device.str()}}},
       {"threads",
-       {{"blas_library", run.threads.blas_library}, {"blas", run.threads.blas}, {"aten", run.threads.aten}}},
+       {{"blas_library", blas_library()},
+        {"autograd", {{"aten", run.threads.autograd.aten}, {"blas", run.threads.autograd.blas}}},
+        {"manual",
+         {{"workers", run.threads.workers},
+          {"aten", run.threads.manual.aten},
+          {"blas", run.threads.manual.blas}}}}},
   };
   for (const EpochMetrics& metrics : result.last) {
     Json twin = to_json(metrics);

@@ -20,7 +20,9 @@ struct RunDescription {
   MlpSpec network;
   OptimizerOptions optimizer;
   TrainingOptions training;
-  ThreadSettings threads;
+  bool autograd = true;  ///< whether that twin trains
+  bool manual = true;
+  ThreadPlan threads;
 };
 
 /// The lines above the table: label and text.

@@ -4,19 +4,46 @@
 
 namespace twingrad {
 
-/// How many threads compute, and in which library.
+/// How many threads LibTorch's operations compute with, in its own pool and in that of the matrix library.
+///
+/// When both pools spin on the same cores a step takes 3 times as long, on a busy machine 20 times: at most one of the two
+/// should have more than one thread.
 struct ThreadSettings {
-  int aten = 1;              ///< LibTorch's own pool
-  int blas = 1;              ///< the pool of the matrix library
-  std::string blas_library;  ///< "OpenBLAS 0.3.21 (pthread)", "MKL", …, or "reference BLAS (slow)"
-  std::string describe() const;
+  int aten = 1;  ///< LibTorch's own pool: sums, exponentials, optimizer
+  int blas = 1;  ///< the pool of the matrix library: products
+  bool operator==(const ThreadSettings&) const = default;
 };
 
-/// Sets both pools together, so that no more than `requested` threads compute at a time; 0 chooses.
-///
-/// LibTorch and the matrix library bring a pool each. When both spin on the same cores a step takes 3 times
-/// as long, on a busy machine 20 times: so only one of the two gets more than one thread, the matrix library,
-/// where the time is spent. Where its count cannot be set (an unknown library), LibTorch's pool gets them.
-ThreadSettings set_threads(int requested);
+/// Sets both pools. It costs next to nothing where nothing changes, so each twin calls it before it computes. Where the
+/// matrix library's count cannot be set (an unknown library) it is left as it is. A first call with one thread for products
+/// ends those that OpenBLAS starts by itself, until more are asked for. Not for two threads at a time.
+void use_threads(const ThreadSettings& settings);
+
+/// "OpenBLAS 0.3.21 (pthread)", "MKL", …, or "reference BLAS (slow …)"
+std::string blas_library();
+
+/// "AMD EPYC 9B14", as the system calls it; "unknown processor" where it does not say.
+std::string processor_name();
+
+/// The processors this process may compute on: those of its affinity mask, and no more than its control group's quota.
+int available_processors();
+
+/// The work of one training step, from which the threads follow.
+struct StepWork {
+  double rows = 0;        ///< of a batch
+  double parameters = 0;  ///< of the network
+  bool shardable = true;  ///< whether the rows of a batch can be treated apart (mlp/spec.h)
+};
+
+/// Who computes with how many threads.
+struct ThreadPlan {
+  ThreadSettings autograd;  ///< the autograd twin
+  ThreadSettings manual;    ///< the manual twin, in each of its workers
+  int workers = 1;          ///< that the manual twin's step and the gathering of a batch are shared by
+  std::string describe(bool autograd_twin, bool manual_twin) const;
+};
+
+/// Chooses, by the amount of work. requested bounds every count; 0: available_processors().
+ThreadPlan plan_threads(int requested, const StepWork& work);
 
 }  // namespace twingrad

@@ -51,15 +51,16 @@ void count_flips(const MlpSpec& spec, const Twin& autograd, const Twin& manual, 
   }
   const std::vector<NamedTensor> ours = manual.intermediates();
   const std::vector<NamedTensor> theirs = autograd.intermediates();
-  const std::vector<LayerSpec> layers = layers_of(spec);
+  const std::vector<LayerSpec> layers = flat_layers_of(spec);
   for (std::size_t i = 1; i < layers.size(); ++i) {
     if (layers[i].kind != LayerSpec::Kind::activation) {
       continue;
     }
+    const std::size_t input = layers[i - 1].result;  // a product or a normalization, in a block and outside
     for (const double kink : kinks) {
-      const at::Tensor flipped = (theirs[i - 1].tensor > kink) != (ours[i - 1].tensor > kink);
+      const at::Tensor flipped = (theirs[input].tensor > kink) != (ours[input].tensor > kink);
       if (const auto count = flipped.sum().item<std::int64_t>(); count > 0) {
-        agreement.flips[ours[i].name] += count;
+        agreement.flips[ours[layers[i].result].name] += count;
       }
     }
   }

@@ -62,7 +62,8 @@ TrainingResult Trainer::run(const std::atomic<bool>& stop) {
 }
 
 void Trainer::run_epoch(std::int64_t epoch, const std::atomic<bool>& stop) {
-  const bool is_reported = epoch == 1 || epoch == options_.epochs || epoch % options_.evaluate_every == 0;
+  const bool is_reported =
+      options_.evaluate && (epoch == 1 || epoch == options_.epochs || epoch % options_.evaluate_every == 0);
   const std::int64_t count = train_.count();
   const std::int64_t batch_size = options_.batch_size == 0 ? count : std::min(options_.batch_size, count);
   tallies_.assign(twins_.size(), {});
@@ -126,12 +127,15 @@ void Trainer::step(const at::Tensor& indices, bool compare) {
     Tally& tally = tallies_[i];
     twin.keep_intermediate_gradients(twins_.size() == 2 && (compare || is_first));
     start = now();
-    const double loss = twin.forward(images_, labels_);
+    double loss = 0;
+    if (twins_.size() == 1) {
+      loss = twin.compute_gradients(images_, labels_);
+    } else {
+      loss = twin.forward(images_, labels_);
+      twin.backward();
+    }
     tally.seconds += gather_seconds + seconds_since(start);
     check_finite(twin, loss);
-    start = now();
-    twin.backward();
-    tally.seconds += seconds_since(start);
     losses.push_back(loss);
     tally.loss_sum += loss * static_cast<double>(indices.size(0));
     tally.correct += count_correct(twin.logits(), labels_);
@@ -156,12 +160,15 @@ void Trainer::step(const at::Tensor& indices, bool compare) {
   ++result_.steps;
 }
 
-void Trainer::check_finite(const Twin& twin, double loss) const {
+void Trainer::check_finite(Twin& twin, double loss) const {
   if (std::isfinite(loss)) {
     return;
   }
   std::string tensor = first_non_finite(twin.parameters());
   if (tensor.empty()) {
+    if (twin.intermediates().empty()) {  // a step in one go did not keep them
+      twin.forward(images_, labels_);
+    }
     tensor = first_non_finite(twin.intermediates());
   }
   throw CheckFailed(
@@ -197,30 +204,39 @@ void Trainer::compare_before_first_update() {
   }
 }
 
-void Trainer::report_epoch(std::int64_t epoch) {
+std::vector<Trainer::Evaluation> Trainer::evaluate() {
   const torch::NoGradGuard no_grad;
   for (Twin* twin : twins_) {
     twin->set_training(false);
   }
-  if (twins_.size() == 2) {
-    compare_weights(*twins_[0], *twins_[1], agreement_);
-  }
-  result_.last.clear();
-  std::vector<Tally> test(twins_.size());
+  std::vector<Tally> tallies(twins_.size());
   for (std::int64_t first = 0; first < test_.count(); first += kEvaluationBatch) {
     const std::int64_t size = std::min(kEvaluationBatch, test_.count() - first);
     test_.gather(at::arange(first, first + size, at::kLong), test_images_, test_labels_);
     for (std::size_t i = 0; i < twins_.size(); ++i) {
       const double loss = twins_[i]->forward(test_images_, test_labels_);
       check_finite(*twins_[i], loss);
-      test[i].loss_sum += loss * static_cast<double>(size);
-      test[i].correct += count_correct(twins_[i]->logits(), test_labels_);
-      test[i].samples += size;
+      tallies[i].loss_sum += loss * static_cast<double>(size);
+      tallies[i].correct += count_correct(twins_[i]->logits(), test_labels_);
     }
   }
   for (Twin* twin : twins_) {
     twin->set_training(true);
   }
+  std::vector<Evaluation> evaluations;
+  const auto count = static_cast<double>(test_.count());
+  for (const Tally& tally : tallies) {
+    evaluations.push_back({tally.loss_sum / count, static_cast<double>(tally.correct) / count});
+  }
+  return evaluations;
+}
+
+void Trainer::report_epoch(std::int64_t epoch) {
+  if (twins_.size() == 2) {
+    compare_weights(*twins_[0], *twins_[1], agreement_);
+  }
+  const std::vector<Evaluation> test = evaluate();
+  result_.last.clear();
   for (std::size_t i = 0; i < twins_.size(); ++i) {
     const auto mean = [](double sum, std::int64_t samples) { return sum / static_cast<double>(samples); };
     const Tally& train = tallies_[i];
@@ -228,8 +244,8 @@ void Trainer::report_epoch(std::int64_t epoch) {
                                .twin = twins_[i]->name(),
                                .train_loss = mean(train.loss_sum, train.samples),
                                .train_accuracy = mean(static_cast<double>(train.correct), train.samples),
-                               .test_loss = mean(test[i].loss_sum, test[i].samples),
-                               .test_accuracy = mean(static_cast<double>(test[i].correct), test[i].samples),
+                               .test_loss = test[i].loss,
+                               .test_accuracy = test[i].accuracy,
                                .seconds = train.seconds,
                                .samples_per_second = static_cast<double>(train.samples) / train.seconds};
     result_.last.push_back(metrics);

@@ -19,7 +19,8 @@ struct TrainingOptions {
   std::int64_t epochs = 10;
   std::int64_t batch_size = 128;  ///< 0: all images in one step, in the order of the file
   std::int64_t evaluate_every =
-      1;  ///< epochs between two reports; the first and the last are always reported
+      1;                 ///< epochs between two reports; the first and the last are always reported
+  bool evaluate = true;  ///< on the test images, when an epoch is reported
   double learning_rate = 1e-3;
   ScheduleOptions schedule = {};
   std::uint64_t seed = 1;
@@ -52,6 +53,14 @@ class Trainer {
   /// the step and the tensor, when the twins disagree before the first update or a loss is not finite.
   TrainingResult run(const std::atomic<bool>& stop);
 
+  /// Runs the test images through every twin as after an epoch, in evaluation. Returns the mean loss and the accuracy of
+  /// each. Throws CheckFailed when a loss is not finite.
+  struct Evaluation {
+    double loss = 0;
+    double accuracy = 0;
+  };
+  std::vector<Evaluation> evaluate();
+
  private:
   /// What one twin gathered in an epoch.
   struct Tally {
@@ -64,7 +73,7 @@ class Trainer {
   void run_epoch(std::int64_t epoch, const std::atomic<bool>& stop);
   void step(const at::Tensor& indices, bool compare);
   void prepare_step(const at::Tensor& indices);
-  void check_finite(const Twin& twin, double loss) const;
+  void check_finite(Twin& twin, double loss) const;
   void compare_before_first_update();
   void report_epoch(std::int64_t epoch);
   void report_progress(std::int64_t epoch, std::int64_t samples_done);

@@ -1,0 +1,253 @@
+#include "twingrad/mlp/manual_shard.h"
+
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "twingrad/layers/activations.h"
+#include "twingrad/layers/append_ones.h"
+#include "twingrad/layers/batch_norm.h"
+#include "twingrad/layers/bias.h"
+#include "twingrad/layers/layer_norm.h"
+#include "twingrad/layers/linear.h"
+#include "twingrad/layers/log.h"
+#include "twingrad/layers/log_softmax.h"
+#include "twingrad/layers/matmul.h"
+#include "twingrad/layers/residual.h"
+#include "twingrad/layers/rms_norm.h"
+#include "twingrad/layers/softmax.h"
+#include "twingrad/losses/bce_with_logits.h"
+#include "twingrad/losses/cross_entropy.h"
+#include "twingrad/losses/huber.h"
+#include "twingrad/losses/kl_divergence.h"
+#include "twingrad/losses/l1.h"
+#include "twingrad/losses/mse.h"
+#include "twingrad/losses/negative_log_likelihood.h"
+#include "twingrad/losses/nll.h"
+#include "twingrad/losses/smooth_l1.h"
+#include "twingrad/losses/soft_cross_entropy.h"
+#include "twingrad/losses/weighted_cross_entropy.h"
+#include "twingrad/mlp/training_loss.h"
+
+namespace twingrad {
+namespace {
+
+/// Rows that a block has at most: enough for the products to be efficient, few enough to stay in a core's cache.
+constexpr std::int64_t kRowsOfABlock = 256;
+
+/// No gradient is recorded here, so the part of LibTorch that would look whether to need not run.
+using WithoutAutograd = at::AutoDispatchBelowADInplaceOrView;
+
+/// One weight a class as a tensor, undefined where there are none.
+Tensor weights_of(const std::vector<double>& weights, const at::TensorOptions& options) {
+  return weights.empty() ? Tensor() : at::tensor(weights, at::TensorOptions(at::kDouble)).to(options);
+}
+
+std::unique_ptr<Loss> make_loss(const MlpSpec& spec, const at::TensorOptions& options) {
+  const Reduction reduction = spec.reduction;
+  const Tensor class_weights = weights_of(spec.class_weights, options);
+  ClassLossOptions class_options{.reduction = reduction, .class_weights = class_weights};
+  class_options.ignore_index = spec.ignore_index.value_or(class_options.ignore_index);
+  switch (spec.loss) {
+    case LossKind::cross_entropy:
+      if (spec.label_smoothing > 0 || class_weights.defined() || spec.ignore_index) {
+        return std::make_unique<WeightedCrossEntropy>(class_options, spec.label_smoothing);
+      }
+      return std::make_unique<CrossEntropy>(reduction);
+    case LossKind::class_probabilities:
+      return std::make_unique<SoftCrossEntropy>(SoftCrossEntropy::Options{
+          .reduction = reduction, .class_weights = class_weights, .label_smoothing = spec.label_smoothing});
+    case LossKind::softmax_log:
+    case LossKind::exercise_softmax_log:
+      return std::make_unique<NegativeLogLikelihood>(reduction);
+    case LossKind::nll:
+      return std::make_unique<NLL>(class_options);
+    case LossKind::kl_divergence:
+      return std::make_unique<KLDivergence>(KLDivergence::Options{
+          .reduction = reduction, .log_target = spec.log_target, .batch_mean = spec.batch_mean});
+    case LossKind::bce_with_logits:
+      return std::make_unique<BCEWithLogits>(
+          BCEWithLogits::Options{.reduction = reduction,
+                                 .weight = class_weights,
+                                 .pos_weight = weights_of(spec.positive_weights, options)});
+    case LossKind::mse:
+      return std::make_unique<MSE>(reduction);
+    case LossKind::l1:
+      return std::make_unique<L1>(reduction);
+    case LossKind::smooth_l1:
+      return std::make_unique<SmoothL1>(reduction, spec.smooth_l1_beta);
+    case LossKind::huber:
+      return std::make_unique<Huber>(reduction, spec.huber_delta);
+  }
+  throw std::logic_error("a kind of loss without a class");
+}
+
+/// A layer inside a residual block: it hands out its result, and the gradient of that, which the block keeps to itself.
+class Watched final : public Layer {
+ public:
+  /// output, output_gradient: where to; they have to outlive the layer.
+  Watched(std::unique_ptr<Layer> layer, Tensor& output, Tensor& output_gradient)
+      : layer_(std::move(layer)), output_(output), output_gradient_(output_gradient) {}
+
+  const Tensor& forward(const Tensor& x) override { return output_ = layer_->forward(x); }
+
+  const Tensor& backward(const Tensor& grad_y) override {
+    output_gradient_ = grad_y;
+    return layer_->backward(grad_y);
+  }
+
+  void set_training(bool training) override { layer_->set_training(training); }
+
+ private:
+  std::unique_ptr<Layer> layer_;
+  Tensor& output_;
+  Tensor& output_gradient_;
+};
+
+/// The place of a layer in layers_of that a layer inside a residual block has: none.
+constexpr std::size_t kInsideBlock = std::numeric_limits<std::size_t>::max();
+
+Tensor rows_of(const Tensor& batch, Range rows) {
+  return rows.size == batch.size(0) ? batch : batch.narrow(0, rows.first, rows.size);
+}
+
+}  // namespace
+
+ManualShard::ManualShard(const MlpSpec& spec, const FlatParameters& parameters)
+    : spec_(spec),
+      first_learning_layer_(first_learning_layer(spec)),
+      logits_index_(logits_index(spec)),
+      can_be_split_(can_be_sharded(spec)),
+      parameters_(parameters),
+      loss_(make_loss(spec, parameters_.values().options())) {
+  outputs_.resize(result_names(spec).size());  // before the layers inside blocks refer to them
+  output_gradients_.resize(outputs_.size());
+  const std::vector<LayerSpec> layers = layers_of(spec);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    layers_.push_back(make_layer(i, layers[i]));
+  }
+}
+
+std::unique_ptr<Layer> ManualShard::make_layer(std::size_t index, const LayerSpec& layer) {
+  using Kind = LayerSpec::Kind;
+  const auto parameter = [&](const char* name) {
+    return parameters_.at(fmt::format("{}.{}", layer.name, name));
+  };
+  const auto scale_or_shift = [&](const char* name) {
+    return spec_.normalization_affine ? parameter(name) : Parameter{};
+  };
+  const InputGradient input_gradient =
+      index == first_learning_layer_ ? InputGradient::skip : InputGradient::compute;
+  switch (layer.kind) {
+    case Kind::linear:
+      return std::make_unique<Linear>(parameter("weight"), layer.has_bias ? parameter("bias") : Parameter{},
+                                      input_gradient);
+    case Kind::matmul:
+      return std::make_unique<Matmul>(parameter("weight"), input_gradient);
+    case Kind::add_bias:
+      return std::make_unique<AddBias>(parameter("bias"));
+    case Kind::append_ones:
+      return std::make_unique<AppendOnes>();
+    case Kind::batch_norm: {
+      RunningStatistics statistics;
+      if (spec_.normalization_statistics) {
+        statistics.mean = at::zeros({layer.outputs}, parameters_.values().options());
+        statistics.variance = at::ones({layer.outputs}, parameters_.values().options());
+      }
+      return std::make_unique<BatchNorm1d>(scale_or_shift("weight"), scale_or_shift("bias"),
+                                           std::move(statistics));
+    }
+    case Kind::layer_norm:
+      return std::make_unique<LayerNorm>(scale_or_shift("weight"), scale_or_shift("bias"));
+    case Kind::rms_norm:
+      return std::make_unique<RMSNorm>(scale_or_shift("weight"));
+    case Kind::dropout: {
+      auto dropout = std::make_unique<Dropout>(spec_.dropout);
+      dropouts_.push_back(dropout.get());
+      return dropout;
+    }
+    case Kind::activation:
+      return find_activation(spec_.activation)->make();
+    case Kind::softmax:
+      return std::make_unique<Softmax>();
+    case Kind::exercise_softmax:
+      return std::make_unique<UnshiftedSoftmax>(kExerciseEpsilon);
+    case Kind::log:
+      return std::make_unique<Log>(kExerciseEpsilon);
+    case Kind::log_softmax:
+      return std::make_unique<LogSoftmax>();
+    case Kind::residual: {
+      std::vector<std::unique_ptr<Layer>> branch;
+      for (const LayerSpec& inner : layer.branch) {
+        branch.push_back(std::make_unique<Watched>(make_layer(kInsideBlock, inner), outputs_[inner.result],
+                                                   output_gradients_[inner.result]));
+      }
+      return std::make_unique<Residual>(std::move(branch));
+    }
+  }
+  throw std::logic_error("a kind of layer without a class");
+}
+
+void ManualShard::forward(const Tensor& images, const Tensor& labels, Range rows) {
+  const WithoutAutograd guard;
+  for (std::size_t i = 0; training_ && i < dropouts_.size(); ++i) {
+    dropouts_[i]->set_mask(rows_of(masks_.at(i), rows));
+  }
+  images_ = rows_of(images, rows);
+  const Tensor* x = &images_;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    outputs_[i] = layers_[i]->forward(*x);
+    x = &outputs_[i];
+  }
+  const Tensor& loss = loss_->forward(*x, target_of(spec_, rows_of(labels, rows), *x));
+  const auto share = static_cast<double>(rows.size) / static_cast<double>(images.size(0));
+  weight_ = spec_.reduction == Reduction::sum || images.size(0) == 0 ? 1 : share;
+  loss_value_ = loss.item<double>() * weight_;
+}
+
+void ManualShard::backward() {
+  const WithoutAutograd guard;
+  const Tensor* grad = &loss_->backward(sized(grad_loss_, {}, outputs_.back()).fill_(weight_));
+  for (std::size_t i = layers_.size(); i-- > first_learning_layer_;) {
+    output_gradients_[i] = *grad;
+    grad = &layers_[i]->backward(*grad);
+  }
+}
+
+int ManualShard::blocks_of(std::int64_t rows) const {
+  return can_be_split_ ? static_cast<int>((rows + kRowsOfABlock - 1) / kRowsOfABlock) : 1;
+}
+
+void ManualShard::compute_gradients(const Tensor& images, const Tensor& labels, Range rows,
+                                    const Tensor& logits) {
+  const WithoutAutograd guard;
+  const int blocks = blocks_of(rows.size);
+  double loss = 0;
+  for (int i = 0; i < blocks; ++i) {
+    const auto [first, size] = part_of(rows.size, blocks, i);
+    const Range block{rows.first + first, size};
+    forward(images, labels, block);
+    loss += loss_value_;
+    rows_of(logits, block).copy_(outputs_[logits_index_]);
+    backward();
+    Tensor& gradients = parameters_.gradients();
+    if (i + 1 == blocks && i > 0) {
+      gradients.add_(sum_);
+    } else if (i == 0 && blocks > 1) {
+      sized(sum_, gradients.sizes(), gradients).copy_(gradients);
+    } else if (i > 0) {
+      sum_.add_(gradients);
+    }
+  }
+  loss_value_ = loss;
+}
+
+void ManualShard::set_training(bool training) {
+  training_ = training;
+  for (const auto& layer : layers_) {
+    layer->set_training(training);
+  }
+}
+
+}  // namespace twingrad

@@ -1,0 +1,109 @@
+#include "twingrad/runtime/workers.h"
+
+#include <ATen/Parallel.h>
+
+#include <chrono>
+#include <stdexcept>
+#include <utility>
+
+namespace twingrad {
+namespace {
+
+/// How long a thread waits awake. Putting one to sleep and waking it again takes some 50 µs, more than the pauses between
+/// the parts of a small step; what is longer (an evaluation, the other twin's step) is slept through.
+constexpr auto kAwake = std::chrono::microseconds(150);
+
+/// Waits until `value` differs from `old`, at first awake, then asleep.
+void wait_for_change(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
+  const auto changed = [&] { return value.load(std::memory_order_acquire) != old; };
+  const auto start = std::chrono::steady_clock::now();
+  do {
+    for (int spin = 0; spin < 32; ++spin) {
+      if (changed()) {
+        return;
+      }
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
+    }
+  } while (std::chrono::steady_clock::now() - start < kAwake);
+  value.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+Workers::Workers(int count) {
+  if (count < 1) {
+    throw std::invalid_argument("Workers: a team has one thread or more");
+  }
+  failures_.resize(static_cast<std::size_t>(count));
+  for (int index = 1; index < count; ++index) {
+    threads_.emplace_back([this, index] { serve(index); });
+  }
+}
+
+Workers::~Workers() {
+  closing_ = true;
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
+  for (std::thread& thread : threads_) {
+    thread.join();
+  }
+}
+
+void Workers::run(int tasks, const std::function<void(int)>& task) {
+  if (tasks < 1 || tasks > count()) {
+    throw std::invalid_argument("Workers: as many tasks as there are threads, or fewer");
+  }
+  if (tasks == 1) {
+    task(0);
+    return;
+  }
+  task_ = &task;
+  tasks_ = tasks;
+  unfinished_.store(static_cast<std::uint32_t>(threads_.size()), std::memory_order_relaxed);
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
+  run_one(0);
+  for (std::uint32_t left = unfinished_.load(std::memory_order_acquire); left != 0;
+       left = unfinished_.load(std::memory_order_acquire)) {
+    wait_for_change(unfinished_, left);
+  }
+  for (int index = 0; index < tasks; ++index) {
+    if (const std::exception_ptr failure =
+            std::exchange(failures_[static_cast<std::size_t>(index)], nullptr)) {
+      for (std::exception_ptr& other : failures_) {
+        other = nullptr;
+      }
+      std::rethrow_exception(failure);
+    }
+  }
+}
+
+void Workers::serve(int index) {
+  at::set_num_threads(1);  // a setting of this thread; without it each would start a pool of its own
+  std::uint32_t seen = 0;
+  while (true) {
+    wait_for_change(round_, seen);
+    seen = round_.load(std::memory_order_acquire);
+    if (closing_) {
+      return;
+    }
+    if (index < tasks_) {
+      run_one(index);
+    }
+    if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      unfinished_.notify_one();
+    }
+  }
+}
+
+void Workers::run_one(int index) noexcept {
+  try {
+    (*task_)(index);
+  } catch (...) {
+    failures_[static_cast<std::size_t>(index)] = std::current_exception();
+  }
+}
+
+}  // namespace twingrad

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace twingrad {
+
+/// A team of threads that do one piece of work together, over and over: the shards of a batch, the rows of a gather, the
+/// slices of an update.
+///
+/// LibTorch's operations run on one thread inside a task, so a team of N computes on N threads and no more. Between two
+/// pieces of work a thread spins for some microseconds, since the next one usually follows at once, and then sleeps: a core
+/// that another process wants is given back.
+class Workers {
+ public:
+  /// count ≥ 1 threads, the caller's own among them: with 1 no thread is started.
+  explicit Workers(int count);
+  Workers(const Workers&) = delete;
+  Workers& operator=(const Workers&) = delete;
+  ~Workers();
+
+  int count() const { return static_cast<int>(threads_.size()) + 1; }
+
+  /// Runs task(0) … task(tasks − 1), each on a thread of its own and task(0) on the caller's, and returns when all are
+  /// done. tasks is at most count(). Throws what a task threw, the first in their order.
+  void run(int tasks, const std::function<void(int)>& task);
+
+ private:
+  void serve(int index);
+  void run_one(int index) noexcept;
+
+  const std::function<void(int)>* task_ = nullptr;
+  int tasks_ = 0;
+  std::vector<std::exception_ptr> failures_;   ///< one a task
+  std::atomic<std::uint32_t> round_ = 0;       ///< counts the pieces of work; a thread waits for it to change
+  std::atomic<std::uint32_t> unfinished_ = 0;  ///< threads that are not done with the piece in hand
+  std::atomic<bool> closing_ = false;
+  std::vector<std::thread> threads_;
+};
+
+/// The range of part `index` of `parts` nearly equal parts of 0 … count − 1, the larger ones first. It depends on these
+/// three numbers alone.
+struct Range {
+  std::int64_t first = 0;
+  std::int64_t size = 0;
+};
+inline Range part_of(std::int64_t count, int parts, int index) {
+  const std::int64_t size = count / parts;
+  const std::int64_t larger = count % parts;
+  return {index * size + std::min<std::int64_t>(index, larger), size + (index < larger ? 1 : 0)};
+}
+
+}  // namespace twingrad

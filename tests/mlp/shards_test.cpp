@@ -1,0 +1,230 @@
+#include <c10/core/CPUAllocator.h>
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cstring>
+
+#include "../oracles.h"
+#include "twingrad/data/batches.h"
+#include "twingrad/mlp/autograd_twin.h"
+#include "twingrad/mlp/manual_twin.h"
+#include "twingrad/training/agreement.h"
+
+namespace twingrad {
+namespace {
+
+using testing::relative_error;
+
+struct Batch {
+  Batch(const MlpSpec& spec, std::int64_t rows, at::ScalarType dtype)
+      : images(torch::rand({rows, spec.inputs}, dtype)),
+        labels(torch::randint(0, spec.classes, {rows}, torch::kLong)),
+        masks(draw_dropout_masks(spec, rows, 1, 1)) {}
+  Tensor images, labels;
+  std::vector<Tensor> masks;
+};
+
+ManualTwin twin_of(const MlpSpec& spec, int workers, at::ScalarType dtype = torch::kDouble,
+                   const OptimizerOptions& optimizer = {}) {
+  return {spec, optimizer, draw_initial_parameters(spec, 2), dtype, std::make_shared<Workers>(workers)};
+}
+
+/// Wide enough that three threads get a shard each.
+MlpSpec wide() { return {.inputs = 300, .hidden = {200, 100}}; }
+
+TEST(Shards, FollowFromTheShapesAndTheThreads) {
+  const MlpSpec spec{.inputs = 784, .hidden = {98}};
+  EXPECT_EQ(twin_of(spec, 2).shards_for(128), 2);
+  EXPECT_EQ(twin_of(spec, 4).shards_for(60'000), 4);
+  EXPECT_EQ(twin_of(spec, 1).shards_for(60'000), 1);
+  EXPECT_EQ(twin_of(spec, 4).shards_for(1), 1) << "too little work to wake a thread for";
+  EXPECT_EQ(twin_of(spec, 4).shards_for(0), 1);
+  MlpSpec batch_norm = spec;
+  batch_norm.normalization = Normalization::batch;
+  EXPECT_EQ(twin_of(batch_norm, 4).shards_for(60'000), 1) << "its statistics are those of the whole batch";
+}
+
+TEST(Shards, AgreeWithAutograd) {
+  torch::manual_seed(5);
+  std::vector<MlpSpec> specs(5, wide());
+  specs[1].dropout = 0.5;
+  specs[2].reduction = Reduction::sum;
+  specs[3].normalization = Normalization::batch;
+  specs[4].loss = LossKind::softmax_log;
+  for (const MlpSpec& spec : specs) {
+    AutogradTwin autograd(spec, {}, draw_initial_parameters(spec, 2), torch::kDouble);
+    autograd.keep_intermediate_gradients(true);
+    ManualTwin manual = twin_of(spec, 3);
+    for (const std::int64_t rows : {128, 128, 31, 17}) {  // 31 and 17 do not divide evenly
+      const Batch batch(spec, rows, torch::kDouble);
+      double losses[2];
+      Twin* twins[2] = {&autograd, &manual};
+      for (int i = 0; i < 2; ++i) {
+        twins[i]->set_dropout_masks(batch.masks);
+        losses[i] = twins[i]->forward(batch.images, batch.labels);
+        twins[i]->backward();
+      }
+      Agreement agreement;
+      compare_gradients(autograd, manual, agreement);
+      EXPECT_NEAR(losses[0], losses[1], 1e-13);
+      // The bound of the default network; batch normalization by 17 rows is the worst of them, 2e-14.
+      EXPECT_LE(agreement.max_rel_gradient_difference, 1e-13) << agreement.worst;
+      EXPECT_LE(relative_error(autograd.logits(), manual.logits()), 1e-13);
+      autograd.update();
+      manual.update();
+    }
+    Agreement agreement;
+    compare_weights(autograd, manual, agreement);
+    EXPECT_LE(agreement.max_abs_weight_difference, 1e-12);
+  }
+}
+
+TEST(Shards, InOneGoBlockByBlockGiveTheSameGradients) {
+  torch::manual_seed(6);
+  for (const int workers : {1, 2, 3}) {
+    for (const std::int64_t rows : {7, 600, 1500}) {  // 1500: several blocks a shard, of unequal length
+      MlpSpec spec = wide();
+      spec.dropout = 0.2;
+      const Batch batch(spec, rows, torch::kDouble);
+      ManualTwin apart = twin_of(spec, workers);
+      ManualTwin together = twin_of(spec, workers);
+      apart.set_dropout_masks(batch.masks);
+      together.set_dropout_masks(batch.masks);
+      const double loss = apart.forward(batch.images, batch.labels);
+      apart.backward();
+      EXPECT_NEAR(together.compute_gradients(batch.images, batch.labels), loss, 1e-13);
+      EXPECT_LE(relative_error(apart.logits(), together.logits()), 1e-14);
+      const std::vector<NamedTensor> expected = apart.gradients();
+      const std::vector<NamedTensor> found = together.gradients();
+      ASSERT_EQ(found.size(), parameters_of(spec).size()) << "of the parameters alone";
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        EXPECT_EQ(found[i].name, expected[i].name);
+        EXPECT_LE(relative_error(expected[i].tensor, found[i].tensor), 1e-13) << found[i].name;
+      }
+      EXPECT_TRUE(together.intermediates().empty());
+    }
+  }
+}
+
+TEST(Shards, GradientsAreTheSameHoweverOftenOneLooks) {
+  const MlpSpec spec = wide();
+  const Batch batch(spec, 128, torch::kDouble);
+  ManualTwin looked_at = twin_of(spec, 3);
+  ManualTwin left_alone = twin_of(spec, 3);
+  for (ManualTwin* twin : {&looked_at, &left_alone}) {
+    twin->compute_gradients(batch.images, batch.labels);
+  }
+  const Tensor once = looked_at.gradients()[0].tensor.clone();
+  EXPECT_TRUE(once.equal(looked_at.gradients()[0].tensor));
+  looked_at.update();
+  left_alone.update();
+  for (std::size_t i = 0; i < parameters_of(spec).size(); ++i) {
+    EXPECT_TRUE(looked_at.parameters()[i].tensor.equal(left_alone.parameters()[i].tensor));
+  }
+}
+
+TEST(Shards, ARunRepeatsBitForBit) {
+  const MlpSpec spec = wide();
+  const Batch batch(spec, 600, torch::kFloat);
+  const auto run = [&] {
+    ManualTwin twin = twin_of(spec, 3, torch::kFloat);
+    for (int step = 0; step < 20; ++step) {
+      twin.compute_gradients(batch.images, batch.labels);
+      twin.update();
+    }
+    return twin.parameters()[0].tensor.clone();
+  };
+  EXPECT_TRUE(run().equal(run()));
+}
+
+TEST(Shards, ClipTheGradientOfTheWholeBatch) {
+  const MlpSpec spec = wide();
+  const Batch batch(spec, 128, torch::kDouble);
+  const OptimizerOptions options{
+      .kind = OptimizerOptions::Kind::sgd, .learning_rate = 0.1, .clip_norm = 1e-3};
+  ManualTwin one = twin_of(spec, 1, torch::kDouble, options);
+  ManualTwin three = twin_of(spec, 3, torch::kDouble, options);
+  for (ManualTwin* twin : {&one, &three}) {
+    twin->compute_gradients(batch.images, batch.labels);
+    twin->update();
+  }
+  for (std::size_t i = 0; i < parameters_of(spec).size(); ++i) {
+    EXPECT_LE(relative_error(one.parameters()[i].tensor, three.parameters()[i].tensor), 1e-13);
+  }
+}
+
+// ---- Memory --------------------------------------------------------------------------------------------------------
+
+/// LibTorch's own allocator, and a count of what it hands out. (LibTorch 1.13 and 2.6 differ in whether allocate is const
+/// and whether copy_data exists: the one that is not asked for overrides nothing.)
+class CountingAllocator final : public c10::Allocator {
+ public:
+  explicit CountingAllocator(c10::Allocator* inner) : inner_(inner) {}
+  c10::DataPtr allocate(std::size_t size) const { return counted(size); }
+  c10::DataPtr allocate(std::size_t size) { return counted(size); }
+  c10::DeleterFnPtr raw_deleter() const override { return inner_->raw_deleter(); }
+  void copy_data(void* to, const void* from, std::size_t size) const { std::memcpy(to, from, size); }
+  int count() const { return count_; }
+
+ private:
+  c10::DataPtr counted(std::size_t size) const {
+    ++count_;
+    return inner_->allocate(size);
+  }
+  c10::Allocator* inner_;
+  mutable std::atomic<int> count_ = 0;
+};
+
+/// Storages of tensors that `work` makes.
+int storages_made_by(const std::function<void()>& work) {
+  c10::Allocator* const usual = c10::GetCPUAllocator();
+  CountingAllocator counting(usual);
+  c10::SetCPUAllocator(&counting, /*priority=*/1);
+  work();
+  const int count = counting.count();
+  c10::SetCPUAllocator(usual, /*priority=*/1);
+  return count;
+}
+
+TEST(Memory, TheCountIsThatOfStorages) {
+  EXPECT_EQ(storages_made_by([] { torch::empty({3}); }), 1);
+  EXPECT_EQ(storages_made_by([] { torch::ones({3}) + torch::ones({3}); }), 3);
+}
+
+TEST(Memory, ASteadyStepOfTheDefaultNetworkTakesNone) {
+  const MlpSpec spec;  // 784-128-10, ReLU, cross-entropy
+  const data::Dataset dataset = data::synthetic(1, 512, 10);
+  for (const int threads : {1, 2}) {
+    const auto workers = std::make_shared<Workers>(threads);
+    const data::ImageTensors images(dataset.train, at::kCPU, workers);
+    ManualTwin twin(spec, {}, draw_initial_parameters(spec, 1), torch::kFloat, workers);
+    Tensor batch = torch::empty({0});
+    Tensor labels = torch::empty({0}, torch::kLong);
+    const Tensor order = data::shuffled_indices(512, 1, 1);
+    const auto step = [&](std::int64_t first) {
+      images.gather(order.narrow(0, first, 128), batch, labels);
+      twin.compute_gradients(batch, labels);
+      twin.update();
+    };
+    step(0);
+    EXPECT_EQ(storages_made_by([&] {
+                for (int i = 0; i < 3; ++i) {
+                  step(128 * i);
+                }
+              }),
+              0)
+        << threads << " threads";
+    twin.forward(batch, labels);
+    twin.backward();
+    EXPECT_EQ(storages_made_by([&] {
+                twin.forward(batch, labels);
+                twin.backward();
+                twin.update();
+              }),
+              0)
+        << "in lockstep, " << threads << " threads";
+  }
+}
+
+}  // namespace
+}  // namespace twingrad

@@ -1,0 +1,127 @@
+#include "twingrad/runtime/workers.h"
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <set>
+
+namespace twingrad {
+namespace {
+
+/// Whether this process comes to have so many threads: the system takes a moment to forget one that has ended.
+bool comes_to_have_threads(std::ptrdiff_t expected) {
+  for (int wait = 0; wait < 1000; ++wait) {
+    if (std::distance(std::filesystem::directory_iterator("/proc/self/task"), {}) == expected) {
+      return true;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
+}
+
+TEST(Workers, RunEachTaskOnceOnAThreadOfItsOwn) {
+  Workers workers(3);
+  for (int round = 0; round < 1000; ++round) {
+    std::vector<std::thread::id> ran(3);
+    std::atomic<int> times = 0;
+    workers.run(3, [&](int i) {
+      ran[static_cast<std::size_t>(i)] = std::this_thread::get_id();
+      ++times;
+    });
+    ASSERT_EQ(times, 3);
+    ASSERT_EQ(ran[0], std::this_thread::get_id());
+    ASSERT_EQ(std::set<std::thread::id>(ran.begin(), ran.end()).size(), 3U);
+  }
+}
+
+TEST(Workers, MayHaveFewerTasksThanThreads) {
+  Workers workers(4);
+  for (int tasks = 1; tasks <= 4; ++tasks) {
+    std::atomic<int> sum = 0;
+    workers.run(tasks, [&](int i) { sum += i + 1; });
+    EXPECT_EQ(sum, tasks * (tasks + 1) / 2);
+  }
+}
+
+TEST(Workers, WakeFromSleep) {
+  Workers workers(2);
+  for (int round = 0; round < 20; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // longer than a thread waits awake
+    std::atomic<int> times = 0;
+    workers.run(2, [&](int i) {
+      if (i == 1) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));  // and the caller falls asleep
+      }
+      ++times;
+    });
+    EXPECT_EQ(times, 2);
+  }
+}
+
+TEST(Workers, StartOneThreadFewerThanTheyCount) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // those of other tests are gone
+  const std::ptrdiff_t before = std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
+  {
+    const Workers alone(1);
+    EXPECT_TRUE(comes_to_have_threads(before));
+    const Workers workers(3);
+    EXPECT_EQ(workers.count(), 3);
+    EXPECT_TRUE(comes_to_have_threads(before + 2));
+  }
+  EXPECT_TRUE(comes_to_have_threads(before));
+}
+
+TEST(Workers, ComputeOnOneThreadEach) {
+  Workers workers(2);
+  std::vector<int> counts(2);
+  at::set_num_threads(1);  // the caller's is the caller's own affair
+  workers.run(2, [&](int i) { counts[static_cast<std::size_t>(i)] = at::get_num_threads(); });
+  EXPECT_EQ(counts, (std::vector<int>{1, 1}));
+}
+
+TEST(Workers, HandTheFirstFailureOnAndStayUsable) {
+  Workers workers(3);
+  const auto fail = [](int i) {
+    if (i > 0) {
+      throw std::runtime_error("task " + std::to_string(i));
+    }
+  };
+  for (int round = 0; round < 2; ++round) {
+    try {
+      workers.run(3, fail);
+      FAIL() << "nothing was thrown";
+    } catch (const std::runtime_error& error) {
+      EXPECT_STREQ(error.what(), "task 1");
+    }
+  }
+  int times = 0;
+  workers.run(1, [&](int) { ++times; });
+  EXPECT_EQ(times, 1);
+}
+
+TEST(Workers, RefuseWhatTheyCannotDo) {
+  EXPECT_THROW(Workers(0), std::invalid_argument);
+  Workers workers(2);
+  EXPECT_THROW(workers.run(3, [](int) {}), std::invalid_argument);
+  EXPECT_THROW(workers.run(0, [](int) {}), std::invalid_argument);
+}
+
+TEST(PartOf, CoversEverythingOnceInNearlyEqualParts) {
+  for (const std::int64_t count : {0, 1, 5, 16, 97}) {
+    for (const int parts : {1, 2, 3, 7}) {
+      std::int64_t next = 0;
+      for (int i = 0; i < parts; ++i) {
+        const auto [first, size] = part_of(count, parts, i);
+        EXPECT_EQ(first, next);
+        EXPECT_GE(size, count / parts);
+        EXPECT_LE(size, count / parts + 1);
+        next = first + size;
+      }
+      EXPECT_EQ(next, count);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace twingrad

@@ -68,6 +68,13 @@ void ImageTensors::gather(const at::Tensor& indices, at::Tensor& images, at::Ten
   workers_->run(parts, [&](int part) {
     const auto [first, size] = part_of(batch_size, parts, part);
     for (std::int64_t row = first; row < first + size; ++row) {
+      if (row + 1 < first + size) {  // the rows lie apart: the next one is fetched while this one is scaled
+        const std::uint8_t* next = pixels + index[row + 1] * width;
+        for (std::int64_t byte = 0; byte < width; byte += 64) {
+          __builtin_prefetch(next + byte);
+        }
+        __builtin_prefetch(from + index[row + 1]);
+      }
       const std::uint8_t* source = pixels + index[row] * width;
       if (is_float) {
         scale_row_float(source, width, images.data_ptr<float>() + row * width);

@@ -50,7 +50,7 @@ inline Tensor& sized(Tensor& buffer, at::IntArrayRef shape, const Tensor& like) 
   if (!buffer.defined() || buffer.scalar_type() != like.scalar_type() || buffer.device() != like.device()) {
     buffer =
         at::empty(shape, like.options().requires_grad(false).memory_format(at::MemoryFormat::Contiguous));
-  } else {
+  } else if (buffer.sizes() != shape) {
     buffer.resize_(shape);
   }
   return buffer;

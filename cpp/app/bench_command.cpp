@@ -23,21 +23,21 @@ Json to_json(const std::vector<Timing>& timings) {
   return rows;
 }
 
+void print(std::FILE* stream, const std::string& heading, const std::vector<Timing>& timings, double unit,
+           int digits) {
+  fmt::print(stream, "{:<46} {:>10} {:>10} {:>10}\n", heading, "median", "least", "most");
+  for (const Timing& timing : timings) {
+    fmt::print(stream, "  {:<44} {:>10.{}f} {:>10.{}f} {:>10.{}f}\n", timing.what, unit * timing.median(),
+               digits, unit * timing.minimum(), digits, unit * timing.maximum(), digits);
+  }
+}
+
 void print(std::FILE* stream, const BenchmarkResult& result) {
   fmt::print(stream, "\n{} · {}{}\n", result.of.name(), result.threads.describe(true, true),
              result.shards > 1 ? fmt::format(" · {} shards", result.shards) : "");
-  fmt::print(stream, "{:<46} {:>10} {:>10} {:>10}\n", "seconds of an epoch of 60,000 images", "median",
-             "least", "most");
-  for (const Timing& timing : result.epoch) {
-    fmt::print(stream, "{:<46} {:>10.4f} {:>10.4f} {:>10.4f}\n", timing.what, timing.median(),
-               timing.minimum(), timing.maximum());
-  }
-  fmt::print(stream, "{:<46} {:>10} {:>10} {:>10}\n", "microseconds of the parts of a step, by hand", "median",
-             "least", "most");
-  for (const Timing& timing : result.details) {
-    fmt::print(stream, "{:<46} {:>10.1f} {:>10.1f} {:>10.1f}\n", timing.what, 1e6 * timing.median(),
-               1e6 * timing.minimum(), 1e6 * timing.maximum());
-  }
+  print(stream, "seconds of an epoch of 60,000 images", result.epoch, 1, 4);
+  print(stream, "seconds of an evaluation of 10,000 images", result.evaluation, 1, 4);
+  print(stream, "microseconds of the parts of a step, by hand", result.details, 1e6, 1);
 }
 
 }  // namespace
@@ -88,6 +88,7 @@ int bench_command(const std::vector<std::string>& arguments) {
                     {"threads", result.threads.describe(true, true)},
                     {"shards", result.shards},
                     {"rows", to_json(result.epoch)},
+                    {"evaluation", to_json(result.evaluation)},
                     {"details", to_json(result.details)}});
   }
   if (json) {

@@ -28,8 +28,13 @@ void request_stop(int signal) {
 }
 
 data::Dataset load_dataset(const TrainCommandOptions& options) {
-  return options.dataset == "synthetic" ? data::synthetic(options.training.seed, 2000, 500, options.classes)
-                                        : data::load(options.dataset, options.classes);
+  data::Dataset dataset = options.dataset == "synthetic"
+                              ? data::synthetic(options.training.seed, 2000, 500, options.classes)
+                              : data::load(options.dataset, options.classes);
+  if (options.hold_out > 0) {
+    data::hold_out(dataset, options.hold_out);
+  }
+  return dataset;
 }
 
 std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options, const ThreadPlan& threads,

@@ -55,6 +55,11 @@ void add_data_options(CLI::App& command, TrainCommandOptions& options) {
              {"--dataset", "NAME|DIR", options.dataset,
               "fashion-mnist, mnist, synthetic, or a folder with the four IDX files"},
              [&](const std::string& text) { options.dataset = text; });
+  add_option(
+      command, group,
+      {"--hold-out", "N", "0",
+       "evaluate on the last N training images, kept out of the training, not on the test images"},
+      [&](const std::string& text) { options.hold_out = parse_integer("--hold-out", text, 0, kMany); });
   add_option(command, group, {"--classes", "N", "10", "how many classes the labels name"},
              [&](const std::string& text) { options.classes = parse_integer("--classes", text, 2, 256); });
 }

@@ -19,6 +19,7 @@ struct TrainCommandOptions {
   bool manual = true;
   MlpSpec network;  ///< inputs and classes follow from the data
   std::int64_t classes = 10;
+  std::int64_t hold_out = 0;  ///< training images to evaluate on in place of the test images
   OptimizerOptions optimizer;
   TrainingOptions training;
   int threads = 0;

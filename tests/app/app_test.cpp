@@ -208,6 +208,47 @@ TEST_F(AppTest, AnInterruptFinishesTheStepAndExitsWith130) {
   EXPECT_EQ(Json::parse(content(folder.path() / "run" / "summary.json"))["status"], "interrupted");
 }
 
+TEST_F(AppTest, ThreadsAreBoundedByTheOption) {
+  for (const int threads : {1, 3}) {
+    const pid_t child =
+        start({"train", "--dataset", "synthetic", "--twins", "manual", "--epochs", "100000", "--threads",
+               std::to_string(threads), "--out", "run" + std::to_string(threads)});
+    const fs::path metrics = folder.path() / ("run" + std::to_string(threads)) / "metrics.jsonl";
+    for (int wait = 0; wait < 3000 && content(metrics).empty(); ++wait) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    const auto tasks = fs::path("/proc") / std::to_string(child) / "task";
+    EXPECT_EQ(std::distance(fs::directory_iterator(tasks), {}), threads) << "whoever starts them";
+    kill(child, SIGINT);
+    EXPECT_EQ(finish(child).status, 130);
+  }
+}
+
+TEST_F(AppTest, HeldOutImagesTakeThePlaceOfTheTestImages) {
+  const Outcome outcome = train({"--hold-out", "300", "--out", "run"});
+  EXPECT_EQ(outcome.status, 0) << outcome.errors;
+  EXPECT_THAT(outcome.output, HasSubstr("1,700 train · 300 test"));
+  expect_refused({"train", "--dataset", "synthetic", "--hold-out", "2000"}, "--hold-out", "1999");
+}
+
+TEST_F(AppTest, BenchTimesBothTwinsAndTheProducts) {
+  const Outcome outcome = run({"bench", "--hidden", "8", "--batch-size", "1000", "--repeats", "2", "--json"});
+  EXPECT_EQ(outcome.status, 0) << outcome.errors;
+  const Json answer = Json::parse(outcome.output);
+  ASSERT_EQ(answer["cases"].size(), 1U);
+  EXPECT_EQ(answer["cases"][0]["name"], "784-8-10, batch 1000");
+  std::vector<std::string> rows;
+  for (const Json& row : answer["cases"][0]["rows"]) {
+    rows.push_back(row["what"]);
+    EXPECT_GT(row["seconds"]["min"], 0);
+    EXPECT_LE(row["seconds"]["min"], row["seconds"]["median"]);
+    EXPECT_LE(row["seconds"]["median"], row["seconds"]["max"]);
+  }
+  EXPECT_THAT(rows, ::testing::ElementsAre("autograd twin", "manual twin", "matrix products alone"));
+  EXPECT_THAT(outcome.errors, HasSubstr("optimizer, all threads"));
+  expect_refused({"bench", "--batch-size", "0"}, "--batch-size", "found '0'");
+}
+
 TEST_F(AppTest, ANonFiniteLossExitsWith1AndNamesTheTensor) {
   const Outcome outcome =
       train({"--loss", "exercise", "--init", "normal", "--hidden", "128", "--quiet", "--out", "run"});

@@ -542,5 +542,28 @@ TEST(Synthetic, IsLearnedByALinearClassifierButNotWithoutAFault) {
   }
 }
 
+TEST(HoldOut, PutsTheLastTrainingImagesInThePlaceOfTheTestImages) {
+  const Dataset before = synthetic(1, 20, 7);
+  Dataset after = before;
+  hold_out(after, 6);
+  EXPECT_EQ(after.train.count, 14);
+  EXPECT_EQ(after.test.count, 6);
+  EXPECT_EQ(after.test.height, 28);
+  EXPECT_NE(after.title, before.title) << "the heading of a run says so";
+  std::vector<std::uint8_t> pixels = after.train.pixels;
+  pixels.insert(pixels.end(), after.test.pixels.begin(), after.test.pixels.end());
+  std::vector<std::uint8_t> labels = after.train.labels;
+  labels.insert(labels.end(), after.test.labels.begin(), after.test.labels.end());
+  EXPECT_EQ(pixels, before.train.pixels);
+  EXPECT_EQ(labels, before.train.labels);
+}
+
+TEST(HoldOut, RefusesToLeaveNothing) {
+  Dataset dataset = synthetic(1, 20, 7);
+  EXPECT_THROW(hold_out(dataset, 20), UserError);
+  EXPECT_THROW(hold_out(dataset, 0), UserError);
+  EXPECT_EQ(dataset.train.count, 20);
+}
+
 }  // namespace
 }  // namespace twingrad::data

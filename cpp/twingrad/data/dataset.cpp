@@ -482,4 +482,25 @@ std::vector<FileVerdict> verify(const std::string& name_or_folder, std::int64_t 
   return verdicts;
 }
 
+void hold_out(Dataset& dataset, std::int64_t count) {
+  LabelledImages& train = dataset.train;
+  if (count < 1 || count >= train.count) {
+    throw UserError(
+        "--hold-out",
+        "expected a number from 1 to " + std::to_string(train.count - 1) + ", found " + std::to_string(count),
+        "leave some of the " + std::to_string(train.count) + " training images to train on");
+  }
+  dataset.title += " with " + std::to_string(count) + " training images held out for the test";
+  const std::int64_t kept = train.count - count;
+  const std::int64_t first_byte = kept * train.height * train.width;
+  dataset.test = {.count = count,
+                  .height = train.height,
+                  .width = train.width,
+                  .pixels = {train.pixels.begin() + first_byte, train.pixels.end()},
+                  .labels = {train.labels.begin() + kept, train.labels.end()}};
+  train.pixels.resize(static_cast<std::size_t>(first_byte));
+  train.labels.resize(static_cast<std::size_t>(kept));
+  train.count = kept;
+}
+
 }  // namespace twingrad::data

@@ -78,6 +78,10 @@ Dataset load(const std::string& name_or_folder, std::int64_t classes);
 Dataset synthetic(std::uint64_t seed, std::int64_t train_count = 2000, std::int64_t test_count = 500,
                   std::int64_t classes = 10);
 
+/// Puts the last `count` training images in the place of the test images, out of the training: what is tuned on them is not
+/// tuned on the test set. Throws UserError naming --hold-out unless 1 ≤ count < the number of training images.
+void hold_out(Dataset& dataset, std::int64_t count);
+
 /// The verdict on one file of a data set.
 struct FileVerdict {
   std::string file;      ///< its path

@@ -242,10 +242,10 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
   contenders.push_back({{"autograd twin", {}}, [&] { return train_epoch(autograd); }});
   contenders.push_back({{"manual twin", {}}, [&] { return train_epoch(manual); }});
   contenders.push_back({{"matrix products alone", {}}, multiply});
-  contenders.push_back(
-      {{"evaluation of 10,000 images, autograd twin", {}}, [&] { return evaluate(autograd); }});
-  contenders.push_back({{"evaluation of 10,000 images, manual twin", {}}, [&] { return evaluate(manual); }});
   result.epoch = take_turns(std::move(contenders), options.repeats);
+  result.evaluation = take_turns({{{"autograd twin", {}}, [&] { return evaluate(autograd); }},
+                                  {{"manual twin", {}}, [&] { return evaluate(manual); }}},
+                                 options.repeats);
 
   train.gather(data::shuffled_indices(images, 1, 1).narrow(0, 0, rows), batch, labels);
   const std::int64_t shard_rows = part_of(rows, result.shards, 0).size;
@@ -253,8 +253,8 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
   std::vector<Contender> parts;
   const Tensor indices = data::shuffled_indices(images, 1, 1).narrow(0, 0, rows);
   parts.push_back(repeated("gather, all threads", [&] { train.gather(indices, batch, labels); }));
-  for (Contender& part : parts_of_a_shard(shard, of.network, batch.narrow(0, 0, shard_rows),
-                                          labels.narrow(0, 0, shard_rows))) {
+  for (Contender& part :
+       parts_of_a_shard(shard, of.network, batch.narrow(0, 0, shard_rows), labels.narrow(0, 0, shard_rows))) {
     parts.push_back(std::move(part));
   }
   parts.push_back(repeated("optimizer, all threads", [&] { manual.update(); }));

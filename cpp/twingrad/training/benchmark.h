@@ -36,9 +36,10 @@ struct Timing {
 struct BenchmarkResult {
   BenchmarkCase of;
   ThreadPlan threads;
-  int shards = 1;               ///< of the manual twin
-  std::vector<Timing> epoch;    ///< each an epoch of 60,000 images: the twins, the matrix products alone, …
-  std::vector<Timing> details;  ///< each one step, or the part of it that is named
+  int shards = 1;             ///< of the manual twin
+  std::vector<Timing> epoch;  ///< each an epoch of 60,000 images: the twins, the matrix products alone, …
+  std::vector<Timing> evaluation;  ///< each of 10,000 images
+  std::vector<Timing> details;     ///< each one step, or the part of it that is named
 };
 
 /// Times both twins on 60,000 random images of 28 × 28, as the trainer trains them, with Adam in float32; beside them the

@@ -106,6 +106,17 @@ TEST(Shards, InOneGoBlockByBlockGiveTheSameGradients) {
   }
 }
 
+TEST(Shards, NoRowsGiveNoGradient) {
+  MlpSpec spec = wide();
+  spec.reduction = Reduction::sum;
+  const Batch batch(spec, 0, torch::kDouble);
+  ManualTwin twin = twin_of(spec, 3);
+  twin.compute_gradients(batch.images, batch.labels);
+  for (const NamedTensor& gradient : twin.gradients()) {
+    EXPECT_EQ(gradient.tensor.abs().max().item<double>(), 0) << gradient.name;
+  }
+}
+
 TEST(Shards, GradientsAreTheSameHoweverOftenOneLooks) {
   const MlpSpec spec = wide();
   const Batch batch(spec, 128, torch::kDouble);

@@ -3,6 +3,7 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "twingrad/layers/activations.h"
@@ -216,7 +217,9 @@ void ManualShard::backward() {
 }
 
 int ManualShard::blocks_of(std::int64_t rows) const {
-  return can_be_split_ ? static_cast<int>((rows + kRowsOfABlock - 1) / kRowsOfABlock) : 1;
+  return can_be_split_
+             ? static_cast<int>(std::max<std::int64_t>(1, (rows + kRowsOfABlock - 1) / kRowsOfABlock))
+             : 1;
 }
 
 void ManualShard::compute_gradients(const Tensor& images, const Tensor& labels, Range rows,

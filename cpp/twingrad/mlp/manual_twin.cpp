@@ -50,9 +50,7 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options) {
   throw std::logic_error("a kind of optimizer without a class");
 }
 
-/// Floating-point operations of a step below which a shard does not pay for waking a thread.
-constexpr double kLeastWorkOfAShard = 4e6;
-/// Parameters below which a slice does not pay either.
+/// Parameters below which a slice does not pay for waking a thread.
 constexpr std::int64_t kLeastSlice = 16384;
 /// Parameters from which on an update by itself pays for waking threads.
 constexpr std::int64_t kManyParameters = 500'000;
@@ -94,9 +92,9 @@ ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, c
 }
 
 int ManualTwin::shards_for(std::int64_t rows) const {
-  const double work = 6.0 * static_cast<double>(rows) * static_cast<double>(parameters_.size());
-  const auto worthwhile = static_cast<std::int64_t>(work / kLeastWorkOfAShard);
-  return static_cast<int>(std::clamp<std::int64_t>(std::min(worthwhile, rows), 1, std::ssize(shards_)));
+  const StepWork work{.rows = static_cast<double>(rows),
+                      .parameters = static_cast<double>(parameters_.size())};
+  return work.worthwhile_threads(static_cast<int>(shards_.size()));
 }
 
 double ManualTwin::forward(const Tensor& images, const Tensor& labels) {

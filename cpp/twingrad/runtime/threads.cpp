@@ -36,6 +36,9 @@ std::string first_two_words(const char* config) {
 /// takes 1.5 times as long.
 constexpr double kManyOperations = 1e8;
 
+/// Below so many a thread's share does not pay for waking it.
+constexpr double kLeastOperationsOfAThread = 4e6;
+
 /// What of the matrix library can be found and set.
 struct Blas {
   std::string name = "reference BLAS (slow: install libopenblas0-pthread)";
@@ -139,17 +142,17 @@ std::string ThreadPlan::describe(bool autograd_twin, bool manual_twin) const {
   return text;
 }
 
+int StepWork::worthwhile_threads(int most) const {
+  const double worthwhile = shardable ? std::min(operations() / kLeastOperationsOfAThread, rows) : 1;
+  return static_cast<int>(std::clamp(worthwhile, 1.0, static_cast<double>(most)));
+}
+
 ThreadPlan plan_threads(int requested, const StepWork& work) {
   const int threads = requested > 0 ? requested : available_processors();
-  const int for_large_products = 6 * work.rows * work.parameters >= kManyOperations ? threads : 1;
   ThreadPlan plan;
-  plan.autograd.blas = for_large_products;
-  if (work.shardable) {
-    plan.workers = threads;
-  } else {
-    plan.manual.blas = for_large_products;
-    plan.workers = for_large_products == 1 ? threads : 1;
-  }
+  plan.autograd.blas = work.operations() >= kManyOperations ? threads : 1;
+  plan.manual.blas = work.shardable ? 1 : plan.autograd.blas;
+  plan.workers = work.worthwhile_threads(threads);
   return plan;
 }
 

@@ -33,6 +33,12 @@ struct StepWork {
   double rows = 0;        ///< of a batch
   double parameters = 0;  ///< of the network
   bool shardable = true;  ///< whether the rows of a batch can be treated apart (mlp/spec.h)
+
+  /// Floating-point operations of the products: x Wᵀ, (∂L/∂y)ᵀ x and ∂L/∂y W, a multiplication and an addition for each row
+  /// and weight.
+  double operations() const { return 6 * rows * parameters; }
+  /// How many threads, of `most`, the rows can be shared by so that each has enough to do to pay for waking it.
+  int worthwhile_threads(int most) const;
 };
 
 /// Who computes with how many threads.

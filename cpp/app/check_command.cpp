@@ -111,19 +111,11 @@ bool all_passed(const std::vector<Check>& checks) {
          std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.passed; });
 }
 
-/// Whether a check in some dtype fails with the bug planted. The first that does is enough.
+/// Whether a check fails with the bug planted.
 bool rejects(const PlantedBug& bug, Where where) {
-  const std::optional<at::ScalarType> asked = where.dtype;
-  for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {
-    where.dtype = dtype;
-    if (asked.value_or(dtype) == dtype) {
-      const std::vector<Check> checks = bug.run(where);
-      if (!checks.empty() && !all_passed(checks)) {
-        return true;
-      }
-    }
-  }
-  return false;
+  where.until_failure = true;
+  const std::vector<Check> checks = bug.run(where);
+  return !checks.empty() && !all_passed(checks);
 }
 
 Json to_json(const Check& check) {

@@ -224,13 +224,14 @@ Check float32_against_float64(const Entry& entry, const ByHand& by_hand, at::Dev
 std::vector<Check> check_by_hand(const Entry& entry, const ByHand& by_hand, const Where& where) {
   restart_draws();
   std::vector<Check> rows;
-  if (runs(where, at::kDouble)) {
-    rows.push_back(against_autograd(entry, by_hand, where.device));
-    rows.push_back(against_differences(entry, by_hand, where.device));
-  }
-  if (runs(where, at::kFloat)) {
-    rows.push_back(float32_against_float64(entry, by_hand, where.device));
-  }
+  const auto add = [&](const auto& oracle, at::ScalarType dtype) {
+    if (runs(where, dtype) && (!where.until_failure || rows.empty() || rows.back().passed)) {
+      rows.push_back(oracle(entry, by_hand, where.device));
+    }
+  };
+  add(against_autograd, at::kDouble);
+  add(against_differences, at::kDouble);
+  add(float32_against_float64, at::kFloat);
   return rows;
 }
 
@@ -238,7 +239,7 @@ std::vector<Check> check_walks(const OptimizerEntry& entry,
                                const std::function<std::unique_ptr<Optimizer>()>& make, const Where& where) {
   std::vector<Check> rows;
   const auto walk = [&](const Check& row, at::ScalarType dtype) {
-    if (!runs(where, dtype)) {
+    if (!runs(where, dtype) || (where.until_failure && !rows.empty() && !rows.back().passed)) {
       return;
     }
     rows.push_back(row);

@@ -28,6 +28,7 @@ struct Check {
 struct Where {
   std::optional<at::ScalarType> dtype;  ///< none: float64 and float32
   at::Device device = at::kCPU;
+  bool until_failure = false;  ///< leave off at the first that fails: enough to reject a planted bug
 };
 
 /// The checks of an entry, by hand as it is. None if it has none of that dtype: a schedule knows no float32.

@@ -59,7 +59,7 @@ ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images) {
   }
   const std::int64_t rows =
       options.training.batch_size == 0 ? images : std::min(options.training.batch_size, images);
-  return plan_threads(options.threads, work_of(options.network, rows));
+  return plan_threads(options.threads, work_of(options.network, rows), options.autograd && options.manual);
 }
 
 /// Refuses a network that cannot fit, before the system has to kill the program. What is counted is the least
@@ -151,6 +151,7 @@ int train_command(const std::vector<std::string>& arguments) {
   }
   TrainCommandOptions& options = *parsed;
   use_threads({.aten = 1, .blas = 1});
+  flush_denormal_numbers();
   const data::Dataset dataset = load_dataset(options);
   options.network.inputs = dataset.train.height * dataset.train.width;
   options.network.classes = dataset.classes;

@@ -96,6 +96,7 @@ void keep_freed_memory() {
 nlohmann::ordered_json run(const Options& options) {
   set_threads(options);
   keep_freed_memory();
+  at::globalContext().setFlushDenormal(true);  // of Adam's running means, where a gradient has become 0
   torch::manual_seed(options.seed);
   const twingrad::data::Dataset dataset = twingrad::data::load(options.dataset, 10);
   const Samples train = to_tensors(dataset.train);

@@ -7,6 +7,7 @@ def main():
     options = peer.read_options(__doc__, has_aten=True)
     torch = peer.require("torch")
     torch.set_num_threads(options.aten_threads)
+    torch.set_flush_denormal(True)  # of Adam's running means, where a gradient has become 0
     torch.manual_seed(options.seed)
 
     parts = []

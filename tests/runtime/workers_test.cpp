@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <filesystem>
 #include <set>
@@ -20,19 +21,43 @@ bool comes_to_have_threads(std::ptrdiff_t expected) {
   return false;
 }
 
-TEST(Workers, RunEachTaskOnceOnAThreadOfItsOwn) {
+TEST(Workers, RunEachTaskOnceOnItsOwnThreadOrTheCallers) {
   Workers workers(3);
+  const std::thread::id caller = std::this_thread::get_id();
+  std::vector<std::set<std::thread::id>> ran(3);
   for (int round = 0; round < 1000; ++round) {
-    std::vector<std::thread::id> ran(3);
-    std::atomic<int> times = 0;
+    std::vector<int> times(3);
     workers.run(3, [&](int i) {
-      ran[static_cast<std::size_t>(i)] = std::this_thread::get_id();
-      ++times;
+      ran[static_cast<std::size_t>(i)].insert(std::this_thread::get_id());
+      ++times[static_cast<std::size_t>(i)];
     });
-    ASSERT_EQ(times, 3);
-    ASSERT_EQ(ran[0], std::this_thread::get_id());
-    ASSERT_EQ(std::set<std::thread::id>(ran.begin(), ran.end()).size(), 3U);
+    ASSERT_EQ(times, (std::vector<int>{1, 1, 1}));
   }
+  EXPECT_EQ(ran[0], std::set<std::thread::id>{caller});
+  for (std::size_t i : {1U, 2U}) {
+    ran[i].erase(caller);
+    EXPECT_LE(ran[i].size(), 1U);
+  }
+  EXPECT_TRUE(ran[1].empty() || ran[1] != ran[2]);
+}
+
+TEST(Workers, TheCallerTakesWhatAThreadWithoutACoreHasNotBegun) {
+  cpu_set_t before, one;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  CPU_ZERO(&one);
+  CPU_SET(sched_getcpu(), &one);
+  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);  // the thread that is started gets the same core
+  {
+    Workers workers(2);
+    int taken = 0;
+    for (int round = 0; round < 1000; ++round) {
+      std::thread::id ran;
+      workers.run(2, [&](int i) { ran = i == 1 ? std::this_thread::get_id() : ran; });
+      taken += ran == std::this_thread::get_id() ? 1 : 0;
+    }
+    EXPECT_GT(taken, 0);
+  }
+  ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
 }
 
 TEST(Workers, MayHaveFewerTasksThanThreads) {

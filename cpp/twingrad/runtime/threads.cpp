@@ -1,5 +1,6 @@
 #include "twingrad/runtime/threads.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
@@ -31,10 +32,13 @@ std::string first_two_words(const char* config) {
   return name + " " + version;
 }
 
-/// Floating-point operations of a step from which on products gain from threads of the matrix library. Below, and for all
-/// else, one thread was as fast or faster: 784-98-10 at batch 128 takes as long with one as with two, at batch 60,000 it
-/// takes 1.5 times as long.
-constexpr double kManyOperations = 1e8;
+/// Floating-point operations of a step from which on products gain from threads of the matrix library. 784-98-10 at batch 128
+/// (6e7) takes 1.15 times as long with one thread as with two, at batch 60,000 1.5 times, at batch 16 (7e6) 0.93 times.
+constexpr double kManyOperations = 4e7;
+
+/// The same where the twins take turns within a step: the library's threads still spin when the manual twin begins. At 1.6e8
+/// the autograd twin gains 5 % from them and the manual one loses half of its speed, at 2.4e8 the one gains 15 %.
+constexpr double kManyOperationsInLockstep = 2e8;
 
 /// Below so many a thread's share does not pay for waking it.
 constexpr double kLeastOperationsOfAThread = 4e6;
@@ -106,6 +110,8 @@ void use_threads(const ThreadSettings& settings) {
   current = settings;
 }
 
+void flush_denormal_numbers() { at::globalContext().setFlushDenormal(true); }
+
 std::string blas_library() { return blas().name; }
 
 std::string processor_name() {
@@ -147,11 +153,12 @@ int StepWork::worthwhile_threads(int most) const {
   return static_cast<int>(std::clamp(worthwhile, 1.0, static_cast<double>(most)));
 }
 
-ThreadPlan plan_threads(int requested, const StepWork& work) {
+ThreadPlan plan_threads(int requested, const StepWork& work, bool in_lockstep) {
   const int threads = requested > 0 ? requested : available_processors();
   ThreadPlan plan;
-  plan.autograd.blas = work.operations() >= kManyOperations ? threads : 1;
-  plan.manual.blas = work.shardable ? 1 : plan.autograd.blas;
+  const auto blas_threads = [&](double many) { return work.operations() >= many ? threads : 1; };
+  plan.autograd.blas = blas_threads(in_lockstep ? kManyOperationsInLockstep : kManyOperations);
+  plan.manual.blas = work.shardable ? 1 : blas_threads(kManyOperations);
   plan.workers = work.worthwhile_threads(threads);
   return plan;
 }

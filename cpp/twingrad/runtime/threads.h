@@ -19,6 +19,11 @@ struct ThreadSettings {
 /// ends those that OpenBLAS starts by itself, until more are asked for. Not for two threads at a time.
 void use_threads(const ThreadSettings& settings);
 
+/// Takes numbers below the smallest normal one (1.2e-38 in float32) as 0, in this thread and in those that it starts from then
+/// on. The running mean of a gradient that has become 0 decays into them, and some processors take ten times as long with them:
+/// after some epochs Adam would take as long as the products. torch.set_flush_denormal is its name in Python.
+void flush_denormal_numbers();
+
 /// "OpenBLAS 0.3.21 (pthread)", "MKL", …, or "reference BLAS (slow …)"
 std::string blas_library();
 
@@ -49,7 +54,8 @@ struct ThreadPlan {
   std::string describe(bool autograd_twin, bool manual_twin) const;
 };
 
-/// Chooses, by the amount of work. requested bounds every count; 0: available_processors().
-ThreadPlan plan_threads(int requested, const StepWork& work);
+/// Chooses, by the amount of work. requested bounds every count; 0: available_processors(). in_lockstep: the twins take turns in
+/// every step.
+ThreadPlan plan_threads(int requested, const StepWork& work, bool in_lockstep);
 
 }  // namespace twingrad

@@ -37,6 +37,7 @@ Workers::Workers(int count) {
     throw std::invalid_argument("Workers: a team has one thread or more");
   }
   failures_.resize(static_cast<std::size_t>(count));
+  taken_ = std::vector<std::atomic<std::uint32_t>>(static_cast<std::size_t>(count));
   for (int index = 1; index < count; ++index) {
     threads_.emplace_back([this, index] { serve(index); });
   }
@@ -59,12 +60,17 @@ void Workers::run(int tasks, const std::function<void(int)>& task) {
     task(0);
     return;
   }
+  const std::uint32_t round = round_.load(std::memory_order_relaxed) + 1;
   task_ = &task;
-  tasks_ = tasks;
-  unfinished_.store(static_cast<std::uint32_t>(threads_.size()), std::memory_order_relaxed);
-  round_.fetch_add(1, std::memory_order_release);
+  unfinished_.store(static_cast<std::uint32_t>(tasks), std::memory_order_relaxed);
+  for (std::size_t idle = static_cast<std::size_t>(tasks); idle < taken_.size(); ++idle) {
+    taken_[idle].store(round, std::memory_order_relaxed);
+  }
+  round_.store(round, std::memory_order_release);
   round_.notify_all();
-  run_one(0);
+  for (int index = 0; index < tasks; ++index) {
+    take(index, round);
+  }
   for (std::uint32_t left = unfinished_.load(std::memory_order_acquire); left != 0;
        left = unfinished_.load(std::memory_order_acquire)) {
     wait_for_change(unfinished_, left);
@@ -89,20 +95,25 @@ void Workers::serve(int index) {
     if (closing_) {
       return;
     }
-    if (index < tasks_) {
-      run_one(index);
-    }
-    if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      unfinished_.notify_one();
-    }
+    take(index, seen);
   }
 }
 
-void Workers::run_one(int index) noexcept {
+void Workers::take(int index, std::uint32_t round) noexcept {
+  // A round ends when all its tasks have been taken and run. So who is late, and comes with an old round, finds it taken, and
+  // who takes a task may read what the round is about.
+  std::uint32_t before = round - 1;
+  if (!taken_[static_cast<std::size_t>(index)].compare_exchange_strong(before, round,
+                                                                       std::memory_order_acq_rel)) {
+    return;
+  }
   try {
     (*task_)(index);
   } catch (...) {
     failures_[static_cast<std::size_t>(index)] = std::current_exception();
+  }
+  if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    unfinished_.notify_one();
   }
 }
 

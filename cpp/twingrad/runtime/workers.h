@@ -15,7 +15,8 @@ namespace twingrad {
 ///
 /// LibTorch's operations run on one thread inside a task, so a team of N computes on N threads and no more. Between two
 /// pieces of work a thread spins for some microseconds, since the next one usually follows at once, and then sleeps: a core
-/// that another process wants is given back.
+/// that another process wants is given back. A task whose thread has not begun when the caller's own is done (the system has
+/// given its core to somebody else) is the caller's.
 class Workers {
  public:
   /// count ≥ 1 threads, the caller's own among them: with 1 no thread is started.
@@ -26,19 +27,20 @@ class Workers {
 
   int count() const { return static_cast<int>(threads_.size()) + 1; }
 
-  /// Runs task(0) … task(tasks − 1), each on a thread of its own and task(0) on the caller's, and returns when all are
-  /// done. tasks is at most count(). Throws what a task threw, the first in their order.
+  /// Runs task(0) … task(tasks − 1), task(0) on the caller's thread and each of the others on one of its own or the
+  /// caller's, and returns when all are done. tasks is at most count(). Throws what a task threw, the first in their order.
   void run(int tasks, const std::function<void(int)>& task);
 
  private:
   void serve(int index);
-  void run_one(int index) noexcept;
+  /// Runs a task of this round, unless it is taken already.
+  void take(int index, std::uint32_t round) noexcept;
 
   const std::function<void(int)>* task_ = nullptr;
-  int tasks_ = 0;
-  std::vector<std::exception_ptr> failures_;   ///< one a task
-  std::atomic<std::uint32_t> round_ = 0;       ///< counts the pieces of work; a thread waits for it to change
-  std::atomic<std::uint32_t> unfinished_ = 0;  ///< threads that are not done with the piece in hand
+  std::vector<std::exception_ptr> failures_;  ///< one a task
+  std::atomic<std::uint32_t> round_ = 0;      ///< counts the pieces of work; a thread waits for it to change
+  std::vector<std::atomic<std::uint32_t>> taken_;  ///< by task: the last round in which somebody took it
+  std::atomic<std::uint32_t> unfinished_ = 0;      ///< tasks of the piece in hand
   std::atomic<bool> closing_ = false;
   std::vector<std::thread> threads_;
 };

@@ -189,7 +189,8 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
 
   BenchmarkResult result;
   result.of = of;
-  result.threads = plan_threads(options.threads, work_of(of.network, rows));
+  result.threads = plan_threads(options.threads, work_of(of.network, rows), /*in_lockstep=*/false);
+  flush_denormal_numbers();
   const auto workers = std::make_shared<Workers>(result.threads.workers);
   const data::LabelledImages pixels = random_images(images);
   const data::LabelledImages test_pixels = random_images(kTestImages);

@@ -1,0 +1,78 @@
+#include "twingrad/runtime/threads.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <thread>
+
+#include "twingrad/mlp/spec.h"
+
+namespace twingrad {
+namespace {
+
+const MlpSpec kSmall{.hidden = {98}};
+
+ThreadPlan plan_of(const MlpSpec& spec, std::int64_t rows, bool in_lockstep = false, int requested = 2) {
+  return plan_threads(requested, work_of(spec, rows), in_lockstep);
+}
+
+TEST(PlanThreads, SmallStepsStayOnOneThread) {
+  for (const std::int64_t rows : {1, 16}) {
+    const ThreadPlan plan = plan_of(kSmall, rows);
+    EXPECT_EQ(plan.autograd, ThreadSettings{}) << rows;
+    EXPECT_EQ(plan.manual, ThreadSettings{}) << rows;
+    EXPECT_EQ(plan.workers, 1) << rows;
+  }
+}
+
+TEST(PlanThreads, LargerOnesAreSharedByHandAndGivenToTheMatrixLibraryUnderAutograd) {
+  const ThreadPlan plan = plan_of(kSmall, 128);
+  EXPECT_EQ(plan.autograd, (ThreadSettings{.aten = 1, .blas = 2}));
+  EXPECT_EQ(plan.manual, ThreadSettings{});
+  EXPECT_EQ(plan.workers, 2);
+}
+
+TEST(PlanThreads, InLockstepTheMatrixLibraryGetsThreadsForLargeProductsAlone) {
+  EXPECT_EQ(plan_of(kSmall, 128, /*in_lockstep=*/true).autograd.blas, 1);
+  EXPECT_EQ(plan_of(kSmall, 60'000, /*in_lockstep=*/true).autograd.blas, 2);
+}
+
+TEST(PlanThreads, WhatCannotBeShardedLeavesTheThreadsToTheMatrixLibrary) {
+  MlpSpec spec = kSmall;
+  spec.normalization = Normalization::batch;
+  const ThreadPlan plan = plan_of(spec, 128);
+  EXPECT_EQ(plan.workers, 1);
+  EXPECT_EQ(plan.manual.blas, 2);
+}
+
+TEST(PlanThreads, TheRequestBoundsEveryCount) {
+  for (const bool in_lockstep : {false, true}) {
+    const ThreadPlan plan = plan_of({.hidden = {1024, 1024}}, 60'000, in_lockstep, /*requested=*/1);
+    EXPECT_EQ(plan.autograd, ThreadSettings{});
+    EXPECT_EQ(plan.manual, ThreadSettings{});
+    EXPECT_EQ(plan.workers, 1);
+  }
+}
+
+/// A tenth of the smallest normal number, computed where the compiler cannot.
+float tenth_of_the_smallest() {
+  volatile float smallest = std::numeric_limits<float>::min();
+  return smallest / 10;
+}
+
+TEST(FlushDenormalNumbers, HoldsInThisThreadAndInThoseThatItStarts) {
+  float before = 0, here = 1, there = 1;
+  std::thread([&] {  // a thread of its own: the setting is the thread's, and no other test shall see it
+    before = tenth_of_the_smallest();
+    flush_denormal_numbers();
+    here = tenth_of_the_smallest();
+    std::thread([&] { there = tenth_of_the_smallest(); }).join();
+  })
+      .join();
+  EXPECT_GT(before, 0);
+  EXPECT_EQ(here, 0);
+  EXPECT_EQ(there, 0);
+}
+
+}  // namespace
+}  // namespace twingrad

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "twingrad/io/named_tensor.h"
 #include "twingrad/layers/layer.h"
-#include "twingrad/mlp/named_tensor.h"
 #include "twingrad/mlp/spec.h"
 
 namespace twingrad {

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "twingrad/mlp/named_tensor.h"
+#include "twingrad/io/named_tensor.h"
 
 namespace twingrad {
 

@@ -7,7 +7,8 @@
 
 namespace twingrad {
 
-/// A tensor of a network with the name under which both twins know it, for example "0.weight" or "2.output".
+/// A tensor with its name: of a network, where both twins know it under that name ("0.weight", "2.output"), or
+/// of a weight file.
 struct NamedTensor {
   std::string name;
   at::Tensor tensor;

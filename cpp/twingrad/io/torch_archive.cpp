@@ -1,0 +1,188 @@
+#include "twingrad/io/torch_archive.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <map>
+#include <optional>
+#include <system_error>
+
+#include "twingrad/io/stored_zip.h"
+#include "twingrad/io/tensor_pickle.h"
+#include "twingrad/runtime/error.h"
+#include "twingrad/runtime/text.h"
+
+namespace twingrad {
+namespace {
+
+constexpr const char* kSaveAgain = "save it anew with torch.save";
+constexpr const char* kCopyAgain = "copy the file again, or save it anew";
+
+/// Views of one storage, as in tied weights, repeat bytes of the file; strides of 0 could do so without end.
+constexpr std::uint64_t kMostRepeats = 16;
+constexpr int kNewestVersion = 10;
+
+/// The files of an archive, by their names without the archive's own.
+class Files {
+ public:
+  Files(std::string_view archive, const std::string& where) : archive_(archive), where_(where) {
+    for (const ZipEntry& entry : read_stored_zip(archive, where)) {
+      const std::size_t slash = entry.name.find('/');
+      const std::string_view folder = entry.name.substr(0, slash);
+      if (slash == std::string_view::npos || (!entries_.empty() && folder != folder_)) {
+        throw UserError(
+            fmt::format("{}: entry \"{}\"", where, printable(entry.name)),
+            "expected one folder that holds everything, as torch.save writes it, found another name",
+            kSaveAgain);
+      }
+      folder_ = folder;
+      entries_.emplace(entry.name.substr(slash + 1), entry);
+    }
+  }
+
+  const ZipEntry* find(std::string_view name) const {
+    const auto found = entries_.find(name);
+    return found == entries_.end() ? nullptr : &found->second;
+  }
+
+  const ZipEntry& get(const std::string& name) const {
+    const ZipEntry* entry = find(name);
+    if (entry == nullptr) {
+      throw UserError(where_,
+                      fmt::format("expected an archive with \"{}\", as torch.save writes it, found none",
+                                  printable(name)),
+                      kSaveAgain);
+    }
+    return *entry;
+  }
+
+  std::string_view content(const ZipEntry& entry) const {
+    return archive_.substr(entry.begin, entry.end - entry.begin);
+  }
+
+ private:
+  std::string_view archive_;
+  const std::string& where_;
+  std::string_view folder_;
+  std::map<std::string_view, ZipEntry> entries_;
+};
+
+/// The version is a number and perhaps the end of a line.
+void check_version(const Files& files, const std::string& where) {
+  const std::string_view text = files.content(files.get("version"));
+  const std::string_view digits = text.substr(0, text.find('\n'));
+  int version = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), version);
+  const bool whole = error == std::errc() && end == digits.data() + digits.size();
+  if (!whole || version < 1 || version > kNewestVersion) {
+    throw UserError(
+        where,
+        fmt::format("expected version 1 to {} of the format, found \"{}\"", kNewestVersion, printable(text)),
+        kSaveAgain);
+  }
+}
+
+void check_byte_order(const Files& files, const std::string& where) {
+  const ZipEntry* entry = files.find("byteorder");
+  if (entry == nullptr || files.content(*entry) == "little") return;
+  throw UserError(
+      where, fmt::format("expected numbers in little endian, found \"{}\"", printable(files.content(*entry))),
+      "save it anew on a machine of little endian");
+}
+
+/// The largest of the offsets of the elements, nothing if it is more than can be counted. There is an element.
+std::optional<std::int64_t> last_element(const PickledTensor& tensor) {
+  std::int64_t last = tensor.offset;
+  for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
+    std::int64_t reach = 0;
+    if (__builtin_mul_overflow(tensor.shape[i] - 1, tensor.strides[i], &reach) ||
+        __builtin_add_overflow(last, reach, &last)) {
+      return std::nullopt;
+    }
+  }
+  return last;
+}
+
+class Locator {
+ public:
+  Locator(const Files& files, const std::string& where, std::uint64_t file_size)
+      : files_(files), where_(where), room_(kMostRepeats * file_size) {}
+
+  /// Finds the tensor's elements in the archive, and counts their bytes.
+  StoredTensor locate(const PickledTensor& tensor) {
+    const ZipEntry& storage = files_.get(fmt::format("data/{}", tensor.storage));
+    check_storage(tensor, storage);
+    const std::uint64_t size = check_size(tensor);
+    StoredTensor stored{std::string(tensor.name), tensor.type,   tensor.shape,
+                        tensor.strides,           storage.begin, storage.begin};
+    if (size > 0) {
+      const std::uint64_t element_size = format_of(tensor.type).size;
+      stored.begin = storage.begin + static_cast<std::uint64_t>(tensor.offset) * element_size;
+      stored.end = storage.begin + (check_last_element(tensor) + 1) * element_size;
+    }
+    return stored;
+  }
+
+ private:
+  [[noreturn]] void refuse(const PickledTensor& tensor, const std::string& expected, const std::string& found,
+                           const char* remedy = kCopyAgain) const {
+    throw UserError(fmt::format("{}: tensor \"{}\"", where_, printable(tensor.name)),
+                    fmt::format("expected {}, found {}", expected, found), remedy);
+  }
+
+  void check_storage(const PickledTensor& tensor, const ZipEntry& storage) const {
+    const std::uint64_t bytes = storage.end - storage.begin;
+    const std::uint64_t element_size = format_of(tensor.type).size;
+    const auto expected = static_cast<std::uint64_t>(tensor.storage_size);
+    if (bytes % element_size != 0 || bytes / element_size != expected) {
+      refuse(tensor, fmt::format("a storage of {} {}", tensor.storage_size, format_of(tensor.type).name),
+             fmt::format("one of {} bytes", bytes));
+    }
+  }
+
+  /// The tensor's size in bytes, taken from the room.
+  std::uint64_t check_size(const PickledTensor& tensor) {
+    const std::optional<std::uint64_t> size = byte_size_of(tensor.shape, tensor.type);
+    if (!size) refuse(tensor, "a shape of at most 64 sizes from 0 on", "another, or one too large to count");
+    if (*size > room_) {
+      refuse(tensor, fmt::format("tensors that repeat the file's bytes at most {} times", kMostRepeats),
+             "more", "save tensors that are no expanded views: tensor.contiguous()");
+    }
+    room_ -= *size;
+    return *size;
+  }
+
+  /// The offset of the element that lies last in the storage.
+  std::uint64_t check_last_element(const PickledTensor& tensor) const {
+    for (const std::int64_t stride : tensor.strides) {
+      if (stride < 0) refuse(tensor, "strides from 0 on", std::to_string(stride));
+    }
+    const std::optional<std::int64_t> last = last_element(tensor);
+    if (tensor.offset < 0 || !last || *last >= tensor.storage_size) {
+      refuse(tensor, fmt::format("elements within its storage of {}", tensor.storage_size),
+             "one outside of it");
+    }
+    return static_cast<std::uint64_t>(*last);
+  }
+
+  const Files& files_;
+  const std::string& where_;
+  std::uint64_t room_;
+};
+
+}  // namespace
+
+std::vector<StoredTensor> find_tensors_of_torch_archive(std::string_view file, const std::string& where) {
+  const Files files(file, where);
+  check_version(files, where);
+  check_byte_order(files, where);
+  const std::string_view pickle = files.content(files.get("data.pkl"));
+  Locator locator(files, where, file.size());
+  std::vector<StoredTensor> tensors;
+  for (const PickledTensor& tensor : read_tensor_pickle(pickle, where + ": data.pkl")) {
+    tensors.push_back(locator.locate(tensor));
+  }
+  return tensors;
+}
+
+}  // namespace twingrad

@@ -1,0 +1,294 @@
+#include "twingrad/io/tensor_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "../temporary_folder.h"
+#include "archives.h"
+#include "refusal.h"
+#include "twingrad/io/whole_file.h"
+
+namespace twingrad {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+using testing::refusal_of;
+using ::testing::StartsWith;
+using testing::TemporaryFolder;
+
+/// Through the content of a file and back.
+TensorFile through_safetensors(const TensorFile& file) {
+  return parse_safetensors(safetensors_of(file), "f");
+}
+TensorFile through_torch_archive(const TensorFile& file) {
+  return parse_torch_archive(torch_archive_of(file), "f");
+}
+
+void expect_same(const TensorFile& actual, const TensorFile& expected) {
+  ASSERT_EQ(actual.tensors.size(), expected.tensors.size());
+  for (std::size_t i = 0; i < actual.tensors.size(); ++i) {
+    const NamedTensor& a = actual.tensors[i];
+    const NamedTensor& e = expected.tensors[i];
+    EXPECT_EQ(a.name, e.name);
+    EXPECT_EQ(a.tensor.scalar_type(), e.tensor.scalar_type()) << e.name;
+    EXPECT_EQ(a.tensor.sizes(), e.tensor.sizes()) << e.name;
+    EXPECT_TRUE(a.tensor.is_contiguous()) << e.name;
+    EXPECT_TRUE(at::equal(a.tensor, e.tensor)) << e.name;
+  }
+}
+
+/// Through both formats.
+void expect_to_survive(const std::vector<NamedTensor>& tensors) {
+  expect_same(through_safetensors({tensors, {}}), {tensors, {}});
+  expect_same(through_torch_archive({tensors, {}}), {tensors, {}});
+}
+
+at::Tensor counted() { return at::arange(6, at::kFloat).reshape({2, 3}); }
+
+TensorFile read_python_file(const std::string& name) {
+  return read_tensor_file(TWINGRAD_WEIGHT_FILES "/" + name);
+}
+
+// ---- What survives ----------------------------------------------------------------------------------------
+
+TEST(TensorFile, KeepsNamesOrderAndValues) {
+  expect_to_survive(
+      {{"2.weight", counted()}, {"0.bias", at::ones({3})}, {"größe\n", at::zeros({1})}, {"", at::ones({1})}});
+}
+
+TEST(TensorFile, KeepsEveryDtype) {
+  for (const at::ScalarType dtype : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt,
+                                     at::kShort, at::kChar, at::kByte, at::kBool}) {
+    expect_to_survive({{"w", counted().to(dtype)}});
+  }
+}
+
+TEST(TensorFile, KeepsEveryBitOfFloats) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const at::Tensor odd =
+      torch::tensor({-0.0, inf, -inf, std::numeric_limits<double>::denorm_min(), 0.1}, at::kDouble);
+  expect_to_survive({{"w", odd}});
+  const at::Tensor nan = torch::tensor({std::numeric_limits<double>::quiet_NaN()}, at::kDouble);
+  for (const TensorFile& read :
+       {through_safetensors({{{"w", nan}}, {}}), through_torch_archive({{{"w", nan}}, {}})}) {
+    EXPECT_TRUE(at::equal(read.tensors.at(0).tensor.view(at::kLong), nan.view(at::kLong)));
+  }
+}
+
+TEST(TensorFile, KeepsSingleNumbersAndTensorsWithoutRows) {
+  expect_to_survive({{"scalar", at::scalar_tensor(3.5)},
+                     {"no rows", at::empty({0, 3})},
+                     {"none", at::empty({0})},
+                     {"no columns", at::empty({2, 0, 5})}});
+}
+
+TEST(TensorFile, KeepsNoTensorsAtAll) { expect_to_survive({}); }
+
+TEST(TensorFile, KeepsOneTensorAndThree) {
+  // Tuples of up to three have instructions of their own in a pickle.
+  expect_to_survive({{"a", counted()}});
+  expect_to_survive({{"a", counted()}, {"b", counted()}, {"c", counted()}});
+}
+
+TEST(TensorFile, KeepsAThousandTensors) {
+  std::vector<NamedTensor> tensors;
+  for (int i = 0; i < 1000; ++i) tensors.push_back({"layer" + std::to_string(i), at::full({2}, i, at::kInt)});
+  expect_to_survive(tensors);
+}
+
+TEST(TensorFile, KeepsTheElementsOfViews) {
+  const at::Tensor whole = counted();
+  expect_to_survive({{"transposed", whole.t()},
+                     {"column", whole.select(1, 1)},
+                     {"row", whole[1]},
+                     {"repeated", whole[0].expand({4, 3})}});
+}
+
+TEST(TensorFile, WritesTheViewAndNotItsWholeStorage) {
+  const at::Tensor row = at::zeros({1000, 3})[500];
+  EXPECT_LT(safetensors_of({{{"row", row}}, {}}).size(), 200U);
+  EXPECT_LT(torch_archive_of({{{"row", row}}, {}}).size(), 1000U);
+}
+
+TEST(TensorFile, WritesParametersWithoutTheirGraph) {
+  const at::Tensor parameter = counted().requires_grad_();
+  for (const TensorFile& read : {through_safetensors({{{"w", parameter * 2}}, {}}),
+                                 through_torch_archive({{{"w", parameter * 2}}, {}})}) {
+    EXPECT_TRUE(at::equal(read.tensors.at(0).tensor, counted() * 2));
+    EXPECT_FALSE(read.tensors.at(0).tensor.requires_grad());
+  }
+}
+
+TEST(TensorFile, KeepsMetadataInSafetensors) {
+  EXPECT_THAT(through_safetensors({{}, {{"format", "pt"}, {"spec", "784-128-10\n"}}}).metadata,
+              ElementsAre(Pair("format", "pt"), Pair("spec", "784-128-10\n")));
+}
+
+TEST(TensorFile, WritesTheSameBytesForTheSameTensors) {
+  const TensorFile file{{{"a", counted()}, {"b", at::ones({2})}}, {{"k", "v"}}};
+  EXPECT_EQ(safetensors_of(file), safetensors_of(file));
+  EXPECT_EQ(torch_archive_of(file), torch_archive_of(file));
+}
+
+TEST(TensorFile, WritesSafetensorsByTheBook) {
+  const std::string header =
+      R"({"__metadata__":{"format":"pt"},"w":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}})";
+  const std::string padded = header + std::string((8 - header.size() % 8) % 8, ' ');
+  EXPECT_EQ(safetensors_of({{{"w", torch::tensor({{1.0F, -2.0F}})}}, {{"format", "pt"}}}),
+            testing::u64(padded.size()) + padded + testing::u32(0x3f800000) + testing::u32(0xc0000000));
+}
+
+TEST(TensorFile, HoldsMemoryOfItsOwn) {
+  std::string content = safetensors_of({{{"w", counted()}}, {}});
+  const TensorFile read = parse_safetensors(content, "f");
+  content.assign(content.size(), 'x');
+  EXPECT_TRUE(at::equal(read.tensors.at(0).tensor, counted()));
+}
+
+// ---- What Python saved --------------------------------------------------------------------------------------
+
+TEST(TensorFile, ReadsAStateDict) {
+  expect_same(read_python_file("state_dict.pt"),
+              {{{"weight", counted()}, {"bias", torch::tensor({-1.0F, 0.5F})}}, {}});
+}
+
+TEST(TensorFile, ReadsEveryElementTypeOfPython) {
+  expect_same(read_python_file("element_types.pt"),
+              {{{"float64", torch::tensor({0.1, -2.0}, at::kDouble)},
+                {"half", torch::tensor({0.5, -2.0}, at::kHalf)},
+                {"bfloat16", torch::tensor({0.5, -3.0}, at::kBFloat16)},
+                {"int64", torch::tensor({std::int64_t{1} << 40, std::int64_t{-1}})},
+                {"uint8", torch::tensor({0, 255}, at::kByte)},
+                {"bool", torch::tensor({true, false})}},
+               {}});
+}
+
+TEST(TensorFile, ReadsViewsAndParametersOfPython) {
+  const at::Tensor whole = counted();
+  expect_same(read_python_file("views.pt"), {{{"whole", whole},
+                                              {"transposed", whole.t()},
+                                              {"column", whole.select(1, 1)},
+                                              {"expanded", at::zeros({4})},
+                                              {"scalar", at::scalar_tensor(5.0)},
+                                              {"empty", at::empty({0, 3})},
+                                              {"parameter", whole[1]}},
+                                             {}});
+}
+
+// ---- Files ---------------------------------------------------------------------------------------------------
+
+TEST(TensorFile, IsWrittenByTheEndingAndReadByTheContent) {
+  const TemporaryFolder folder;
+  const TensorFile file{{{"w", counted()}}, {}};
+  for (const char* name : {"a.safetensors", "a.pt", "a.pth"}) {
+    write_tensor_file(folder.path() / name, file);
+    expect_same(read_tensor_file(folder.path() / name), file);
+    fs::rename(folder.path() / name, folder.path() / "unnamed");
+    expect_same(read_tensor_file(folder.path() / "unnamed"), file);
+  }
+  EXPECT_EQ(read_whole_file(folder.path() / "unnamed"), torch_archive_of(file));
+}
+
+TEST(TensorFile, RefusesOtherEndings) {
+  const TemporaryFolder folder;
+  for (const char* name : {"a.bin", "a", "a.PT", ".pt", "a.pt.gz"}) {
+    EXPECT_THAT(refusal_of([&] { write_tensor_file(folder.path() / name, {}); }),
+                AllOf(HasSubstr(name), HasSubstr("expected a name in .safetensors, .pt or .pth, found \"")))
+        << name;
+  }
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
+TEST(TensorFile, LeavesAnOlderFileWhereItCannotWriteANewOne) {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "a.safetensors";
+  write_tensor_file(path, {{{"w", counted()}}, {}});
+  EXPECT_THAT(refusal_of([&] {
+                write_tensor_file(path, {{{"w", counted().to(at::kComplexFloat)}}, {}});
+              }),
+              AllOf(StartsWith(path.string()),
+                    HasSubstr("tensor \"w\": expected real numbers or bool, found ComplexFloat")));
+  expect_same(read_tensor_file(path), {{{"w", counted()}}, {}});
+}
+
+TEST(TensorFile, RefusesToWriteWhatTheFormatsCannotHold) {
+  for (const char* name : {"a.safetensors", "a.pt"}) {
+    const auto refusal = [&](const std::vector<NamedTensor>& tensors) {
+      const TemporaryFolder folder;
+      return refusal_of([&] { write_tensor_file(folder.path() / name, {tensors, {}}); });
+    };
+    EXPECT_THAT(refusal({{"w", counted()}, {"w", counted()}}),
+                AllOf(HasSubstr("\"w\": expected a name"), EndsWith("rename it")));
+    EXPECT_THAT(refusal({{"\xff", counted()}}), HasSubstr("\"\\xff\": expected a name of UTF-8"));
+    EXPECT_THAT(refusal({{"w", counted().to(at::kComplexDouble)}}),
+                HasSubstr("found ComplexDouble; convert it first"));
+  }
+}
+
+TEST(TensorFile, RefusesAFolderAndNothing) {
+  const TemporaryFolder folder;
+  EXPECT_THAT(refusal_of([&] { read_tensor_file(folder.path()); }),
+              HasSubstr("expected a file, found a folder; check the path"));
+  EXPECT_THAT(refusal_of([&] { read_tensor_file(folder.path() / "none"); }),
+              HasSubstr("none: expected a file, found nothing there"));
+  EXPECT_THAT(refusal_of([&] { read_tensor_file("/dev/zero"); }),
+              HasSubstr("expected a file, found a pipe, a device or a socket"));
+}
+
+TEST(TensorFile, RefusesFilesOfOtherKinds) {
+  const TemporaryFolder folder;
+  const auto refusal = [&](const std::string& content) {
+    const fs::path path = folder.write("f", std::vector<std::uint8_t>(content.begin(), content.end()));
+    return refusal_of([&] { read_tensor_file(path); });
+  };
+  EXPECT_THAT(refusal(""),
+              HasSubstr("f: expected a safetensors file or a ZIP archive of torch.save, found neither"));
+  EXPECT_THAT(refusal("hello, world"), HasSubstr("found neither"));
+  EXPECT_THAT(refusal("\x80\x02\x8a\x0al\xfc."),
+              HasSubstr("found a bare pickle, perhaps of PyTorch before 1.6; load it in Python"));
+}
+
+// ---- Damaged content -------------------------------------------------------------------------------------------
+
+TEST(TensorFile, RefusesBoolsThatAreNeither0Nor1) {
+  std::string content = safetensors_of({{{"w", torch::tensor({true, false})}}, {}});
+  content.back() = '\x02';
+  EXPECT_THAT(refusal_of([&] { parse_safetensors(content, "f"); }),
+              HasSubstr("f: tensor \"w\": expected 0 or 1 for each bool, found 2"));
+  const std::string pickle = testing::pickled(
+      testing::dict(testing::text("w") + testing::tensor(testing::storage("BoolStorage", 1), 0, {1}, {1})));
+  const std::string archive =
+      testing::zip_of({{"a/data.pkl", pickle}, {"a/data/0", "\xff"}, {"a/version", "3"}});
+  EXPECT_THAT(refusal_of([&] { parse_torch_archive(archive, "f"); }),
+              HasSubstr("expected 0 or 1 for each bool, found 255"));
+}
+
+TEST(TensorFile, RefusesEveryBeginningOfAFile) {
+  const TensorFile file{{{"w", counted()}}, {}};
+  const std::string safetensors = safetensors_of(file);
+  for (std::size_t length = 0; length < safetensors.size(); ++length) {
+    EXPECT_THAT(refusal_of([&] { parse_safetensors(safetensors.substr(0, length), "f"); }), StartsWith("f"))
+        << length;
+  }
+  const std::string archive = torch_archive_of(file);
+  for (std::size_t length = 0; length < archive.size(); ++length) {
+    EXPECT_THAT(refusal_of([&] { parse_torch_archive(archive.substr(0, length), "f"); }), StartsWith("f"))
+        << length;
+  }
+}
+
+}  // namespace
+}  // namespace twingrad

@@ -1,0 +1,386 @@
+#include "twingrad/io/tensor_pickle.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "archives.h"
+#include "refusal.h"
+
+namespace twingrad {
+namespace {
+
+using namespace twingrad::testing;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Lt;
+using ::testing::SizeIs;
+
+/// The refusal of a pickle, its protocol and its end included.
+std::string refusal_of_pickle(const std::string& pickle) {
+  return refusal_of([&] { read_tensor_pickle(pickle, "data.pkl"); });
+}
+std::string refusal(const std::string& instructions) { return refusal_of_pickle(pickled(instructions)); }
+
+/// The tensors' names; they are parts of the pickle and copied.
+std::vector<std::string> names_in(const std::string& instructions) {
+  const std::string pickle = pickled(instructions);
+  std::vector<std::string> names;
+  for (const PickledTensor& read : read_tensor_pickle(pickle, "data.pkl")) names.emplace_back(read.name);
+  return names;
+}
+
+const std::string kRebuildTensor = global("torch._utils", "_rebuild_tensor_v2");
+
+// ---- What is read ----------------------------------------------------------------------------------------
+
+TEST(TensorPickle, GivesWhatATensorIs) {
+  const std::string pickle =
+      pickled(dict(text("w") + tensor(storage("DoubleStorage", 100, "7"), 3, {2, 4}, {1, 2})));
+  const std::vector<PickledTensor> tensors = read_tensor_pickle(pickle, "data.pkl");
+  ASSERT_THAT(tensors, SizeIs(1));
+  EXPECT_EQ(tensors[0].name, "w");
+  EXPECT_EQ(tensors[0].type, ElementType::kFloat64);
+  EXPECT_EQ(tensors[0].storage, "7");
+  EXPECT_EQ(tensors[0].storage_size, 100);
+  EXPECT_EQ(tensors[0].offset, 3);
+  EXPECT_THAT(tensors[0].shape, ElementsAre(2, 4));
+  EXPECT_THAT(tensors[0].strides, ElementsAre(1, 2));
+}
+
+TEST(TensorPickle, KnowsEveryStorageClass) {
+  for (const ElementFormat& format : kElementFormats) {
+    const std::string pickle =
+        pickled(dict(text("w") + tensor(storage(std::string(format.torch_storage), 1), 0, {}, {})));
+    EXPECT_EQ(read_tensor_pickle(pickle, "data.pkl").at(0).type, format.type);
+  }
+}
+
+TEST(TensorPickle, ReadsDictsListsAndTuplesOfPairsInTheirOrder) {
+  const std::string b = text("b") + two_floats();
+  const std::string a = text("a") + two_floats();
+  EXPECT_THAT(names_in(dict(b + a)), ElementsAre("b", "a"));
+  EXPECT_THAT(names_in("}" + b + "s" + a + "s"), ElementsAre("b", "a"));
+  EXPECT_THAT(names_in(ordered_dict() + "(" + b + a + "u"), ElementsAre("b", "a"));
+  EXPECT_THAT(names_in(tuple(tuple(b) + tuple(a))), ElementsAre("b", "a"));
+  EXPECT_THAT(names_in(b + "\x86" + a + "\x86" + "\x86"), ElementsAre("b", "a"));
+  EXPECT_THAT(names_in(join("](", tuple(b), tuple(a), "e")), ElementsAre("b", "a"));
+  EXPECT_THAT(names_in(join("]", tuple(b), "a", tuple(a), "a")), ElementsAre("b", "a"));
+}
+
+TEST(TensorPickle, ReadsContainersWithoutTensors) {
+  for (const std::string& empty : {"}"s, ")"s, "]"s, "(t"s, ordered_dict()})
+    EXPECT_THAT(names_in(empty), IsEmpty());
+}
+
+TEST(TensorPickle, PassesOverTheVersionsOfModules) {
+  EXPECT_THAT(names_in(ordered_dict() + "(" + text("w") + two_floats() + "u" +
+                       dict(text("_metadata") + ordered_dict()) + "b"),
+              ElementsAre("w"));
+}
+
+TEST(TensorPickle, TakesTheTensorOfAParameter) {
+  EXPECT_THAT(names_in(dict(text("w") + call(global("torch._utils", "_rebuild_parameter"),
+                                             two_floats() + "\x88" + ordered_dict()))),
+              ElementsAre("w"));
+}
+
+TEST(TensorPickle, PassesOverTheTypeTagOfLibTorch) {
+  EXPECT_THAT(names_in(call(global("torch.jit._pickle", "restore_type_tag"),
+                            dict(text("w") + two_floats()) + text("Dict[str, Tensor]"))),
+              ElementsAre("w"));
+}
+
+TEST(TensorPickle, TakesEmptySettingsOfNewerFilesAndNoOthers) {
+  const auto with_settings = [](const std::string& settings) {
+    return dict(text("w") + call(kRebuildTensor, storage("FloatStorage", 2) + number(0) + tuple_of({2}) +
+                                                     tuple_of({1}) + "\x89" + ordered_dict() + settings));
+  };
+  EXPECT_THAT(names_in(with_settings("}")), ElementsAre("w"));
+  EXPECT_THAT(refusal(with_settings(dict(text("neg") + "\x88"))),
+              HasSubstr("expected a tensor of plain numbers"));
+  EXPECT_THAT(refusal(with_settings("N")), HasSubstr("expected a dict, of a tensor's settings, found None"));
+}
+
+TEST(TensorPickle, ReadsIntegersOfEverySize) {
+  const auto offset = [](const std::string& integer) {
+    const std::string pickle =
+        pickled(dict(text("w") + call(kRebuildTensor, storage("FloatStorage", 2) + integer + ")" + ")" +
+                                                          "\x89" + ordered_dict())));
+    return read_tensor_pickle(pickle, "data.pkl").at(0).offset;
+  };
+  EXPECT_EQ(offset("K\xff"), 255);
+  EXPECT_EQ(offset("M\xff\xff"), 65535);
+  EXPECT_EQ(offset("J\xff\xff\xff\x7f"), 2147483647);
+  EXPECT_EQ(offset("J\xff\xff\xff\xff"), -1);
+  EXPECT_EQ(offset("\x8a\0"s), 0);
+  EXPECT_EQ(offset("\x8a\x01\xff"), -1);
+  EXPECT_EQ(offset("\x8a\x05\0\0\0\0\x01"s), std::int64_t{1} << 32);
+  EXPECT_EQ(offset("\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f"), INT64_MAX);
+}
+
+TEST(TensorPickle, RemembersValues) {
+  EXPECT_THAT(names_in(dict(text("a") + two_floats() + "q\x07" + text("b") + "h\x07")),
+              ElementsAre("a", "b"));
+  const std::string far = u32(0xffffffff);
+  EXPECT_THAT(names_in(dict(text("a") + two_floats() + "r" + far + text("b") + "j" + far)),
+              ElementsAre("a", "b"));
+}
+
+// ---- What is not run -----------------------------------------------------------------------------------------
+
+TEST(TensorPickle, RefusesACallOfAnythingElseByItsName) {
+  EXPECT_EQ(refusal(dict(text("w") + call(global("os", "system"), text("exit 1")))),
+            "data.pkl: byte 10: expected tensors and nothing that is run, found a call of os.system; save "
+            "the tensors alone: "
+            "torch.save(model.state_dict(), file)");
+  for (const char* name :
+       {"posix\nsystem", "builtins\neval", "__builtin__\nexec", "torch\nload",
+        "torch.nn.modules.linear\nLinear", "torch\nFloatTensor", "torch\nComplexFloatStorage",
+        "collections\nOrderedDict ", "collections.abc\nOrderedDict", "torch._utils\n_rebuild_tensor",
+        "torch.jit._pickle\nbuild_tensorlist", "\n"}) {
+    EXPECT_THAT(refusal("c"s + name + "\n"), HasSubstr("found a call of ")) << name;
+  }
+}
+
+TEST(TensorPickle, PrintsTheNameOfACallSafely) {
+  EXPECT_THAT(refusal(global("o\x1b[2J", std::string(1000, 's'))),
+              AllOf(HasSubstr("found a call of o\\x1b[2J.ssss"), SizeIs(Lt(300U))));
+}
+
+TEST(TensorPickle, RefusesNamesThatAGlobalWouldHideOverLines) {
+  EXPECT_THAT(refusal_of_pickle("\x80\x02"
+                                "cos"),
+              HasSubstr("expected the end of a line, found the end of the pickle"));
+  EXPECT_THAT(refusal_of_pickle("\x80\x02"
+                                "cos\nsystem"),
+              HasSubstr("expected the end of a line"));
+}
+
+TEST(TensorPickle, RefusesEveryOtherInstruction) {
+  const std::string known = "\x80(NKMJ\x8aX)\x85\x86\x87t]ae}suqrhjcQRb\x88\x89.";
+  for (int code = 0; code < 256; ++code) {
+    const char instruction = static_cast<char>(code);
+    if (known.find(instruction) != std::string::npos) continue;
+    EXPECT_THAT(refusal(std::string(1, instruction)),
+                HasSubstr("expected an instruction that builds tensors, found instruction 0x"))
+        << code;
+  }
+}
+
+TEST(TensorPickle, RefusesOtherProtocols) {
+  for (const std::string& protocol : {"\0"s, "\1"s, "\3"s, "\4"s, "\5"s, "\xff"s}) {
+    EXPECT_THAT(refusal_of_pickle("\x80" + protocol + "}."),
+                HasSubstr("expected a pickle of protocol 2, found protocol"));
+  }
+}
+
+TEST(TensorPickle, RefusesToCallWhatIsNoFunction) {
+  EXPECT_THAT(refusal(call(text("os.system"), text("exit 1"))),
+              HasSubstr("expected a function, to call, found a str"));
+  EXPECT_THAT(refusal(call(global("torch", "FloatStorage"), number(4))),
+              HasSubstr("expected a function, to call, found a storage class"));
+  EXPECT_THAT(refusal(kRebuildTensor + "]R"), HasSubstr("expected a tuple, of arguments, found a list"));
+}
+
+TEST(TensorPickle, RefusesOtherArguments) {
+  EXPECT_THAT(refusal(call(global("collections", "OrderedDict"), "]")),
+              HasSubstr("expected 0 arguments of OrderedDict, found 1"));
+  EXPECT_THAT(refusal(call(kRebuildTensor, storage("FloatStorage", 2))),
+              HasSubstr("arguments of _rebuild_tensor_v2, found 1"));
+  EXPECT_THAT(refusal(call(kRebuildTensor, "NNNNNNNN")),
+              HasSubstr("arguments of _rebuild_tensor_v2, found 8"));
+  EXPECT_THAT(refusal(call(kRebuildTensor, "NNNNNN")),
+              HasSubstr("expected a storage, of a tensor, found None"));
+  EXPECT_THAT(refusal(call(global("torch._utils", "_rebuild_parameter"), "NNN")),
+              HasSubstr("expected a tensor, of a parameter, found None"));
+  EXPECT_THAT(refusal(call(global("torch._utils", "_rebuild_parameter"), two_floats())),
+              HasSubstr("arguments of _rebuild_parameter, found 1"));
+  EXPECT_THAT(refusal(call(global("torch.jit._pickle", "restore_type_tag"), "")),
+              HasSubstr("arguments of restore_type_tag, found 0"));
+}
+
+TEST(TensorPickle, RefusesATensorWithOtherThanNumbers) {
+  const auto with = [](const std::string& offset, const std::string& shape, const std::string& strides) {
+    return call(kRebuildTensor, storage("FloatStorage", 2) + offset + shape + strides + "\x89}");
+  };
+  EXPECT_THAT(refusal(with("N", ")", ")")), HasSubstr("expected an int, the offset of a tensor, found None"));
+  EXPECT_THAT(refusal(with(number(0), "]", ")")),
+              HasSubstr("expected a tuple, the shape of a tensor, found a list"));
+  EXPECT_THAT(refusal(with(number(0), ")", number(1))),
+              HasSubstr("expected a tuple, the strides of a tensor, found an int"));
+  EXPECT_THAT(refusal(with(number(0), tuple("\x88"), ")")),
+              HasSubstr("expected an int, the shape of a tensor, found a bool"));
+  EXPECT_THAT(refusal(with(number(0), tuple_of({1}), ")")),
+              HasSubstr("expected as many strides as dimensions, found others"));
+  EXPECT_THAT(refusal(with(number(0), tuple_of(std::vector<std::int64_t>(65, 1)), ")")),
+              HasSubstr("expected at most 64 dimensions, found 65"));
+  EXPECT_THAT(refusal("\x8a\x09" + std::string(9, '\0')),
+              HasSubstr("expected an int of at most 8 bytes, found one of 9"));
+}
+
+TEST(TensorPickle, RefusesPersistentIdsThatAreNoStorage) {
+  const std::string type = global("torch", "FloatStorage");
+  EXPECT_THAT(refusal(text("0") + "Q"), HasSubstr("expected a tuple, the id of a storage, found a str"));
+  EXPECT_THAT(refusal(")Q"), HasSubstr("expected a tuple of 5, the id of a storage, found one of 0"));
+  EXPECT_THAT(refusal(tuple("N" + type + text("0") + text("cpu") + number(2)) + "Q"),
+              HasSubstr("expected a str, the kind of an id, found None"));
+  EXPECT_THAT(refusal(tuple(text("module") + type + text("0") + text("cpu") + number(2)) + "Q"),
+              HasSubstr("expected the id of a storage, found another"));
+  EXPECT_THAT(
+      refusal(tuple(text("storage") + text("FloatStorage") + text("0") + text("cpu") + number(2)) + "Q"),
+      HasSubstr("expected a storage class, of a storage, found a str"));
+  EXPECT_THAT(refusal(tuple(text("storage") + type + number(0) + text("cpu") + number(2)) + "Q"),
+              HasSubstr("expected a str, the name of a storage, found an int"));
+  EXPECT_THAT(refusal(tuple(text("storage") + type + text("0") + text("cpu") + "N") + "Q"),
+              HasSubstr("expected an int, the size of a storage, found None"));
+}
+
+// ---- The stack -----------------------------------------------------------------------------------------------
+
+TEST(TensorPickle, RefusesToTakeFromAnEmptyStack) {
+  for (const std::string instructions :
+       {"\x85", "N\x86", "NN\x87", "a", "]a", "s", "}s", "}Ns", "Q", "R", ")R", "b", "}b", "q\x01", ""}) {
+    EXPECT_THAT(refusal(instructions), HasSubstr("expected a value on the stack, found none"))
+        << instructions;
+  }
+  for (const std::string instructions : {"t", "Nt", "]e", "}u"}) {
+    EXPECT_THAT(refusal(instructions), HasSubstr("expected a mark on the stack, found none")) << instructions;
+  }
+}
+
+TEST(TensorPickle, RefusesToTakeFromBelowAMark) {
+  for (const std::string instructions : {"N(\x85", "](a", "N(q\x01", "}(NNs", "N("}) {
+    EXPECT_THAT(refusal(instructions), HasSubstr("expected a value on the stack, found none"))
+        << instructions;
+  }
+}
+
+TEST(TensorPickle, RefusesItemsForWhatIsNoContainer) {
+  EXPECT_THAT(refusal("NNa"), HasSubstr("expected a list, to put items into, found None"));
+  EXPECT_THAT(refusal(")Na"), HasSubstr("expected a list, to put items into, found a tuple"));
+  EXPECT_THAT(refusal("]NNs"), HasSubstr("expected a dict, to put items into, found a list"));
+  EXPECT_THAT(refusal("}(Nu"), HasSubstr("expected a value for every key, found a key without"));
+  EXPECT_THAT(refusal("N}b"), HasSubstr("expected a dict, to take a state, found None"));
+  EXPECT_THAT(refusal("}Nb"), HasSubstr("expected a dict, the state of an OrderedDict, found None"));
+}
+
+TEST(TensorPickle, RefusesMemosThatNobodyWrote) {
+  EXPECT_THAT(refusal("h\x01"), HasSubstr("expected a value in the memo, found none"));
+  EXPECT_THAT(refusal(join("}r", u32(0xffffffff), "j", u32(0xfffffffe))),
+              HasSubstr("expected a value in the memo, found none"));
+}
+
+TEST(TensorPickle, RefusesMoreOrLessThanOneResult) {
+  EXPECT_THAT(refusal("}}"), HasSubstr("expected the end of the pickle behind its one result, found more"));
+  EXPECT_THAT(refusal("(}"), HasSubstr("expected the end of the pickle behind its one result, found more"));
+  EXPECT_THAT(refusal_of_pickle(pickled("}") + "x"),
+              HasSubstr("expected the end of the pickle behind its one result"));
+}
+
+TEST(TensorPickle, RefusesEveryBeginningOfAPickle) {
+  const std::string pickle = pickled(dict(text("w") + two_floats()));
+  for (std::size_t length = 0; length < pickle.size(); ++length) {
+    EXPECT_THAT(refusal_of_pickle(pickle.substr(0, length)),
+                HasSubstr("found the end of the pickle; copy the file again"))
+        << length;
+  }
+}
+
+TEST(TensorPickle, RefusesATextLongerThanThePickle) {
+  EXPECT_THAT(
+      refusal(join("X", u32(2), "a")),
+      HasSubstr("expected more instructions, found the end of the pickle"));  // '.' is its second byte
+  EXPECT_THAT(refusal(join("X", u32(0xffffffff))),
+              HasSubstr("expected more instructions, found the end of the pickle"));
+}
+
+// ---- The result ----------------------------------------------------------------------------------------------
+
+TEST(TensorPickle, RefusesResultsOfOtherKinds) {
+  for (const std::string& result :
+       {"N"s, number(3), text("w"), two_floats(), "\x88"s, storage("FloatStorage", 2), kRebuildTensor}) {
+    EXPECT_THAT(refusal(result),
+                HasSubstr("expected a dict of tensors, or a tuple of (name, tensor), found "))
+        << result;
+  }
+}
+
+TEST(TensorPickle, RefusesNamesAndValuesOfOtherKinds) {
+  EXPECT_THAT(refusal(dict(number(0) + two_floats())),
+              HasSubstr("expected a str, the name of a tensor, found an int"));
+  EXPECT_THAT(refusal(dict(text("epoch\n") + number(3))),
+              HasSubstr("expected a tensor under the name \"epoch\\x0a\", found an int"));
+  EXPECT_THAT(refusal(dict(text("model") + dict(text("w") + two_floats()))),
+              HasSubstr("expected a tensor under the name \"model\", found a dict"));
+  EXPECT_THAT(refusal(tuple(two_floats())),
+              HasSubstr("expected a tuple, a name and a tensor, found a tensor"));
+  EXPECT_THAT(refusal(tuple(tuple(text("w")))),
+              HasSubstr("expected a name and a tensor, found a tuple of 1"));
+  EXPECT_THAT(refusal(tuple(tuple(text("w") + two_floats() + "N"))), HasSubstr("found a tuple of 3"));
+}
+
+TEST(TensorPickle, RefusesANameTwiceAndOneThatIsNoText) {
+  EXPECT_THAT(refusal(dict(text("w") + two_floats() + text("w") + two_floats())),
+              HasSubstr("expected each name once, found \"w\" twice"));
+  EXPECT_THAT(refusal(dict(text("\xc3(") + two_floats())),
+              HasSubstr("expected a name of UTF-8, found \"\\xc3(\""));
+}
+
+// ---- Hostile sizes -------------------------------------------------------------------------------------------
+
+TEST(TensorPickle, RefusesAPickleOfMoreThan4MiB) {
+  EXPECT_THAT(refusal_of_pickle(std::string((4U << 20) + 1, 'N')),
+              HasSubstr("expected a pickle of at most 4194304 bytes, found 4194305"));
+}
+
+TEST(TensorPickle, NestsWithoutRecursion) {
+  constexpr std::size_t kDepth = 1'000'000;
+  EXPECT_THAT(refusal(")" + std::string(kDepth, '\x85')),
+              HasSubstr("expected a name and a tensor, found a tuple of 1"));
+  EXPECT_THAT(refusal(std::string(kDepth, ']') + std::string(kDepth - 1, 'a')),
+              HasSubstr("expected a tuple, a name and a tensor, found a list"));
+}
+
+TEST(TensorPickle, LetsAListContainItself) {
+  EXPECT_THAT(refusal("]q\x01h\x01"
+                      "a"),
+              HasSubstr("expected a tuple, a name and a tensor, found a list"));
+}
+
+TEST(TensorPickle, DoesNotFollowTuplesThatDoubleAtEachLevel) {
+  std::string doubled = "}";
+  for (int level = 0; level < 1000; ++level) doubled += "q\x01h\x01\x86";
+  EXPECT_THAT(refusal(doubled), HasSubstr("expected a str, the name of a tensor, found a tuple"));
+}
+
+TEST(TensorPickle, DoesNotCopyALongNameForEveryMention) {
+  std::string items = text(std::string(1'000'000, 'a')) + "q\x01" + two_floats() + "q\x02";
+  for (int i = 0; i < 500'000; ++i) items += "h\x01h\x02";
+  EXPECT_THAT(refusal(dict(items)), HasSubstr("expected each name once"));
+}
+
+TEST(TensorPickle, SurvivesEveryFaultOfOneByte) {
+  const std::string pickle =
+      pickled(ordered_dict() + "(" + text("w") + two_floats() + "u" + dict(text("_metadata") + "}") + "b");
+  for (std::size_t offset = 0; offset < pickle.size(); ++offset) {
+    for (int byte = 0; byte < 256; ++byte) {
+      std::string damaged = pickle;
+      damaged[offset] = static_cast<char>(byte);
+      try {
+        for (const PickledTensor& read : read_tensor_pickle(damaged, "data.pkl")) {
+          EXPECT_EQ(read.shape.size(), read.strides.size());
+        }
+      } catch (const UserError&) {
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace twingrad

@@ -1,0 +1,69 @@
+#!/usr/bin/python3
+"""Writes the files of tests/io/data as Python's torch saves them.
+
+The files in the repository were written with torch 1.13; what stands in them is told in tests/io/torch_archive_test.cpp
+and tests/io/tensor_file_test.cpp. usage: make_weight_files.py FOLDER
+"""
+
+import os
+import pathlib
+import sys
+
+import torch
+
+
+class Hostile:
+    """Runs a command when Python unpickles it."""
+
+    def __reduce__(self):
+        return os.system, ("exit 1",)
+
+
+def linear() -> torch.nn.Linear:
+    module = torch.nn.Linear(3, 2)
+    with torch.no_grad():
+        module.weight.copy_(torch.arange(6.0).reshape(2, 3))
+        module.bias.copy_(torch.tensor([-1.0, 0.5]))
+    return module
+
+
+def element_types() -> dict[str, torch.Tensor]:
+    return {
+        "float64": torch.tensor([0.1, -2.0], dtype=torch.float64),
+        "half": torch.tensor([0.5, -2.0], dtype=torch.float16),
+        "bfloat16": torch.tensor([0.5, -3.0], dtype=torch.bfloat16),
+        "int64": torch.tensor([2**40, -1]),
+        "uint8": torch.tensor([0, 255], dtype=torch.uint8),
+        "bool": torch.tensor([True, False]),
+    }
+
+
+def views() -> dict[str, torch.Tensor]:
+    matrix = torch.arange(6.0).reshape(2, 3)
+    return {
+        "whole": matrix,
+        "transposed": matrix.t(),
+        "column": matrix[:, 1],
+        "expanded": matrix[0, :1].expand(4),
+        "scalar": matrix[1, 2],
+        "empty": matrix[:0],
+        "parameter": torch.nn.Parameter(matrix[1]),
+    }
+
+
+def main(folder: pathlib.Path) -> None:
+    contents = {
+        "state_dict": linear().state_dict(),
+        "element_types": element_types(),
+        "views": views(),
+        "no_tensors": {},
+        "checkpoint": {"model": linear().state_dict(), "epoch": 3},
+        "module": linear(),
+        "hostile": {"weight": Hostile()},
+    }
+    for name, content in contents.items():
+        torch.save(content, folder / f"{name}.pt")
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))

@@ -4,16 +4,20 @@
 #include <algorithm>
 #include <csignal>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "app/commands.h"
 #include "app/train_options.h"
 #include "twingrad/data/dataset.h"
+#include "twingrad/io/tensor_file.h"
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/manual_twin.h"
+#include "twingrad/mlp/weights.h"
 #include "twingrad/report/console.h"
 #include "twingrad/report/run_description.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/threads.h"
+#include "twingrad/training/checkpoint_writer.h"
 #include "twingrad/training/run_folder.h"
 
 namespace twingrad::app {
@@ -51,6 +55,52 @@ std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options
                                                  workers, threads.manual));
   }
   return twins;
+}
+
+/// A run that is taken up again.
+struct Resumed {
+  std::unique_ptr<RunFolder> folder;
+  CheckpointFolder::Newest newest;
+};
+
+std::optional<Resumed> resume(const std::string& path) {
+  if (path.empty()) {
+    return std::nullopt;
+  }
+  std::unique_ptr<RunFolder> folder = RunFolder::reopen(path);
+  return Resumed{std::move(folder),
+                 CheckpointFolder(std::filesystem::path(path) / "checkpoint").read_newest()};
+}
+
+/// "network widths 784-64-10 in place of 784-128-10": the first setting that is not what it was; "" if there is none.
+std::string first_difference(const nlohmann::ordered_json& now, const nlohmann::ordered_json& before) {
+  const nlohmann::ordered_json flat_before = before.flatten();
+  const nlohmann::ordered_json flat_now = now.flatten();
+  for (const auto& [key, value] : flat_now.items()) {
+    const nlohmann::ordered_json was = flat_before.value(key, nlohmann::ordered_json());
+    if (value != was) {
+      std::string name = key.substr(1);
+      std::replace(name.begin(), name.end(), '/', ' ');
+      return fmt::format("{} {} in place of {}", name, value.dump(), was.dump());
+    }
+  }
+  return "";
+}
+
+/// Throws UserError unless the run may go on with these settings and this data.
+void refuse_another_run(const std::string& path, nlohmann::ordered_json now,
+                        const nlohmann::ordered_json& before) {
+  const nlohmann::ordered_json data = {{"dataset", now.at("dataset")}};
+  now.erase("dataset");
+  if (const std::string difference = first_difference(now, before); !difference.empty()) {
+    throw UserError("--resume " + path,
+                    "expected the options that the run was begun with, found " + difference,
+                    "leave out all options but --epochs, --quiet and --json");
+  }
+  if (const std::string difference = first_difference(data, before); !difference.empty()) {
+    throw UserError("--resume " + path, "expected the data that the run was begun with, found " + difference,
+                    "put the data back as it was");
+  }
 }
 
 ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images) {
@@ -142,14 +192,74 @@ void refuse_schedule_without_length(const TrainingOptions& training, std::int64_
   }
 }
 
+/// Whether nothing is left to do. Says so.
+bool is_finished(const Resumed& resumed, const TrainCommandOptions& options) {
+  const TrainingProgress& progress = resumed.newest.checkpoint.progress;
+  const nlohmann::ordered_json summary = resumed.folder->read_summary();
+  if (progress.epoch <= options.training.epochs || !summary.is_object() ||
+      summary.value("status", "") != "finished") {
+    return false;
+  }
+  if (!options.quiet) {
+    fmt::print(
+        options.json ? stderr : stdout,
+        "{}: the run is finished, it has trained for {} epochs; --epochs with a larger number continues it\n",
+        options.resume, progress.epoch - 1);
+  }
+  if (options.json) {
+    fmt::print("{}\n", summary.dump(2));
+  }
+  return true;
+}
+
+/// Puts the twins and the run's folder back to the checkpoint.
+TrainingProgress take_up(Resumed& resumed, const std::vector<Twin*>& twins, std::int64_t images) {
+  const Checkpoint& checkpoint = resumed.newest.checkpoint;
+  const TrainingProgress& progress = checkpoint.progress;
+  const std::string where = (resumed.folder->path() / "checkpoint").string();
+  if (progress.epoch < 1 || progress.samples_done < 0 || progress.samples_done >= images ||
+      progress.result.steps < 0 || (progress.samples_done > 0 && progress.tallies.size() != twins.size())) {
+    throw UserError(where, "expected the progress of this run, found one that cannot be its",
+                    "begin the run anew");
+  }
+  try {
+    for (Twin* twin : twins) {
+      load(*twin, checkpoint);
+    }
+  } catch (const std::invalid_argument& error) {
+    throw UserError(where, error.what(), "begin the run anew");
+  }
+  resumed.folder->cut_metrics(checkpoint.metrics_size);
+  return progress;
+}
+
+void describe_resumption(const CheckpointFolder::Newest& newest,
+                         std::vector<std::pair<std::string, std::string>>& heading) {
+  for (const std::string& damage : newest.damages) {
+    heading.emplace_back("Passed over", damage);
+  }
+  const TrainingProgress& progress = newest.checkpoint.progress;
+  heading.emplace_back("Continued",
+                       fmt::format("after step {}, in epoch {}", progress.result.steps, progress.epoch));
+}
+
 }  // namespace
 
 int train_command(const std::vector<std::string>& arguments) {
-  std::optional<TrainCommandOptions> parsed = parse_train_options(arguments);
+  std::optional<Resumed> resumed = resume(argument_of("--resume", arguments));
+  const nlohmann::ordered_json before = resumed ? resumed->newest.checkpoint.run : nlohmann::ordered_json();
+  std::optional<TrainCommandOptions> parsed = parse_train_options(
+      arguments, resumed ? before.at("lasting").get<std::vector<std::string>>() : std::vector<std::string>());
   if (!parsed) {
     return kDone;
   }
   TrainCommandOptions& options = *parsed;
+  if (resumed) {
+    options.recipe = before.at("settings").at("recipe");
+    if (is_finished(*resumed, options)) {
+      return kDone;
+    }
+  }
   use_threads({.aten = 1, .blas = 1});
   flush_denormal_numbers();
   const data::Dataset dataset = load_dataset(options);
@@ -161,7 +271,25 @@ int train_command(const std::vector<std::string>& arguments) {
   refuse_nothing_to_learn(options.network, dataset.train);
   refuse_schedule_without_length(options.training, dataset.train.count);
 
-  const ThreadPlan threads = plan_of(options, dataset.train.count);
+  const ThreadPlan threads =
+      resumed ? thread_plan_of(before.at("threads")) : plan_of(options, dataset.train.count);
+  const RunDescription description{.recipe = options.recipe,
+                                   .dataset = dataset,
+                                   .network = options.network,
+                                   .initial_weights = options.initial_weights,
+                                   .optimizer = options.optimizer,
+                                   .training = options.training,
+                                   .autograd = options.autograd,
+                                   .manual = options.manual,
+                                   .threads = threads};
+  const nlohmann::ordered_json run = {{"lasting", options.lasting},
+                                      {"settings", settings_of(description)},
+                                      {"threads", to_json(threads)},
+                                      {"threads_asked_for", options.threads}};
+  if (resumed) {
+    refuse_another_run(options.resume, run.at("settings"), before.at("settings"));
+  }
+
   const auto workers = std::make_shared<Workers>(threads.workers);
   const data::ImageTensors train(dataset.train, options.training.device, workers);
   const data::ImageTensors test(dataset.test, options.training.device, workers);
@@ -175,29 +303,51 @@ int train_command(const std::vector<std::string>& arguments) {
   Console::Style style = Console::style_of(stream);
   style.quiet = options.quiet;
   Console console(stream, style);
-  RunFolder folder(options.out, dataset.name);
-  const RunDescription description{.recipe = options.recipe,
-                                   .dataset = dataset,
-                                   .network = options.network,
-                                   .optimizer = options.optimizer,
-                                   .training = options.training,
-                                   .autograd = options.autograd,
-                                   .manual = options.manual,
-                                   .threads = threads};
-  console.heading(heading_of(description));
+  TrainingProgress progress;
+  if (resumed) {
+    progress = take_up(*resumed, driven, dataset.train.count);
+  } else if (!options.initial_weights.empty()) {
+    const TensorFile weights = read_tensor_file(options.initial_weights);
+    for (const Twin* twin : driven) {
+      load_weights(*twin, weights, "--init " + options.initial_weights);
+    }
+  }
+  const std::unique_ptr<RunFolder> folder =
+      resumed ? std::move(resumed->folder) : RunFolder::begin(options.out, dataset.name);
+  std::vector<std::pair<std::string, std::string>> heading = heading_of(description);
+  if (resumed) {
+    describe_resumption(resumed->newest, heading);
+  }
+  console.heading(heading);
 
   std::signal(SIGINT, request_stop);
   std::signal(SIGTERM, request_stop);
-  Trainer trainer(options.network, driven, train, test, options.training, {&folder, &console});
-  const TrainingResult result = trainer.run(stop_requested);
+  CheckpointWriter checkpoints(driven, *folder, run);
+  Trainer trainer(options.network, driven, train, test, options.training,
+                  {folder.get(), &console, &checkpoints});
+  const TrainingResult result = trainer.run(stop_requested, std::move(progress));
 
+  std::string files = "metrics.jsonl, summary.json, checkpoint/";
+  for (const Twin* twin : driven) {
+    write_tensor_file(folder->path() / (twin->name() + ".safetensors"),
+                      weights_of(*twin, options.network,
+                                 {{kDataset, dataset.name},
+                                  {kImageHeight, std::to_string(dataset.train.height)},
+                                  {kImageWidth, std::to_string(dataset.train.width)}}));
+    files += fmt::format(", {}.safetensors", twin->name());
+  }
   const nlohmann::ordered_json summary = summary_of(description, result);
-  folder.write_summary(summary);
-  console.ending(result, folder.path().string(), "metrics.jsonl, summary.json");
+  folder->write_summary(summary);
+  console.ending(result, folder->path().string(), files);
   if (options.json) {
     fmt::print("{}\n", summary.dump(2));
   }
-  return result.interrupted ? kInterrupted : kDone;
+  if (!result.interrupted) {
+    return kDone;
+  }
+  fmt::print(stderr, "twingrad: interrupted after step {}; continue with: twingrad train --resume {}\n",
+             result.steps, folder->path().string());
+  return kInterrupted;
 }
 
 }  // namespace twingrad::app

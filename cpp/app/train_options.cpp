@@ -64,7 +64,9 @@ void add_data_options(CLI::App& command, TrainCommandOptions& options) {
              [&](const std::string& text) { options.classes = parse_integer("--classes", text, 2, 256); });
 }
 
-void add_network_options(CLI::App& command, MlpSpec& network, bool& no_affine, bool& no_statistics) {
+void add_network_options(CLI::App& command, TrainCommandOptions& options, bool& no_affine,
+                         bool& no_statistics) {
+  MlpSpec& network = options.network;
   const std::string group = "Network";
   add_option(command, group, {"--hidden", "N,N", "128", "widths of the hidden layers; none: a linear model"},
              [&](const std::string& text) { network.hidden = parse_widths("--hidden", text); });
@@ -77,31 +79,28 @@ void add_network_options(CLI::App& command, MlpSpec& network, bool& no_affine, b
                }
                network.activation = choose("--activation", text, choices);
              });
-  add_option(
-      command, group,
-      {"--bias", "NAME", "layers",
-       "layers: a bias in every layer; own: the same as layers of their own; ones: a column of ones "
-       "behind the input, and no other bias"},
-      [&](const std::string& text) {
-        network.bias = choose<Bias>(
-            "--bias", text,
-            {{"layers", Bias::every_layer}, {"own", Bias::layer_of_its_own}, {"ones", Bias::column_of_ones}});
-      });
-  add_option(
-      command, group,
-      {"--init", "NAME", "uniform", "uniform: as torch::nn::Linear; normal: weights from N(0, 1), biases 0"},
-      [&](const std::string& text) {
-        network.initialization = choose<Initialization>(
-            "--init", text, {{"uniform", Initialization::uniform}, {"normal", Initialization::normal}});
-      });
+  add_option(command, group,
+             {"--bias", "NAME", "layers",
+              "layers: a bias in every layer; own: the same as layers of their own; ones: a column of ones "
+              "behind the input, and no other bias"},
+             [&](const std::string& text) { network.bias = choose("--bias", text, biases()); });
+  add_option(command, group,
+             {"--init", "NAME|FILE", "uniform",
+              "uniform: as torch::nn::Linear; normal: weights from N(0, 1), biases 0; or a .safetensors or "
+              ".pt file"},
+             [&](const std::string& text) {
+               std::error_code error;
+               options.initial_weights = std::filesystem::is_regular_file(text, error) ? text : "";
+               if (options.initial_weights.empty()) {
+                 network.initialization = choose<Initialization>(
+                     "--init", text,
+                     {{"uniform", Initialization::uniform}, {"normal", Initialization::normal}});
+               }
+             });
   add_option(command, group,
              {"--normalization", "NAME", "none", "before each activation: none, batch, layer or rms"},
              [&](const std::string& text) {
-               network.normalization = choose<Normalization>("--normalization", text,
-                                                             {{"none", Normalization::none},
-                                                              {"batch", Normalization::batch},
-                                                              {"layer", Normalization::layer},
-                                                              {"rms", Normalization::rms}});
+               network.normalization = choose("--normalization", text, normalizations());
              });
   add_option(command, group,
              {"--dropout", "NUMBER", "0", "share of each hidden layer's activations that training drops"},
@@ -307,28 +306,29 @@ void add_training_options(CLI::App& command, TrainCommandOptions& options) {
 
 void add_output_options(CLI::App& command, TrainCommandOptions& options) {
   const std::string group = "Output";
+  add_option(command, group,
+             {"--out", "DIR", "runs/<time>-<data set>", "a new or empty folder for what the run writes"},
+             [&](const std::string& text) { options.out = text; });
   add_option(
       command, group,
-      {"--out", "DIR", "runs/<time>-<data set>", "a new or empty folder for metrics.jsonl and summary.json"},
-      [&](const std::string& text) { options.out = text; });
+      {"--resume", "DIR", "",
+       "continue the run in that folder where it stopped; only --epochs, --quiet and --json may differ"},
+      [&](const std::string& text) { options.resume = text; });
+  add_option(command, group,
+             {"--checkpoint-every", "N", "", "updates from one checkpoint to the next; default: each epoch"},
+             [&](const std::string& text) {
+               options.training.checkpoint_every = parse_integer("--checkpoint-every", text, 1, kMany);
+             });
   add_flag(command, group, "--quiet", options.quiet, "print nothing but errors");
   add_flag(command, group, "--json", options.json,
            "the summary as JSON on standard output, all else on standard error");
 }
 
-/// The value of --recipe, the last one if there are several.
-std::string recipe_argument(const std::vector<std::string>& arguments) {
-  std::string recipe;
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    if (arguments[i] == "--recipe" && i + 1 < arguments.size()) {
-      recipe = arguments[i + 1];
-    } else if (arguments[i].rfind("--recipe=", 0) == 0) {
-      recipe = arguments[i].substr(std::string("--recipe=").size());
-    }
-  }
-  return recipe;
+std::vector<std::string> recipe_arguments(const std::string& recipe) {
+  return read_recipe(find_recipe(recipe));
 }
 
+/// Parses the options of a recipe; what is wrong names its file.
 void parse_recipe(CLI::App& command, const std::string& recipe) {
   const std::filesystem::path file = find_recipe(recipe);
   try {
@@ -339,15 +339,30 @@ void parse_recipe(CLI::App& command, const std::string& recipe) {
   }
 }
 
-/// The name that belongs to a value.
-template <typename Value>
-std::string name_of(const std::vector<std::pair<std::string, Value>>& choices, Value value) {
-  for (const auto& [name, choice] : choices) {
-    if (choice == value) {
-      return name;
+/// The options that a run is repeated by, without those that only say how it is shown and where it goes. A path is
+/// written out in full: the run may be continued from elsewhere.
+std::vector<std::string> lasting_of(const std::string& recipe, const std::vector<std::string>& arguments) {
+  std::vector<std::string> lasting = recipe.empty() ? std::vector<std::string>() : recipe_arguments(recipe);
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::size_t equals = arguments[i].find('=');
+    const std::string name = arguments[i].substr(0, equals);
+    if (name == "--quiet" || name == "--json") {
+      continue;
+    }
+    const bool is_flag =
+        equals == std::string::npos && (i + 1 == arguments.size() || arguments[i + 1].rfind("--", 0) == 0);
+    std::string value = equals != std::string::npos ? arguments[i].substr(equals + 1)
+                        : is_flag                   ? ""
+                                                    : arguments[++i];
+    std::error_code error;
+    if ((name == "--dataset" || name == "--init") && std::filesystem::exists(value, error)) {
+      value = std::filesystem::absolute(value).lexically_normal().string();
+    }
+    if (name != "--recipe" && name != "--out" && name != "--resume") {
+      lasting.push_back(is_flag ? name : name + "=" + value);
     }
   }
-  throw std::logic_error("a value without a name");
+  return lasting;
 }
 
 /// Throws UserError naming the option unless what it needs is there.
@@ -465,6 +480,10 @@ void refuse_contradictions(const TrainCommandOptions& options, const Given& give
   refuse_contradictions(options.training.schedule);
   refuse_contradictions_of_layers(options.network);
   refuse_contradictions_of_loss(options.network, options.classes);
+  if (!options.out.empty() && !options.resume.empty()) {
+    throw UserError("--out", "expected none beside --resume, which continues in its own folder, found one",
+                    "leave it out");
+  }
   if (options.training.device.is_cuda() && !torch::cuda::is_available()) {
     throw UserError("--device", "expected a GPU that this LibTorch can use, found none", "use --device cpu");
   }
@@ -472,7 +491,20 @@ void refuse_contradictions(const TrainCommandOptions& options, const Given& give
 
 }  // namespace
 
-std::optional<TrainCommandOptions> parse_train_options(const std::vector<std::string>& arguments) {
+std::string argument_of(const std::string& option, const std::vector<std::string>& arguments) {
+  std::string value;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == option && i + 1 < arguments.size()) {
+      value = arguments[i + 1];
+    } else if (arguments[i].rfind(option + "=", 0) == 0) {
+      value = arguments[i].substr(option.size() + 1);
+    }
+  }
+  return value;
+}
+
+std::optional<TrainCommandOptions> parse_train_options(const std::vector<std::string>& arguments,
+                                                       const std::vector<std::string>& lasting) {
   TrainCommandOptions options;
   Given given;
   CLI::App command("Trains both twins in lockstep on the same batches and compares every gradient.",
@@ -480,19 +512,26 @@ std::optional<TrainCommandOptions> parse_train_options(const std::vector<std::st
   add_data_options(command, options);
   bool no_affine = false;
   bool no_statistics = false;
-  add_network_options(command, options.network, no_affine, no_statistics);
+  add_network_options(command, options, no_affine, no_statistics);
   add_loss_options(command, options.network);
   add_optimizer_options(command, options.optimizer, given);
   add_schedule_options(command, options.training.schedule);
   add_training_options(command, options);
   add_output_options(command, options);
 
-  options.recipe = recipe_argument(arguments);
+  options.recipe = argument_of("--recipe", arguments);
+  if (!lasting.empty()) {
+    parse(command, lasting);
+  }
   if (!options.recipe.empty()) {
     parse_recipe(command, options.recipe);
   }
   if (!parse(command, arguments)) {
     return std::nullopt;
+  }
+  options.lasting = lasting;
+  for (std::string& argument : lasting_of(options.recipe, arguments)) {
+    options.lasting.push_back(std::move(argument));
   }
   options.network.normalization_affine = !no_affine;
   options.network.normalization_statistics = !no_statistics;

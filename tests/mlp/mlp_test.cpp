@@ -728,6 +728,9 @@ class FakeTwin final : public Twin {
   Tensor logits() const override { return {}; }
   std::vector<NamedTensor> intermediates() const override { return {}; }
   std::vector<NamedTensor> parameters() const override { return gradients_; }
+  std::vector<NamedTensor> buffers() const override { return {}; }
+  std::vector<NamedTensor> optimizer_state() const override { return {}; }
+  void load_optimizer_state(const std::vector<NamedTensor>& /*state*/) override {}
   std::vector<NamedTensor> gradients() const override { return gradients_; }
 
  private:

@@ -273,6 +273,11 @@ class BuggyTwin final : public Twin {
   Tensor logits() const override { return twin_.logits(); }
   std::vector<NamedTensor> intermediates() const override { return twin_.intermediates(); }
   std::vector<NamedTensor> parameters() const override { return twin_.parameters(); }
+  std::vector<NamedTensor> buffers() const override { return twin_.buffers(); }
+  std::vector<NamedTensor> optimizer_state() const override { return twin_.optimizer_state(); }
+  void load_optimizer_state(const std::vector<NamedTensor>& state) override {
+    twin_.load_optimizer_state(state);
+  }
   std::vector<NamedTensor> gradients() const override { return twin_.gradients(); }
 
  private:

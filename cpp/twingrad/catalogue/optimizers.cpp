@@ -40,6 +40,10 @@ class Rule final : public Optimizer {
 
   void set_learning_rate(double /*learning_rate*/) override {}
 
+  std::vector<StateVector> state() override {
+    return {{"first", &memory_.first}, {"second", &memory_.second}};
+  }
+
  private:
   Function function_;
   Memory memory_;

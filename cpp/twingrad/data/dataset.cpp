@@ -39,6 +39,13 @@ constexpr std::string_view kSynthetic = "synthetic";
 
 }  // namespace
 
+std::vector<std::string> class_names(const std::string& dataset) {
+  return dataset == "fashion-mnist"
+             ? std::vector<std::string>{"T-shirt/top", "trouser", "pullover", "dress", "coat",
+                                        "sandal",      "shirt",   "sneaker",  "bag",   "ankle boot"}
+             : std::vector<std::string>();
+}
+
 // ---- Names and folders ---------------------------------------------------------------------------------
 
 const std::vector<NamedDataset>& named_datasets() {

@@ -47,6 +47,9 @@ struct NamedDataset {
 /// train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte.
 extern const std::vector<std::string> kFileNames;
 
+/// What the classes of a data set are called, where they are more than digits: of fashion-mnist. Of all others none.
+std::vector<std::string> class_names(const std::string& dataset);
+
 /// The data sets known by name, "synthetic" not among them.
 const std::vector<NamedDataset>& named_datasets();
 

@@ -79,7 +79,7 @@ class BatchNorm1d final : public Layer {
     return at::sub_out(grad_x_, h, grad_x_).mul_(inverse_deviation_);
   }
 
-  const RunningStatistics& statistics() const { return statistics_; }
+  RunningStatistics& statistics() { return statistics_; }
 
  private:
   void remember(const Tensor& mean, const Tensor& variance, std::int64_t rows) {

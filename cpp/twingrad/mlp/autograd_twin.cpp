@@ -236,6 +236,69 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
   throw std::logic_error("a kind of optimizer without a torch::optim class");
 }
 
+/// Hands each part of what torch::optim remembers of one parameter to `take`: (name, tensor or number).
+template <typename Take>
+void visit(torch::optim::SGDParamState& state, const Take& take) {
+  take("momentum_buffer", state.momentum_buffer());
+}
+template <typename State, typename Take>
+void visit_adam(State& state, const Take& take) {
+  take("step", state.step());
+  take("exp_avg", state.exp_avg());
+  take("exp_avg_sq", state.exp_avg_sq());
+  take("max_exp_avg_sq", state.max_exp_avg_sq());
+}
+template <typename Take>
+void visit(torch::optim::AdamParamState& state, const Take& take) {
+  visit_adam(state, take);
+}
+template <typename Take>
+void visit(torch::optim::AdamWParamState& state, const Take& take) {
+  visit_adam(state, take);
+}
+template <typename Take>
+void visit(torch::optim::RMSpropParamState& state, const Take& take) {
+  take("step", state.step());
+  take("square_avg", state.square_avg());
+  take("momentum_buffer", state.momentum_buffer());
+  take("grad_avg", state.grad_avg());
+}
+template <typename Take>
+void visit(torch::optim::AdagradParamState& state, const Take& take) {
+  take("step", state.step());
+  take("sum", state.sum());
+}
+
+/// Calls `use` with an (unused) state of the type that this kind of optimizer has.
+template <typename Use>
+void with_state_type(OptimizerOptions::Kind kind, const Use& use) {
+  using Kind = OptimizerOptions::Kind;
+  switch (kind) {
+    case Kind::sgd:
+      return use(torch::optim::SGDParamState());
+    case Kind::adam:
+      return use(torch::optim::AdamParamState());
+    case Kind::adamw:
+      return use(torch::optim::AdamWParamState());
+    case Kind::rmsprop:
+      return use(torch::optim::RMSpropParamState());
+    case Kind::adagrad:
+      return use(torch::optim::AdagradParamState());
+  }
+}
+
+/// Where an optimizer keeps the state of a parameter: under its address, which is a text in older releases of LibTorch.
+template <typename Map>
+typename Map::key_type key_of(const Map& /*states*/, const Tensor& parameter) {
+  if constexpr (std::is_same_v<typename Map::key_type, std::string>) {
+    std::ostringstream text;
+    text << parameter.unsafeGetTensorImpl();
+    return text.str();
+  } else {
+    return parameter.unsafeGetTensorImpl();
+  }
+}
+
 Tensor weights_of(const std::vector<double>& weights, const at::TensorOptions& options) {
   return weights.empty() ? Tensor() : torch::tensor(weights, torch::kDouble).to(options);
 }
@@ -246,6 +309,7 @@ AutogradTwin::AutogradTwin(const MlpSpec& spec, const OptimizerOptions& optimize
                            const at::TensorOptions& options, const ThreadSettings& threads)
     : spec_(spec),
       threads_(threads),
+      optimizer_kind_(optimizer.kind),
       class_weights_(weights_of(spec.class_weights, options)),
       positive_weights_(weights_of(spec.positive_weights, options)),
       clip_norm_(optimizer.clip_norm),
@@ -372,6 +436,63 @@ std::vector<NamedTensor> AutogradTwin::parameters() const {
     named.push_back({parameter.key(), parameter.value().detach()});
   }
   return named;
+}
+
+std::vector<NamedTensor> AutogradTwin::buffers() const {
+  std::vector<NamedTensor> named;
+  for (const auto& buffer : network_->named_buffers()) {
+    named.push_back({buffer.key(), buffer.value()});
+  }
+  return named;
+}
+
+std::vector<NamedTensor> AutogradTwin::optimizer_state() const {
+  std::vector<NamedTensor> named;
+  auto& states = optimizer_->state();
+  with_state_type(optimizer_kind_, [&]<typename State>(const State& /*type*/) {
+    for (const auto& parameter : network_->named_parameters()) {
+      const auto found = states.find(key_of(states, parameter.value()));
+      if (found == states.end()) {
+        continue;
+      }
+      visit(static_cast<State&>(*found->second), [&](const char* name, auto& value) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(value)>, Tensor>) {
+          if (value.defined()) {
+            named.push_back({parameter.key() + "." + name, value.detach()});
+          }
+        } else {
+          named.push_back({parameter.key() + "." + name, at::scalar_tensor(value, at::kLong)});
+        }
+      });
+    }
+  });
+  return named;
+}
+
+void AutogradTwin::load_optimizer_state(const std::vector<NamedTensor>& state) {
+  if (state.empty()) {
+    return;
+  }
+  auto& states = optimizer_->state();
+  with_state_type(optimizer_kind_, [&]<typename State>(const State& /*type*/) {
+    for (const auto& parameter : network_->named_parameters()) {
+      auto loaded = std::make_unique<State>();
+      visit(*loaded, [&](const char* name, auto& value) {
+        const std::string key = parameter.key() + "." + name;
+        const bool is_there = std::any_of(state.begin(), state.end(),
+                                          [&](const NamedTensor& tensor) { return tensor.name == key; });
+        if constexpr (std::is_same_v<std::decay_t<decltype(value)>, Tensor>) {
+          if (is_there) {
+            value = find_tensor(state, key, parameter.value().sizes())
+                        .to(parameter.value().options().requires_grad(false), false, /*copy=*/true);
+          }
+        } else {
+          value = find_tensor(state, key, {}).template item<std::int64_t>();
+        }
+      });
+      states[key_of(states, parameter.value())] = std::move(loaded);
+    }
+  });
 }
 
 std::vector<NamedTensor> AutogradTwin::gradients() const {

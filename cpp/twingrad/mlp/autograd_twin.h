@@ -31,6 +31,9 @@ class AutogradTwin final : public Twin {
   at::Tensor logits() const override;
   std::vector<NamedTensor> intermediates() const override;
   std::vector<NamedTensor> parameters() const override;
+  std::vector<NamedTensor> buffers() const override;
+  std::vector<NamedTensor> optimizer_state() const override;
+  void load_optimizer_state(const std::vector<NamedTensor>& state) override;
   std::vector<NamedTensor> gradients() const override;
 
  private:
@@ -39,6 +42,7 @@ class AutogradTwin final : public Twin {
   MlpSpec spec_;
   ThreadSettings threads_;
   torch::nn::Sequential network_;
+  OptimizerOptions::Kind optimizer_kind_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   at::Tensor class_weights_, positive_weights_;  ///< undefined: all 1
   double clip_norm_;                             ///< 0: gradients are not clipped

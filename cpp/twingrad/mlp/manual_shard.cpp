@@ -156,8 +156,12 @@ std::unique_ptr<Layer> ManualShard::make_layer(std::size_t index, const LayerSpe
         statistics.mean = at::zeros({layer.outputs}, parameters_.values().options());
         statistics.variance = at::ones({layer.outputs}, parameters_.values().options());
       }
-      return std::make_unique<BatchNorm1d>(scale_or_shift("weight"), scale_or_shift("bias"),
-                                           std::move(statistics));
+      auto batch_norm = std::make_unique<BatchNorm1d>(scale_or_shift("weight"), scale_or_shift("bias"),
+                                                      std::move(statistics));
+      if (spec_.normalization_statistics) {
+        batch_norms_.emplace_back(layer.name, batch_norm.get());
+      }
+      return batch_norm;
     }
     case Kind::layer_norm:
       return std::make_unique<LayerNorm>(scale_or_shift("weight"), scale_or_shift("bias"));
@@ -244,6 +248,17 @@ void ManualShard::compute_gradients(const Tensor& images, const Tensor& labels, 
     }
   }
   loss_value_ = loss;
+}
+
+std::vector<NamedTensor> ManualShard::buffers() const {
+  std::vector<NamedTensor> buffers;
+  for (const auto& [name, batch_norm] : batch_norms_) {
+    RunningStatistics& statistics = batch_norm->statistics();
+    buffers.push_back({name + ".running_mean", statistics.mean});
+    buffers.push_back({name + ".running_var", statistics.variance});
+    buffers.push_back({name + ".num_batches_tracked", at::from_blob(&statistics.batches, {}, at::kLong)});
+  }
+  return buffers;
 }
 
 void ManualShard::set_training(bool training) {

@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "twingrad/layers/batch_norm.h"
 #include "twingrad/layers/dropout.h"
 #include "twingrad/layers/layer.h"
 #include "twingrad/losses/loss.h"
@@ -37,6 +38,8 @@ class ManualShard {
   Loss& loss_function() { return *loss_; }
 
   FlatParameters& parameters() { return parameters_; }
+  /// Of its batch normalizations, as Twin::buffers.
+  std::vector<NamedTensor> buffers() const;
   /// What its rows add to the loss of the batch.
   double loss() const { return loss_value_; }
   /// The result at that place of result_names, of its own rows, and its gradient.
@@ -54,7 +57,8 @@ class ManualShard {
   std::vector<std::unique_ptr<Layer>> layers_;
   std::unique_ptr<Loss> loss_;
   bool training_ = true;
-  std::vector<Dropout*> dropouts_;  ///< those among layers_
+  std::vector<Dropout*> dropouts_;                                 ///< those among layers_
+  std::vector<std::pair<std::string, BatchNorm1d*>> batch_norms_;  ///< those that keep statistics, by name
   std::vector<Tensor> masks_;
   Tensor images_;
   std::vector<Tensor> outputs_;           ///< by the places of result_names, from the last forward

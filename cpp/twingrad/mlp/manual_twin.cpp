@@ -215,6 +215,43 @@ std::vector<NamedTensor> ManualTwin::intermediates() const {
   return named;
 }
 
+std::vector<NamedTensor> ManualTwin::optimizer_state() const {
+  std::vector<NamedTensor> named;
+  const std::vector<Optimizer::StateVector> first = slices_[0].optimizer->state();
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    std::vector<Tensor> parts;
+    for (const Slice& slice : slices_) {
+      parts.push_back(*slice.optimizer->state()[i].value);
+    }
+    if (parts[0].defined()) {
+      named.push_back({first[i].name, at::cat(parts)});
+    }
+  }
+  if (const std::int64_t steps = slices_[0].optimizer->steps(); steps > 0) {
+    named.push_back({"steps", at::scalar_tensor(steps, at::kLong)});
+  }
+  return named;
+}
+
+void ManualTwin::load_optimizer_state(const std::vector<NamedTensor>& state) {
+  if (state.empty()) {
+    return;
+  }
+  std::int64_t first = 0;
+  for (const Slice& slice : slices_) {
+    const std::int64_t size = slice.values.numel();
+    for (const auto& [name, value] : slice.optimizer->state()) {
+      *value = find_tensor(state, name, {parameters_.size()})
+                   .narrow(0, first, size)
+                   .to(slice.values.options(), /*non_blocking=*/false, /*copy=*/true);
+    }
+    const bool counts = std::any_of(state.begin(), state.end(),
+                                    [](const NamedTensor& tensor) { return tensor.name == "steps"; });
+    slice.optimizer->set_steps(counts ? find_tensor(state, "steps", {}).item<std::int64_t>() : 0);
+    first += size;
+  }
+}
+
 std::vector<NamedTensor> ManualTwin::gradients() const {
   add_up();
   std::vector<NamedTensor> named = parameters_.named_gradients();

@@ -47,6 +47,9 @@ class ManualTwin final : public Twin {
   Tensor logits() const override;
   std::vector<NamedTensor> intermediates() const override;
   std::vector<NamedTensor> parameters() const override { return parameters_.named_values(); }
+  std::vector<NamedTensor> buffers() const override { return shards_[0]->buffers(); }
+  std::vector<NamedTensor> optimizer_state() const override;
+  void load_optimizer_state(const std::vector<NamedTensor>& state) override;
   std::vector<NamedTensor> gradients() const override;
 
   /// How many shards a batch of so many rows is split into.

@@ -69,6 +69,20 @@ void name_layers(std::vector<LayerSpec>& layers) {
 
 }  // namespace
 
+const Names<Bias>& biases() {
+  static const Names<Bias> names = {
+      {"layers", Bias::every_layer}, {"own", Bias::layer_of_its_own}, {"ones", Bias::column_of_ones}};
+  return names;
+}
+
+const Names<Normalization>& normalizations() {
+  static const Names<Normalization> names = {{"none", Normalization::none},
+                                             {"batch", Normalization::batch},
+                                             {"layer", Normalization::layer},
+                                             {"rms", Normalization::rms}};
+  return names;
+}
+
 std::vector<LayerSpec> layers_of(const MlpSpec& spec) {
   using Kind = LayerSpec::Kind;
   std::vector<LayerSpec> layers;

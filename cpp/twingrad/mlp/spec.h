@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "twingrad/losses/loss.h"
+#include "twingrad/runtime/names.h"
 #include "twingrad/runtime/threads.h"
 
 namespace twingrad {
@@ -42,6 +43,9 @@ enum class Bias {
 
 /// What stands between a hidden layer's product and its activation.
 enum class Normalization { none, batch, layer, rms };
+
+const Names<Bias>& biases();
+const Names<Normalization>& normalizations();
 
 /// ε of the exercise's Softmax and Log.
 inline constexpr double kExerciseEpsilon = 1e-12;

@@ -7,6 +7,8 @@
 
 namespace twingrad {
 
+using at::Tensor;
+
 /// One of the two ways to compute and follow a gradient. The trainer drives a twin without knowing which one
 /// it is:
 ///
@@ -67,9 +69,29 @@ class Twin {
   /// The learnable tensors, "0.weight", …: the very memory that update() changes.
   virtual std::vector<NamedTensor> parameters() const = 0;
 
+  /// What the network remembers beside its parameters: of each batch normalization "1.running_mean", "1.running_var" and
+  /// "1.num_batches_tracked". The very memory, too.
+  virtual std::vector<NamedTensor> buffers() const = 0;
+
+  /// What the optimizer remembers, by name, to be read at once; nothing before its first step.
+  virtual std::vector<NamedTensor> optimizer_state() const = 0;
+
+  /// Takes up where an optimizer with the same options stopped. Throws std::invalid_argument if this is not what
+  /// optimizer_state() returned for such a network.
+  virtual void load_optimizer_state(const std::vector<NamedTensor>& state) = 0;
+
   /// ∂L/∂ of every parameter, and, where kept, of every intermediate result, by the same names and in the
   /// same order for both twins. L is reduced as the specification of the network says.
   virtual std::vector<NamedTensor> gradients() const = 0;
 };
+
+/// The tensor of that name. Throws std::invalid_argument, saying what was expected and what was found, if there is none or it
+/// has another shape.
+const Tensor& find_tensor(const std::vector<NamedTensor>& tensors, const std::string& name,
+                          at::IntArrayRef shape);
+
+/// Copies parameters and buffers of these names into the twin. Throws std::invalid_argument, having changed nothing, unless
+/// there is one of the right shape for each.
+void load_network(const Twin& twin, const std::vector<NamedTensor>& tensors);
 
 }  // namespace twingrad

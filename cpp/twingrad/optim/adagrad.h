@@ -35,23 +35,24 @@ class Adagrad final : public Optimizer {
 
   void step(Tensor& parameters, const Tensor& gradients) override {
     const auto& [learning_rate, rate_decay, weight_decay, initial_value, epsilon] = options_;
-    if (!sum_.defined()) {
-      sum_ = at::full_like(parameters, initial_value);
+    if (!root_.defined()) {
+      sum_ = sum_.defined() ? sum_ : at::full_like(parameters, initial_value);
       root_ = at::empty_like(parameters);
     }
     const Tensor gradient = weight_decay == 0 ? gradients : gradients.add(parameters, weight_decay);
     sum_.addcmul_(gradient, gradient);
     at::sqrt_out(root_, sum_).add_(epsilon);
-    const double rate = learning_rate / (1 + static_cast<double>(steps_before_) * rate_decay);
+    const double rate = learning_rate / (1 + static_cast<double>(steps_) * rate_decay);
     parameters.addcdiv_(gradient, root_, -rate);
-    ++steps_before_;
+    ++steps_;  // t − 1 in the next step
   }
 
   void set_learning_rate(double learning_rate) override { options_.learning_rate = learning_rate; }
 
+  std::vector<StateVector> state() override { return {{"sum", &sum_}}; }
+
  private:
   Options options_;
-  std::int64_t steps_before_ = 0;  ///< t − 1
   Tensor sum_, root_;
 };
 

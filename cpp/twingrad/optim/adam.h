@@ -52,19 +52,36 @@ class Adam final : public Optimizer {
   void set_learning_rate(double learning_rate) override { options_.learning_rate = learning_rate; }
 
   void step(Tensor& parameters, const Tensor& gradients) override {
-    if (!mean_.defined()) {
-      mean_ = at::zeros_like(parameters);
-      square_ = at::zeros_like(parameters);
-      largest_square_ = options_.amsgrad ? at::zeros_like(parameters) : square_;
-      scratch_ = at::empty_like(parameters);
+    if (!scratch_.defined()) {
+      begin(parameters);
     }
-    ++step_count_;
+    ++steps_;
     if (!step_in_one_pass(parameters, gradients)) {
       step_by_tensor_operations(parameters, gradients);
     }
   }
 
+  std::vector<StateVector> state() override {
+    std::vector<StateVector> state = {{"mean", &mean_}, {"square", &square_}};
+    if (options_.amsgrad) {
+      state.push_back({"largest_square", &largest_square_});
+    }
+    return state;
+  }
+
  private:
+  void begin(const Tensor& parameters) {
+    for (const StateVector& vector : state()) {
+      if (!vector.value->defined()) {
+        *vector.value = at::zeros_like(parameters);
+      }
+    }
+    if (!options_.amsgrad) {
+      largest_square_ = square_;
+    }
+    scratch_ = at::empty_like(parameters);
+  }
+
   /// The formulas above, an operation a line, on any device.
   void step_by_tensor_operations(Tensor& parameters, const Tensor& gradients) {
     const auto& [learning_rate, beta1, beta2, epsilon, weight_decay, decoupled, amsgrad] = options_;
@@ -88,10 +105,9 @@ class Adam final : public Optimizer {
   bool step_in_one_pass(Tensor& parameters, const Tensor& gradients);
 
   /// 1 − βᵗ
-  double correction(double beta) const { return 1 - std::pow(beta, static_cast<double>(step_count_)); }
+  double correction(double beta) const { return 1 - std::pow(beta, static_cast<double>(steps_)); }
 
   Options options_;
-  std::int64_t step_count_ = 0;
   Tensor mean_, square_, scratch_;
   Tensor largest_square_;  ///< without AMSGrad it is square_ itself
 };

@@ -3,9 +3,11 @@
 #include <ATen/ATen.h>
 #include <c10/util/StringUtil.h>
 
+#include <cstdint>
 #include <initializer_list>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 namespace twingrad {
 
@@ -28,6 +30,22 @@ class Optimizer {
 
   /// The learning rate of the steps to come, for example from a schedule (schedule.h). The state stays.
   virtual void set_learning_rate(double learning_rate) = 0;
+
+  /// One vector of the state under its name: the very tensor, [P], undefined before the first step.
+  struct StateVector {
+    const char* name;
+    Tensor* value;
+  };
+  /// All that the next step depends on beside its arguments, the steps apart. A checkpoint reads it; whoever continues a run
+  /// puts back what was saved.
+  virtual std::vector<StateVector> state() = 0;
+
+  /// Steps taken so far, as far as a rule counts them.
+  std::int64_t steps() const { return steps_; }
+  void set_steps(std::int64_t steps) { steps_ = steps; }
+
+ protected:
+  std::int64_t steps_ = 0;
 };
 
 /// Throws std::invalid_argument if one of these options is negative or NaN.

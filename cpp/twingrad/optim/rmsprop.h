@@ -39,7 +39,7 @@ class RMSprop final : public Optimizer {
 
   void step(Tensor& parameters, const Tensor& gradients) override {
     const auto& [learning_rate, alpha, epsilon, weight_decay, momentum, centered] = options_;
-    if (!square_.defined()) {
+    if (!root_.defined()) {
       begin(parameters);
     }
     const Tensor gradient = weight_decay == 0 ? gradients : gradients.add(parameters, weight_decay);
@@ -60,16 +60,25 @@ class RMSprop final : public Optimizer {
 
   void set_learning_rate(double learning_rate) override { options_.learning_rate = learning_rate; }
 
- private:
-  void begin(const Tensor& parameters) {
-    square_ = at::zeros_like(parameters);
-    root_ = at::empty_like(parameters);
+  std::vector<StateVector> state() override {
+    std::vector<StateVector> state = {{"square", &square_}};
     if (options_.centered) {
-      mean_ = at::zeros_like(parameters);
+      state.push_back({"mean", &mean_});
     }
     if (options_.momentum != 0) {
-      velocity_ = at::zeros_like(parameters);
+      state.push_back({"velocity", &velocity_});
     }
+    return state;
+  }
+
+ private:
+  void begin(const Tensor& parameters) {
+    for (const StateVector& vector : state()) {
+      if (!vector.value->defined()) {
+        *vector.value = at::zeros_like(parameters);
+      }
+    }
+    root_ = at::empty_like(parameters);
   }
 
   Options options_;

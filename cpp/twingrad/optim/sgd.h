@@ -38,6 +38,11 @@ class SGD final : public Optimizer {
 
   void set_learning_rate(double learning_rate) override { options_.learning_rate = learning_rate; }
 
+  std::vector<StateVector> state() override {
+    return options_.momentum != 0 ? std::vector<StateVector>{{"velocity", &velocity_}}
+                                  : std::vector<StateVector>{};
+  }
+
   void step(Tensor& parameters, const Tensor& gradients) override {
     const auto& [learning_rate, momentum, dampening, weight_decay, nesterov] = options_;
     if (weight_decay == 0 && momentum == 0) {

@@ -32,32 +32,6 @@ const char* name_of(OptimizerOptions::Kind kind) {
   return "";
 }
 
-const char* name_of(Normalization normalization) {
-  switch (normalization) {
-    case Normalization::none:
-      return "none";
-    case Normalization::batch:
-      return "batch";
-    case Normalization::layer:
-      return "layer";
-    case Normalization::rms:
-      return "rms";
-  }
-  return "";
-}
-
-const char* name_of(Bias bias) {
-  switch (bias) {
-    case Bias::every_layer:
-      return "layers";
-    case Bias::layer_of_its_own:
-      return "own";
-    case Bias::column_of_ones:
-      return "ones";
-  }
-  return "";
-}
-
 const char* name_of(OneCycle::Anneal anneal) {
   return anneal == OneCycle::Anneal::linear ? "linear" : "cosine";
 }
@@ -172,7 +146,7 @@ std::string describe(const MlpSpec& network) {
   if (!network.hidden.empty()) {
     text += " · " + network.activation;
     if (network.normalization != Normalization::none) {
-      text += fmt::format(" · {} normalization{}{}", name_of(network.normalization),
+      text += fmt::format(" · {} normalization{}{}", name_of(normalizations(), network.normalization),
                           network.normalization_affine ? "" : " without scale and shift",
                           network.normalization_statistics ? "" : " without running statistics");
     }
@@ -191,10 +165,14 @@ std::string describe(const MlpSpec& network) {
   if (network.bias == Bias::layer_of_its_own) {
     text += " · bias as a layer of its own";
   }
-  if (network.initialization == Initialization::normal) {
-    text += " · weights from N(0, 1)";
-  }
   return text;
+}
+
+std::string describe_initial_weights(const RunDescription& run) {
+  if (!run.initial_weights.empty()) {
+    return " · weights from " + run.initial_weights;
+  }
+  return run.network.initialization == Initialization::normal ? " · weights from N(0, 1)" : "";
 }
 
 /// The options of the loss in hand, by the names that they have for `train`.
@@ -259,7 +237,7 @@ std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription
        fmt::format("{} · {} train · {} test · {}×{} · {} classes · sha256 {}…", dataset.title,
                    with_separators(dataset.train.count), with_separators(dataset.test.count),
                    dataset.train.height, dataset.train.width, dataset.classes, dataset.sha256.substr(0, 8))},
-      {"Network", describe(run.network)},
+      {"Network", describe(run.network) + describe_initial_weights(run)},
       {"Training",
        fmt::format("{} · {} · {} · seed {}", describe(run.optimizer) + describe(run.training.schedule), batch,
                    name_of(run.training.dtype), run.training.seed)},
@@ -272,18 +250,29 @@ std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription
   return lines;
 }
 
-nlohmann::ordered_json summary_of(const RunDescription& run, const TrainingResult& result) {
+nlohmann::ordered_json to_json(const ThreadPlan& threads) {
+  return {{"autograd", {{"aten", threads.autograd.aten}, {"blas", threads.autograd.blas}}},
+          {"manual",
+           {{"workers", threads.workers}, {"aten", threads.manual.aten}, {"blas", threads.manual.blas}}}};
+}
+
+ThreadPlan thread_plan_of(const nlohmann::ordered_json& json) {
+  const auto settings = [&](const char* twin) {
+    return ThreadSettings{.aten = json.at(twin).at("aten"), .blas = json.at(twin).at("blas")};
+  };
+  return {.autograd = settings("autograd"),
+          .manual = settings("manual"),
+          .workers = json.at("manual").at("workers")};
+}
+
+nlohmann::ordered_json settings_of(const RunDescription& run) {
   using Json = nlohmann::ordered_json;
   const data::Dataset& dataset = run.dataset;
-  Json summary = {
-      {"twingrad", version()},
-      {"libtorch", libtorch_version()},
-      {"status", result.interrupted ? "interrupted" : "finished"},
+  const TrainingOptions& training = run.training;
+  return {
       {"recipe", run.recipe},
       {"dataset",
-       {{"name", dataset.name},
-        {"location", dataset.location},
-        {"sha256", dataset.sha256},
+       {{"sha256", dataset.sha256},
         {"train_images", dataset.train.count},
         {"test_images", dataset.test.count},
         {"height", dataset.train.height},
@@ -292,9 +281,11 @@ nlohmann::ordered_json summary_of(const RunDescription& run, const TrainingResul
       {"network",
        {{"widths", describe_widths(run.network)},
         {"activation", run.network.activation},
-        {"bias", name_of(run.network.bias)},
-        {"init", run.network.initialization == Initialization::normal ? "normal" : "uniform"},
-        {"normalization", name_of(run.network.normalization)},
+        {"bias", name_of(biases(), run.network.bias)},
+        {"init", !run.initial_weights.empty()                           ? run.initial_weights
+                 : run.network.initialization == Initialization::normal ? "normal"
+                                                                        : "uniform"},
+        {"normalization", name_of(normalizations(), run.network.normalization)},
         {"affine", run.network.normalization_affine},
         {"running_statistics", run.network.normalization_statistics},
         {"dropout", run.network.dropout},
@@ -302,24 +293,33 @@ nlohmann::ordered_json summary_of(const RunDescription& run, const TrainingResul
         {"parameters", parameter_count(run.network)}}},
       {"loss", summary_of_loss(run.network)},
       {"optimizer", summary_of(run.optimizer)},
-      {"schedule", summary_of(run.training.schedule)},
+      {"schedule", summary_of(training.schedule)},
       {"training",
-       {{"epochs", run.training.epochs},
-        {"batch_size", run.training.batch_size == 0 ? Json("full") : Json(run.training.batch_size)},
-        {"steps", result.steps},
-        {"seed", run.training.seed},
-        {"dtype", name_of(run.training.dtype)},
-        {"device", run.training.device.str()}}},
-      {"threads",
-       {{"blas_library", blas_library()},
-        {"autograd", {{"aten", run.threads.autograd.aten}, {"blas", run.threads.autograd.blas}}},
-        {"manual",
-         {{"workers", run.threads.workers},
-          {"aten", run.threads.manual.aten},
-          {"blas", run.threads.manual.blas}}}}},
+       {{"twins", run.autograd && run.manual ? "both"
+                  : run.manual               ? "manual"
+                                             : "autograd"},
+        {"batch_size", training.batch_size == 0 ? Json("full") : Json(training.batch_size)},
+        {"seed", training.seed},
+        {"dtype", name_of(training.dtype)},
+        {"device", training.device.str()},
+        {"evaluate_every", training.evaluate_every},
+        {"checkpoint_every", training.checkpoint_every}}},
   };
+}
+
+nlohmann::ordered_json summary_of(const RunDescription& run, const TrainingResult& result) {
+  nlohmann::ordered_json summary = {{"twingrad", version()},
+                                    {"libtorch", libtorch_version()},
+                                    {"status", result.interrupted ? "interrupted" : "finished"}};
+  summary.update(settings_of(run));
+  summary["dataset"]["name"] = run.dataset.name;
+  summary["dataset"]["location"] = run.dataset.location;
+  summary["training"]["epochs"] = run.training.epochs;
+  summary["training"]["steps"] = result.steps;
+  summary["threads"] = to_json(run.threads);
+  summary["threads"]["blas_library"] = blas_library();
   for (const EpochMetrics& metrics : result.last) {
-    Json twin = to_json(metrics);
+    nlohmann::ordered_json twin = to_json(metrics);
     twin.erase("event");
     twin["total_seconds"] = result.seconds.at(metrics.twin);
     summary["twins"][metrics.twin] = twin;

@@ -2,9 +2,12 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "twingrad/io/atomic_file.h"
@@ -47,14 +50,52 @@ void make_folder(const fs::path& folder) {
 
 }  // namespace
 
-RunFolder::RunFolder(const fs::path& out, const std::string& dataset_name)
-    : path_(out.empty() ? unused_default_folder(dataset_name) : out) {
-  make_folder(path_);
+std::unique_ptr<RunFolder> RunFolder::begin(const fs::path& out, const std::string& dataset_name) {
+  const fs::path path = out.empty() ? unused_default_folder(dataset_name) : out;
+  make_folder(path);
+  return std::unique_ptr<RunFolder>(new RunFolder(path, "wxe"));
+}
+
+std::unique_ptr<RunFolder> RunFolder::reopen(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_directory(path, ignored) || !fs::exists(path / "metrics.jsonl", ignored)) {
+    throw UserError("--resume " + path.string(),
+                    fmt::format("expected the folder of a run, found {}",
+                                fs::is_directory(path, ignored) ? "one without a metrics.jsonl"
+                                : fs::exists(path, ignored)     ? "a file"
+                                                                : "nothing"),
+                    "name the folder that the run has told at its start");
+  }
+  return std::unique_ptr<RunFolder>(new RunFolder(path, "r+e"));
+}
+
+RunFolder::RunFolder(fs::path path, const char* mode) : path_(std::move(path)) {
   const fs::path file = path_ / "metrics.jsonl";
-  metrics_.reset(std::fopen(file.c_str(), "wxe"));
+  metrics_.reset(std::fopen(file.c_str(), mode));
   if (!metrics_) {
     throw UserError(file.string(), std::string("expected to write this file, found: ") + std::strerror(errno),
                     "choose another --out");
+  }
+  if (::flock(fileno(metrics_.get()), LOCK_EX | LOCK_NB) != 0) {
+    throw UserError(path_.string(), "expected a run that nobody is writing to, found one that is going on",
+                    "wait for its end, or stop it");
+  }
+}
+
+std::int64_t RunFolder::metrics_size() const { return std::ftell(metrics_.get()); }
+
+void RunFolder::cut_metrics(std::int64_t size) {
+  const fs::path file = path_ / "metrics.jsonl";
+  std::fseek(metrics_.get(), 0, SEEK_END);
+  if (metrics_size() < size) {
+    throw UserError(
+        file.string(),
+        fmt::format("expected {} bytes or more, as the checkpoint says, found {}", size, metrics_size()),
+        "put the file back as it was");
+  }
+  if (::ftruncate(fileno(metrics_.get()), size) != 0 || std::fseek(metrics_.get(), size, SEEK_SET) != 0) {
+    throw UserError(file.string(), std::string("expected to write this file, found: ") + std::strerror(errno),
+                    "free the folder for writing");
   }
 }
 
@@ -72,6 +113,11 @@ void RunFolder::on_agreement(const Agreement& agreement, double /*bound*/) { app
 
 void RunFolder::write_summary(const nlohmann::ordered_json& summary) const {
   write_atomically(path_ / "summary.json", summary.dump(2) + "\n");
+}
+
+nlohmann::ordered_json RunFolder::read_summary() const {
+  std::ifstream file(path_ / "summary.json");
+  return nlohmann::ordered_json::parse(file, nullptr, /*allow_exceptions=*/false);
 }
 
 }  // namespace twingrad

@@ -53,44 +53,93 @@ double Trainer::now() const {
 
 double Trainer::seconds_since(double start) const { return now() - start; }
 
-TrainingResult Trainer::run(const std::atomic<bool>& stop) {
+TrainingResult Trainer::run(const std::atomic<bool>& stop, TrainingProgress from) {
+  progress_ = std::move(from);
+  progress_.result.interrupted = false;
   run_start_ = now();
-  for (std::int64_t epoch = 1; epoch <= options_.epochs && !result_.interrupted; ++epoch) {
-    run_epoch(epoch, stop);
+  samples_at_start_ = samples_done();
+  if (progress_.result.steps == 0) {
+    save();
   }
-  return result_;
+  while (progress_.epoch <= options_.epochs && !progress_.result.interrupted) {
+    run_epoch(stop);
+  }
+  return progress_.result;
 }
 
-void Trainer::run_epoch(std::int64_t epoch, const std::atomic<bool>& stop) {
+std::int64_t Trainer::batch_size() const {
+  return options_.batch_size == 0 ? train_.count() : std::min(options_.batch_size, train_.count());
+}
+
+double Trainer::samples_done() const {
+  return static_cast<double>(progress_.epoch - 1) * static_cast<double>(train_.count()) +
+         static_cast<double>(progress_.samples_done);
+}
+
+void Trainer::run_epoch(const std::atomic<bool>& stop) {
+  const std::int64_t epoch = progress_.epoch;
   const bool is_reported =
       options_.evaluate && (epoch == 1 || epoch == options_.epochs || epoch % options_.evaluate_every == 0);
   const std::int64_t count = train_.count();
-  const std::int64_t batch_size = options_.batch_size == 0 ? count : std::min(options_.batch_size, count);
-  tallies_.assign(twins_.size(), {});
-  agreement_.epoch = epoch;
+  if (progress_.samples_done == 0) {
+    progress_.tallies.assign(twins_.size(), {});
+    progress_.agreement.epoch = epoch;
+  }
 
   const double start = now();
-  at::Tensor order = options_.batch_size == 0 ? at::arange(count, at::kLong)
-                                              : data::shuffled_indices(count, options_.seed, epoch);
+  const at::Tensor order = options_.batch_size == 0 ? at::arange(count, at::kLong)
+                                                    : data::shuffled_indices(count, options_.seed, epoch);
   const double shuffle_seconds = seconds_since(start);
-  for (Tally& tally : tallies_) {
+  for (Tally& tally : progress_.tallies) {
     tally.seconds += shuffle_seconds;
   }
-  for (std::int64_t first = 0; first < count; first += batch_size) {
-    const std::int64_t size = std::min(batch_size, count - first);
+  while (progress_.samples_done < count) {
+    const std::int64_t first = progress_.samples_done;
+    const std::int64_t size = std::min(batch_size(), count - first);
     const bool is_last = first + size == count;
     step(order.narrow(0, first, size), is_last && is_reported);
-    report_progress(epoch, first + size);
-    if (stop && !(is_last && epoch == options_.epochs)) {
-      result_.interrupted = true;
-      break;
+    progress_.samples_done += size;
+    report_progress();
+    if (is_last) {
+      break;  // its checkpoint follows the report
+    }
+    if (options_.checkpoint_every > 0 && progress_.result.steps % options_.checkpoint_every == 0) {
+      save();
+    }
+    if (stop) {
+      progress_.result.interrupted = true;
+      save();
+      return;
     }
   }
   for (std::size_t i = 0; i < twins_.size(); ++i) {
-    result_.seconds[twins_[i]->name()] += tallies_[i].seconds;
+    progress_.result.seconds[twins_[i]->name()] += progress_.tallies[i].seconds;
   }
-  if (is_reported && !result_.interrupted) {
-    report_epoch(epoch);
+  if (is_reported) {
+    report_epoch();
+  }
+  ++progress_.epoch;
+  progress_.samples_done = 0;
+  const bool is_end = epoch == options_.epochs;
+  progress_.result.interrupted = stop && !is_end;
+  if (options_.checkpoint_every == 0 || is_end || stop ||
+      progress_.result.steps % options_.checkpoint_every == 0) {
+    save();
+  }
+}
+
+void Trainer::save() {
+  for (const Twin* twin : twins_) {
+    const std::string tensor = first_non_finite(twin->parameters());
+    if (!tensor.empty()) {
+      throw CheckFailed(fmt::format(
+          "step {}: the update of the {} twin left an entry in {} that is not finite; a smaller --lr "
+          "may help",
+          progress_.result.steps, twin->name(), tensor));
+    }
+  }
+  for (TrainingObserver* observer : observers_) {
+    observer->on_checkpoint(progress_);
   }
 }
 
@@ -99,14 +148,13 @@ void Trainer::prepare_step(const at::Tensor& indices) {
     train_.gather(indices, images_, labels_);
     holds_full_batch_ = options_.batch_size == 0;
   }
-  std::vector<at::Tensor> masks = draw_dropout_masks(spec_, indices.size(0), options_.seed, result_.steps);
+  std::vector<at::Tensor> masks =
+      draw_dropout_masks(spec_, indices.size(0), options_.seed, progress_.result.steps);
   for (at::Tensor& mask : masks) {
     mask = mask.to(options_.device);
   }
-  const std::int64_t count = train_.count();
-  const std::int64_t batch_size = options_.batch_size == 0 ? count : std::min(options_.batch_size, count);
-  const std::int64_t steps_per_epoch = (count + batch_size - 1) / batch_size;
-  const double rate = learning_rate_at(options_.schedule, options_.learning_rate, result_.steps,
+  const std::int64_t steps_per_epoch = (train_.count() + batch_size() - 1) / batch_size();
+  const double rate = learning_rate_at(options_.schedule, options_.learning_rate, progress_.result.steps,
                                        steps_per_epoch, steps_per_epoch * options_.epochs);
   for (Twin* twin : twins_) {
     twin->set_dropout_masks(masks);
@@ -117,14 +165,14 @@ void Trainer::prepare_step(const at::Tensor& indices) {
 }
 
 void Trainer::step(const at::Tensor& indices, bool compare) {
-  const bool is_first = result_.steps == 0;
+  const bool is_first = progress_.result.steps == 0;
   double start = now();
   prepare_step(indices);
   const double gather_seconds = seconds_since(start);
   std::vector<double> losses;
   for (std::size_t i = 0; i < twins_.size(); ++i) {
     Twin& twin = *twins_[i];
-    Tally& tally = tallies_[i];
+    Tally& tally = progress_.tallies[i];
     twin.keep_intermediate_gradients(twins_.size() == 2 && (compare || is_first));
     start = now();
     double loss = 0;
@@ -142,22 +190,22 @@ void Trainer::step(const at::Tensor& indices, bool compare) {
     tally.samples += indices.size(0);
   }
   if (twins_.size() == 2) {
-    agreement_.autograd_loss = losses[0];
-    agreement_.manual_loss = losses[1];
-    count_flips(spec_, *twins_[0], *twins_[1], agreement_);
+    progress_.agreement.autograd_loss = losses[0];
+    progress_.agreement.manual_loss = losses[1];
+    count_flips(spec_, *twins_[0], *twins_[1], progress_.agreement);
     if (is_first) {
       compare_before_first_update();
     }
     if (compare) {
-      compare_gradients(*twins_[0], *twins_[1], agreement_);
+      compare_gradients(*twins_[0], *twins_[1], progress_.agreement);
     }
   }
   for (std::size_t i = 0; i < twins_.size(); ++i) {
     start = now();
     twins_[i]->update();
-    tallies_[i].seconds += seconds_since(start);
+    progress_.tallies[i].seconds += seconds_since(start);
   }
-  ++result_.steps;
+  ++progress_.result.steps;
 }
 
 void Trainer::check_finite(Twin& twin, double loss) const {
@@ -175,18 +223,18 @@ void Trainer::check_finite(Twin& twin, double loss) const {
       fmt::format("step {}: the loss of the {} twin is {}, expected a finite number, and the first tensor "
                   "with such an entry is {}; "
                   "a smaller --lr, --init uniform or --loss cross_entropy may help",
-                  result_.steps + 1, twin.name(), std::isnan(loss) ? "not a number" : "infinite",
+                  progress_.result.steps + 1, twin.name(), std::isnan(loss) ? "not a number" : "infinite",
                   tensor.empty() ? "the loss itself" : tensor));
 }
 
 void Trainer::compare_before_first_update() {
-  Agreement first = agreement_;
+  Agreement first = progress_.agreement;
   first.epoch = 0;
   compare_gradients(*twins_[0], *twins_[1], first);
   compare_weights(*twins_[0], *twins_[1], first);
   const double largest_logit = twins_[0]->logits().abs().max().item<double>();
   const double bound = agreement_bound(spec_, options_.dtype, largest_logit);
-  result_.agreements.push_back(first);
+  progress_.result.agreements.push_back(first);
   for (TrainingObserver* observer : observers_) {
     observer->on_agreement(first, bound);
   }
@@ -231,16 +279,16 @@ std::vector<Trainer::Evaluation> Trainer::evaluate() {
   return evaluations;
 }
 
-void Trainer::report_epoch(std::int64_t epoch) {
+void Trainer::report_epoch() {
   if (twins_.size() == 2) {
-    compare_weights(*twins_[0], *twins_[1], agreement_);
+    compare_weights(*twins_[0], *twins_[1], progress_.agreement);
   }
   const std::vector<Evaluation> test = evaluate();
-  result_.last.clear();
+  progress_.result.last.clear();
   for (std::size_t i = 0; i < twins_.size(); ++i) {
     const auto mean = [](double sum, std::int64_t samples) { return sum / static_cast<double>(samples); };
-    const Tally& train = tallies_[i];
-    const EpochMetrics metrics{.epoch = epoch,
+    const Tally& train = progress_.tallies[i];
+    const EpochMetrics metrics{.epoch = progress_.epoch,
                                .twin = twins_[i]->name(),
                                .train_loss = mean(train.loss_sum, train.samples),
                                .train_accuracy = mean(static_cast<double>(train.correct), train.samples),
@@ -248,36 +296,38 @@ void Trainer::report_epoch(std::int64_t epoch) {
                                .test_accuracy = test[i].accuracy,
                                .seconds = train.seconds,
                                .samples_per_second = static_cast<double>(train.samples) / train.seconds};
-    result_.last.push_back(metrics);
+    progress_.result.last.push_back(metrics);
     for (TrainingObserver* observer : observers_) {
       observer->on_epoch(metrics);
     }
   }
   if (twins_.size() == 2) {
-    agreement_.step = result_.steps;
-    result_.agreements.push_back(agreement_);
+    progress_.agreement.step = progress_.result.steps;
+    progress_.result.agreements.push_back(progress_.agreement);
     for (TrainingObserver* observer : observers_) {
-      observer->on_agreement(agreement_, 0);
+      observer->on_agreement(progress_.agreement, 0);
     }
-    agreement_.flips.clear();
+    progress_.agreement.flips.clear();
   }
 }
 
-void Trainer::report_progress(std::int64_t epoch, std::int64_t samples_done) {
+void Trainer::report_progress() {
   const double elapsed = seconds_since(run_start_);
   if (elapsed < next_progress_) {
     return;
   }
   next_progress_ = elapsed + kSecondsBetweenProgress;
   const auto count = static_cast<double>(train_.count());
-  const double done = static_cast<double>(epoch - 1) * count + static_cast<double>(samples_done);
+  const double done = samples_done();
   const double all = static_cast<double>(options_.epochs) * count;
-  const Progress progress{.epoch = epoch,
+  const Tally& tally = progress_.tallies.back();
+  const double samples_per_second = (done - samples_at_start_) / elapsed;
+  const Progress progress{.epoch = progress_.epoch,
                           .epochs = options_.epochs,
-                          .fraction_of_epoch = static_cast<double>(samples_done) / count,
-                          .loss = tallies_.back().loss_sum / static_cast<double>(tallies_.back().samples),
-                          .samples_per_second = done / elapsed,
-                          .seconds_left = elapsed / done * (all - done)};
+                          .fraction_of_epoch = static_cast<double>(progress_.samples_done) / count,
+                          .loss = tally.loss_sum / static_cast<double>(tally.samples),
+                          .samples_per_second = samples_per_second,
+                          .seconds_left = (all - done) / samples_per_second};
   for (TrainingObserver* observer : observers_) {
     observer->on_progress(progress);
   }

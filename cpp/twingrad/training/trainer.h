@@ -21,20 +21,12 @@ struct TrainingOptions {
   std::int64_t evaluate_every =
       1;                 ///< epochs between two reports; the first and the last are always reported
   bool evaluate = true;  ///< on the test images, when an epoch is reported
+  std::int64_t checkpoint_every = 0;  ///< steps between two checkpoints; 0: one at the end of each epoch
   double learning_rate = 1e-3;
   ScheduleOptions schedule = {};
   std::uint64_t seed = 1;
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
-};
-
-/// How a run ended.
-struct TrainingResult {
-  std::vector<EpochMetrics> last;         ///< one a twin
-  std::map<std::string, double> seconds;  ///< of all training steps, by twin
-  std::vector<Agreement> agreements;      ///< of two twins: the first is that before the first update
-  std::int64_t steps = 0;
-  bool interrupted = false;
 };
 
 /// Trains one twin, or two in lockstep: both see the same batches in the same order, and before every update
@@ -49,9 +41,11 @@ class Trainer {
           const data::ImageTensors& test, const TrainingOptions& options,
           const std::vector<TrainingObserver*>& observers);
 
-  /// Runs all epochs, or until `stop` becomes true (the step in hand is finished). Throws CheckFailed, naming
-  /// the step and the tensor, when the twins disagree before the first update or a loss is not finite.
-  TrainingResult run(const std::atomic<bool>& stop);
+  /// Runs all epochs that are left, or until `stop` becomes true (the step in hand is finished). from: where a run stands that
+  /// is continued, with twins that are as they were then; the result is, bit for bit, that of the run without a pause. Throws
+  /// CheckFailed, naming the step and the tensor, when the twins disagree before the first update or a loss or a weight is
+  /// not finite.
+  TrainingResult run(const std::atomic<bool>& stop, TrainingProgress from = {});
 
   /// Runs the test images through every twin as after an epoch, in evaluation. Returns the mean loss and the accuracy of
   /// each. Throws CheckFailed when a loss is not finite.
@@ -62,21 +56,17 @@ class Trainer {
   std::vector<Evaluation> evaluate();
 
  private:
-  /// What one twin gathered in an epoch.
-  struct Tally {
-    double loss_sum = 0;
-    std::int64_t correct = 0;
-    std::int64_t samples = 0;
-    double seconds = 0;
-  };
-
-  void run_epoch(std::int64_t epoch, const std::atomic<bool>& stop);
+  void run_epoch(const std::atomic<bool>& stop);
   void step(const at::Tensor& indices, bool compare);
   void prepare_step(const at::Tensor& indices);
   void check_finite(Twin& twin, double loss) const;
+  void save();
+  std::int64_t batch_size() const;
+  /// Of the whole run, those of earlier starts included.
+  double samples_done() const;
   void compare_before_first_update();
-  void report_epoch(std::int64_t epoch);
-  void report_progress(std::int64_t epoch, std::int64_t samples_done);
+  void report_epoch();
+  void report_progress();
   double seconds_since(double start) const;
   double now() const;
 
@@ -90,11 +80,10 @@ class Trainer {
   at::Tensor images_, labels_;  ///< the batch in hand
   at::Tensor test_images_, test_labels_;
   bool holds_full_batch_ = false;  ///< images_ already is the whole training set
-  std::vector<Tally> tallies_;     ///< of the epoch in hand, one a twin
-  Agreement agreement_;            ///< of the epoch in hand
+  TrainingProgress progress_;
   double run_start_ = 0;
+  double samples_at_start_ = 0;  ///< of the whole run, in the epochs before this start
   double next_progress_ = 0;
-  TrainingResult result_;
 };
 
 }  // namespace twingrad

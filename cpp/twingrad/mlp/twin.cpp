@@ -1,0 +1,39 @@
+#include "twingrad/mlp/twin.h"
+
+#include <c10/util/StringUtil.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace twingrad {
+
+const Tensor& find_tensor(const std::vector<NamedTensor>& tensors, const std::string& name,
+                          at::IntArrayRef shape) {
+  const auto found = std::find_if(tensors.begin(), tensors.end(),
+                                  [&](const NamedTensor& tensor) { return tensor.name == name; });
+  if (found == tensors.end()) {
+    throw std::invalid_argument(c10::str("expected a tensor ", name, " ", shape, ", found none"));
+  }
+  if (found->tensor.sizes() != shape) {
+    throw std::invalid_argument(
+        c10::str("expected ", name, " of shape ", shape, ", found ", found->tensor.sizes()));
+  }
+  return found->tensor;
+}
+
+void load_network(const Twin& twin, const std::vector<NamedTensor>& tensors) {
+  std::vector<NamedTensor> network = twin.parameters();
+  for (NamedTensor& buffer : twin.buffers()) {
+    network.push_back(std::move(buffer));
+  }
+  std::vector<Tensor> sources;
+  for (const auto& [name, tensor] : network) {
+    sources.push_back(find_tensor(tensors, name, tensor.sizes()));
+  }
+  const at::NoGradGuard no_gradient;
+  for (std::size_t i = 0; i < network.size(); ++i) {
+    network[i].tensor.copy_(sources[i]);
+  }
+}
+
+}  // namespace twingrad

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace twingrad {
+
+/// What options and files call the values of a choice.
+template <typename Value>
+using Names = std::vector<std::pair<std::string, Value>>;
+
+/// The name that belongs to a value. Throws std::logic_error if it has none.
+template <typename Value>
+std::string name_of(const Names<Value>& names, Value value) {
+  for (const auto& [name, choice] : names) {
+    if (choice == value) {
+      return name;
+    }
+  }
+  throw std::logic_error("a value without a name");
+}
+
+}  // namespace twingrad

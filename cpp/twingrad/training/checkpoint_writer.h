@@ -1,0 +1,39 @@
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "twingrad/training/checkpoint.h"
+#include "twingrad/training/run_folder.h"
+
+namespace twingrad {
+
+/// Saves a run whenever the trainer says that it is the moment.
+class CheckpointWriter final : public TrainingObserver {
+ public:
+  /// run: what Checkpoint::run is to hold. twins and folder have to outlive the writer.
+  CheckpointWriter(const std::vector<Twin*>& twins, const RunFolder& folder, nlohmann::ordered_json run)
+      : twins_(twins), folder_(folder), run_(std::move(run)), checkpoints_(folder.path() / "checkpoint") {}
+
+  void on_epoch(const EpochMetrics& /*metrics*/) override {}
+  void on_agreement(const Agreement& /*agreement*/, double /*bound*/) override {}
+
+  void on_checkpoint(const TrainingProgress& progress) override {
+    Checkpoint checkpoint{
+        .progress = progress, .metrics_size = folder_.metrics_size(), .run = run_, .tensors = {}};
+    for (const Twin* twin : twins_) {
+      for (NamedTensor& tensor : tensors_of(*twin)) {
+        checkpoint.tensors.push_back(std::move(tensor));
+      }
+    }
+    checkpoints_.write(checkpoint);
+  }
+
+ private:
+  const std::vector<Twin*>& twins_;
+  const RunFolder& folder_;
+  nlohmann::ordered_json run_;
+  CheckpointFolder checkpoints_;
+};
+
+}  // namespace twingrad

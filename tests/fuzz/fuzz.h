@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-/// What libFuzzer calls with every input (https://llvm.org/docs/LibFuzzer.html). A crash, an exception, a leak or a
-/// sanitizer's report is a find.
+/// What libFuzzer calls with every input (https://llvm.org/docs/LibFuzzer.html). A crash, an exception, a
+/// leak or a sanitizer's report is a find.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace twingrad::fuzz {

@@ -25,8 +25,8 @@ inline std::string elements(const StoredTensor& tensor, std::string_view file) {
   return copy;
 }
 
-/// Writes the tensors of a file as safetensors and reads them again: they have to be the same. Throws UserError for a
-/// name that safetensors does not know.
+/// Writes the tensors of a file as safetensors and reads them again: they have to be the same. Throws
+/// UserError for a name that safetensors does not know.
 inline void check_that_safetensors_keeps(const SafetensorsHeader& header, std::string_view file) {
   std::string written = write_safetensors_header(header);
   for (const StoredTensor& tensor : header.tensors) written += elements(tensor, file);

@@ -1,4 +1,5 @@
-// The input is a file of torch.save, or, so that no checksum stands before it, a pickle for one with two storages.
+// The input is a file of torch.save, or, so that no checksum stands before it, a pickle for one with two
+// storages.
 #include <string>
 #include <string_view>
 

@@ -245,7 +245,7 @@ TEST(TensorFile, RefusesAFolderAndNothing) {
   EXPECT_THAT(refusal_of([&] { read_tensor_file(folder.path() / "none"); }),
               HasSubstr("none: expected a file, found nothing there"));
   EXPECT_THAT(refusal_of([&] { read_tensor_file("/dev/zero"); }),
-              HasSubstr("expected a file, found a pipe;"));
+              HasSubstr("expected a file, found a device or a socket;"));
 }
 
 TEST(TensorFile, RefusesFilesOfOtherKinds) {

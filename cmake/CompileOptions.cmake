@@ -11,7 +11,8 @@ function(twingrad_compile_options target)
   endif()
   if(TWINGRAD_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${TWINGRAD_SANITIZE} -fno-omit-frame-pointer
-                                             -fno-sanitize-recover=all -Wno-maybe-uninitialized)
+                                             -fno-sanitize-recover=all
+                                             $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
     target_link_options(${target} PRIVATE -fsanitize=${TWINGRAD_SANITIZE})
   endif()
 endfunction()

@@ -82,7 +82,7 @@ inline Archive make_archive(const std::vector<ArchiveEntry>& entries, bool zip64
 
 inline std::string zip_of(const std::vector<ArchiveEntry>& entries) { return make_archive(entries).bytes; }
 
-// ---- Instructions of a pickle; the letters are those of Python's pickletools -----------------------------------
+// ---- Instructions of a pickle; the letters are those of Python's pickletools ---------------------------
 
 inline std::string pickled(const std::string& instructions) { return "\x80\x02"s + instructions + "."; }
 inline std::string text(const std::string& value) { return join("X", u32(value.size()), value); }

@@ -41,7 +41,7 @@ std::string refusal(const std::string& file) {
 
 SafetensorsHeader parse(const std::string& file) { return parse_safetensors_header(file, "f.safetensors"); }
 
-// ---- What is read ----------------------------------------------------------------------------------------
+// ---- What is read --------------------------------------------------------------------------------------
 
 TEST(Safetensors, GivesTheTensorsOfAHeader) {
   const std::string json = R"({"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"
@@ -152,7 +152,7 @@ TEST(Safetensors, RefusesToWriteAHeaderThatNobodyWouldRead) {
               HasSubstr("expected a header of at most 100000000 bytes, found 1000000"));
 }
 
-// ---- The length -------------------------------------------------------------------------------------------
+// ---- The length ----------------------------------------------------------------------------------------
 
 TEST(Safetensors, RefusesAFileWithoutRoomForALength) {
   EXPECT_EQ(
@@ -181,7 +181,7 @@ TEST(Safetensors, RefusesALengthOfZero) {
               HasSubstr("byte 8: expected a header that begins with '{', found ''"));
 }
 
-// ---- The JSON ---------------------------------------------------------------------------------------------
+// ---- The JSON ------------------------------------------------------------------------------------------
 
 TEST(Safetensors, RefusesAHeaderThatDoesNotBeginWithABrace) {
   for (const std::string start : {" ", "[", "\n", "\xef\xbb\xbf", "\"", "/**/"}) {
@@ -293,7 +293,7 @@ TEST(Safetensors, PrintsNamesFromTheFileSafely) {
   EXPECT_THAT(refusal(file_of("{\"" + std::string(10'000, 'a') + "\":0}")), SizeIs(::testing::Lt(400U)));
 }
 
-// ---- A tensor -----------------------------------------------------------------------------------------------
+// ---- A tensor ------------------------------------------------------------------------------------------
 
 TEST(Safetensors, RefusesATensorThatLacksAKey) {
   EXPECT_THAT(refusal(file_with_tensor(R"({"shape":[2],"data_offsets":[0,8]})")),
@@ -395,7 +395,7 @@ TEST(Safetensors, RefusesOffsetsOutsideOfTheData) {
   }
 }
 
-// ---- All tensors together -------------------------------------------------------------------------------------
+// ---- All tensors together ------------------------------------------------------------------------------
 
 TEST(Safetensors, RefusesAHoleBeforeTheFirstTensor) {
   EXPECT_THAT(refusal(file_with_tensor(R"({"dtype":"F32","shape":[1],"data_offsets":[4,8]})")),

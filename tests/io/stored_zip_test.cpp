@@ -35,7 +35,7 @@ std::string patched(std::string bytes, std::size_t offset, const std::string& pa
   return bytes.replace(offset, patch.size(), patch);
 }
 
-// ---- What is read ----------------------------------------------------------------------------------------
+// ---- What is read --------------------------------------------------------------------------------------
 
 TEST(StoredZip, GivesNamesAndPlacesWithZip64RecordsAndWithout) {
   for (const bool zip64 : {false, true}) {
@@ -75,7 +75,7 @@ TEST(StoredZip, TakesLargeNumbersFromTheZip64Field) {
               HasSubstr("expected a ZIP64 field"));
 }
 
-// ---- The end records ---------------------------------------------------------------------------------------
+// ---- The end records -----------------------------------------------------------------------------------
 
 TEST(StoredZip, RefusesAFileTooShortForAnEndRecord) {
   EXPECT_EQ(
@@ -156,7 +156,7 @@ TEST(StoredZip, RefusesMoreAndFewerEntriesThanCounted) {
   EXPECT_THAT(refusal(counted(0xffff)), HasSubstr("expected an entry of the directory"));
 }
 
-// ---- The entries -------------------------------------------------------------------------------------------
+// ---- The entries ---------------------------------------------------------------------------------------
 
 TEST(StoredZip, RefusesCompressedEntries) {
   EXPECT_EQ(refusal(zip_of({{"a\n", "first", 0, 8}})),

@@ -37,7 +37,7 @@ std::vector<std::string> names_in(const std::string& instructions) {
 
 const std::string kRebuildTensor = global("torch._utils", "_rebuild_tensor_v2");
 
-// ---- What is read ----------------------------------------------------------------------------------------
+// ---- What is read --------------------------------------------------------------------------------------
 
 TEST(TensorPickle, GivesWhatATensorIs) {
   const std::string pickle =
@@ -132,7 +132,7 @@ TEST(TensorPickle, RemembersValues) {
               ElementsAre("a", "b"));
 }
 
-// ---- What is not run -----------------------------------------------------------------------------------------
+// ---- What is not run -----------------------------------------------------------------------------------
 
 TEST(TensorPickle, RefusesACallOfAnythingElseByItsName) {
   EXPECT_EQ(refusal(dict(text("w") + call(global("os", "system"), text("exit 1")))),
@@ -241,7 +241,7 @@ TEST(TensorPickle, RefusesPersistentIdsThatAreNoStorage) {
               HasSubstr("expected an int, the size of a storage, found None"));
 }
 
-// ---- The stack -----------------------------------------------------------------------------------------------
+// ---- The stack -----------------------------------------------------------------------------------------
 
 TEST(TensorPickle, RefusesToTakeFromAnEmptyStack) {
   for (const std::string instructions :
@@ -300,7 +300,7 @@ TEST(TensorPickle, RefusesATextLongerThanThePickle) {
               HasSubstr("expected more instructions, found the end of the pickle"));
 }
 
-// ---- The result ----------------------------------------------------------------------------------------------
+// ---- The result ----------------------------------------------------------------------------------------
 
 TEST(TensorPickle, RefusesResultsOfOtherKinds) {
   for (const std::string& result :
@@ -332,7 +332,7 @@ TEST(TensorPickle, RefusesANameTwiceAndOneThatIsNoText) {
               HasSubstr("expected a name of UTF-8, found \"\\xc3(\""));
 }
 
-// ---- Hostile sizes -------------------------------------------------------------------------------------------
+// ---- Hostile sizes -------------------------------------------------------------------------------------
 
 TEST(TensorPickle, RefusesAPickleOfMoreThan4MiB) {
   EXPECT_THAT(refusal_of_pickle(std::string((4U << 20) + 1, 'N')),

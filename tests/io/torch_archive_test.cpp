@@ -52,7 +52,7 @@ std::string elements(const std::string& file) {
 /// A file that Python saved, and the tensors in it.
 std::string python_file(const std::string& name) { return read_whole_file(TWINGRAD_WEIGHT_FILES "/" + name); }
 
-// ---- What is read ----------------------------------------------------------------------------------------
+// ---- What is read --------------------------------------------------------------------------------------
 
 TEST(TorchArchive, GivesWhereATensorIs) {
   const std::string file = archive_with(1, {2, 2}, {2, 1});
@@ -110,7 +110,7 @@ TEST(TorchArchive, RefusesWhatPythonSavedThatIsNoStateDict) {
               HasSubstr("expected a tensor under the name \"model\", found a dict; save the tensors alone"));
 }
 
-// ---- The archive -------------------------------------------------------------------------------------------
+// ---- The archive ---------------------------------------------------------------------------------------
 
 TEST(TorchArchive, RefusesAFileThatIsNoArchive) {
   EXPECT_THAT(refusal(""), StartsWith("f.pt: byte 0: expected the end record of a ZIP archive"));
@@ -146,7 +146,7 @@ TEST(TorchArchive, RefusesADamagedStorage) {
   EXPECT_THAT(refusal(file), HasSubstr("entry \"archive/data/0\": expected bytes with the checksum"));
 }
 
-// ---- Storages and views ------------------------------------------------------------------------------------
+// ---- Storages and views --------------------------------------------------------------------------------
 
 TEST(TorchArchive, RefusesAStorageThatIsNotThere) {
   EXPECT_THAT(

@@ -7,18 +7,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstdio>
 #include <limits>
-#include <memory>
 #include <new>
 #include <optional>
 #include <span>
 #include <stdexcept>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
+#include "twingrad/io/input_file.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/sha256.h"
 
@@ -30,7 +27,8 @@ using Bytes = std::span<const std::uint8_t>;
 
 constexpr const char* kFetchAgain = "delete it and fetch the data set again";
 
-constexpr std::size_t kChunkSize = 65536;  // small enough to stay in the second-level cache
+constexpr std::size_t kChunkSize =
+    65536;  // of unpacked bytes: small enough to stay in the second-level cache
 constexpr std::size_t kMagicSize = 4;
 constexpr std::int64_t kLargestSide = 65535;
 constexpr std::uint8_t kUnsignedByte = 0x08;  // the element type in the magic number
@@ -39,76 +37,6 @@ constexpr std::array<std::uint8_t, 2> kGzipMagic{0x1f, 0x8b};
 std::string at_byte(const fs::path& path, std::uint64_t offset) {
   return fmt::format("{}: byte {}", path.string(), offset);
 }
-
-// ---- The file ------------------------------------------------------------------------------------------
-
-std::string_view describe_kind(fs::file_type type) {
-  switch (type) {
-    case fs::file_type::not_found:
-      return "nothing there";
-    case fs::file_type::directory:
-      return "a folder";
-    case fs::file_type::fifo:
-      return "a pipe";
-    default:
-      return "a device or a socket";
-  }
-}
-
-[[noreturn]] void refuse_to_read(const fs::path& path, const std::string& reason) {
-  throw UserError(path.string(), fmt::format("expected a file that can be read, found \"{}\"", reason),
-                  "check its permissions and the disk");
-}
-
-/// Throws UserError unless the path leads to a regular file. Asked before the file is opened: opening a pipe
-/// without a writer would wait for ever.
-void require_regular_file(const fs::path& path) {
-  std::error_code failure;
-  const fs::file_type type = fs::status(path, failure).type();
-  if (type == fs::file_type::regular) return;
-  if (type == fs::file_type::none) refuse_to_read(path, failure.message());
-  throw UserError(path.string(), fmt::format("expected a file, found {}", describe_kind(type)),
-                  "check the path");
-}
-
-/// A regular file, read from front to back.
-class InputFile {
- public:
-  explicit InputFile(const fs::path& path) : path_(path) {
-    require_regular_file(path);
-    file_.reset(std::fopen(path.c_str(), "rb"));
-    if (!file_) refuse_to_read(path, std::generic_category().message(errno));
-    std::setvbuf(file_.get(), nullptr, _IONBF, 0);  // reads are large already
-
-    std::error_code ignored;  // the size only guides how much memory is set aside
-    const std::uintmax_t size = fs::file_size(path, ignored);
-    size_ = ignored ? 0 : size;
-  }
-
-  /// The next bytes of the file, valid until the next call; none at the end.
-  Bytes read() {
-    const std::size_t count = std::fread(buffer_.data(), 1, buffer_.size(), file_.get());
-    if (count < buffer_.size() && std::ferror(file_.get()) != 0) {
-      refuse_to_read(path_, std::generic_category().message(errno));
-    }
-    position_ += count;
-    return Bytes(buffer_).first(count);
-  }
-
-  const fs::path& path() const { return path_; }
-  std::uint64_t size() const { return size_; }
-  std::uint64_t position() const { return position_; }  ///< how many bytes have been read
-
- private:
-  struct Close {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-  fs::path path_;
-  std::unique_ptr<std::FILE, Close> file_;
-  std::uint64_t size_ = 0;
-  std::uint64_t position_ = 0;
-  std::vector<std::uint8_t> buffer_ = std::vector<std::uint8_t>(kChunkSize);
-};
 
 // ---- The format ----------------------------------------------------------------------------------------
 

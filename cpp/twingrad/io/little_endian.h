@@ -7,7 +7,8 @@
 
 namespace twingrad {
 
-/// The unsigned integer that the first sizeof(T) bytes hold, the least significant first. There must be so many.
+/// The unsigned integer that the first sizeof(T) bytes hold, the least significant first. There must be so
+/// many.
 template <std::unsigned_integral T>
 T read_little_endian(std::string_view bytes) {
   T value = 0;

@@ -43,8 +43,8 @@ std::optional<ElementType> type_of(std::string_view name) {
   return format->type;
 }
 
-/// Builds a SafetensorsHeader from the events of the JSON parser. It never holds a tree, so that duplicate keys are
-/// seen and deep nesting costs nothing: whatever does not belong in a place ends the reading.
+/// Builds a SafetensorsHeader from the events of the JSON parser. It never holds a tree, so that duplicate
+/// keys are seen and deep nesting costs nothing: whatever does not belong in a place ends the reading.
 class HeaderReader final : public nlohmann::json_sax<Json> {
  public:
   /// data_begin: where the elements begin in the file. data_size: how many bytes follow.

@@ -53,8 +53,8 @@ constexpr const ElementFormat& format_of(ElementType type) {
 /// A tensor of more dimensions is refused; LibTorch's own reductions go no further.
 inline constexpr std::size_t kMostDimensions = 64;
 
-/// Where a file holds the elements of a tensor: element [i, j, …] begins at begin + (i·strides[0] + j·strides[1] +
-/// …) · size of an element, and ends at or before `end`. Little endian.
+/// Where a file holds the elements of a tensor: element [i, j, …] begins at begin + (i·strides[0] +
+/// j·strides[1] + …) · size of an element, and ends at or before `end`. Little endian.
 struct StoredTensor {
   std::string name;
   ElementType type = ElementType::kFloat32;
@@ -66,11 +66,12 @@ struct StoredTensor {
   bool operator==(const StoredTensor&) const = default;
 };
 
-/// The bytes of a tensor of this shape, 0 if one of its entries is. Nothing if there are more than 64 of them, one is
-/// negative, or the others multiply to more than 2^63 - 1 bytes.
+/// The bytes of a tensor of this shape, 0 if one of its entries is. Nothing if there are more than 64 of
+/// them, one is negative, or the others multiply to more than 2^63 - 1 bytes.
 std::optional<std::uint64_t> byte_size_of(const std::vector<std::int64_t>& shape, ElementType type);
 
-/// The strides of a tensor whose elements follow each other, the last index fastest. byte_size_of must know the shape.
+/// The strides of a tensor whose elements follow each other, the last index fastest. byte_size_of must know
+/// the shape.
 std::vector<std::int64_t> contiguous_strides(const std::vector<std::int64_t>& shape);
 
 /// Copies the elements to `destination`, the last index fastest: byte_size_of(shape, type) bytes.

@@ -130,7 +130,8 @@ class ZipReader {
     directory_begin_ = position_;
   }
 
-  /// Where there is a ZIP64 end record, it tells what has no room in the other one. LibTorch always writes it.
+  /// Where there is a ZIP64 end record, it tells what has no room in the other one. LibTorch always writes
+  /// it.
   void find_directory_64(std::uint64_t& size) {
     if (directory_end_ < kLocator64Size) return;
     const std::uint64_t locator_begin = directory_end_ - kLocator64Size;

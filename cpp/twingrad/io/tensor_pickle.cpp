@@ -69,8 +69,8 @@ std::string_view describe(Kind kind) {
   }
 }
 
-/// Which of the machine's values is meant. Values lie in one array and refer to others by handle, so that they may be
-/// nested as deeply as they like and even contain themselves.
+/// Which of the machine's values is meant. Values lie in one array and refer to others by handle, so that
+/// they may be nested as deeply as they like and even contain themselves.
 using Handle = std::uint32_t;
 
 struct Value {
@@ -106,7 +106,7 @@ class Machine {
   }
 
  private:
-  // ---- Refusals ------------------------------------------------------------------------------------------
+  // ---- Refusals ----------------------------------------------------------------------------------------
 
   [[noreturn]] void refuse(const std::string& expected, const std::string& found,
                            const char* remedy = kSaveStateDict) const {
@@ -122,7 +122,7 @@ class Machine {
     return value;
   }
 
-  // ---- The program ---------------------------------------------------------------------------------------
+  // ---- The program -------------------------------------------------------------------------------------
 
   std::string_view take(std::size_t count) {
     if (count > pickle_.size() - position_) refuse("more instructions", "the end of the pickle", kCopyAgain);
@@ -233,7 +233,7 @@ class Machine {
     if (protocol != 2) refuse("a pickle of protocol 2", fmt::format("protocol {}", protocol));
   }
 
-  // ---- The stack -----------------------------------------------------------------------------------------
+  // ---- The stack ---------------------------------------------------------------------------------------
 
   void push(Value value) {
     stack_.push_back(static_cast<Handle>(values_.size()));
@@ -284,7 +284,7 @@ class Machine {
     stack_.push_back(found->second);
   }
 
-  // ---- What is named and called ------------------------------------------------------------------------------
+  // ---- What is named and called ------------------------------------------------------------------------
 
   void push_global() {
     const std::size_t begin = position_;
@@ -344,7 +344,8 @@ class Machine {
     refuse(fmt::format("{} arguments of {}", most, function), std::to_string(arguments.size()));
   }
 
-  /// (storage, offset, shape, strides, whether it wants a gradient, hooks), and in newer files what else is to be set.
+  /// (storage, offset, shape, strides, whether it wants a gradient, hooks), and in newer files what else is
+  /// to be set.
   void push_tensor(const std::vector<Handle>& arguments) {
     const Value& index = require(arguments[0], Kind::kStorage, "of a tensor");
     const Storage& storage = storages_[static_cast<std::size_t>(index.number)];
@@ -378,7 +379,7 @@ class Machine {
     require(top(), Kind::kDict, "to take a state");
   }
 
-  // ---- The result ----------------------------------------------------------------------------------------
+  // ---- The result --------------------------------------------------------------------------------------
 
   std::vector<PickledTensor> named_tensors(Handle result) {
     const Value& value = values_[result];

@@ -90,7 +90,8 @@ void check_byte_order(const Files& files, const std::string& where) {
       "save it anew on a machine of little endian");
 }
 
-/// The largest of the offsets of the elements, nothing if it is more than can be counted. There is an element.
+/// The largest of the offsets of the elements, nothing if it is more than can be counted. There is an
+/// element.
 std::optional<std::int64_t> last_element(const PickledTensor& tensor) {
   std::int64_t last = tensor.offset;
   for (std::size_t i = 0; i < tensor.shape.size(); ++i) {

@@ -1,0 +1,57 @@
+#include "twingrad/io/whole_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "../temporary_folder.h"
+#include "twingrad/runtime/error.h"
+
+namespace twingrad {
+namespace {
+
+using Bytes = std::vector<std::uint8_t>;
+using testing::TemporaryFolder;
+
+Bytes numbered_bytes(std::size_t size) {
+  Bytes bytes;
+  for (std::size_t i = 0; i < size; ++i) bytes.push_back(static_cast<std::uint8_t>(i * i >> 3));
+  return bytes;
+}
+
+TEST(WholeFile, GivesTheWholeFile) {
+  const TemporaryFolder folder;
+  // Around one piece of 64 KiB and more than two.
+  for (const std::size_t size : {0, 1, 65535, 65536, 65537, 200'000}) {
+    const Bytes content = numbered_bytes(size);
+    EXPECT_EQ(read_whole_file(folder.write("file", content), 200'000),
+              std::string(content.begin(), content.end()))
+        << size;
+  }
+}
+
+TEST(WholeFile, RefusesAFileThatIsLargerThanAllowed) {
+  const TemporaryFolder folder;
+  const auto file = folder.write("file", numbered_bytes(100));
+  EXPECT_EQ(read_whole_file(file, 100).size(), 100U);
+  try {
+    read_whole_file(file, 99);
+    FAIL() << "the file was accepted";
+  } catch (const UserError& error) {
+    EXPECT_EQ(error.what(), file.string() + ": expected at most 99 bytes, found more; give a smaller file");
+  }
+}
+
+TEST(WholeFile, StopsAtTheLimitHoweverLongTheFileIs) {
+  // A file of 1 TB, all of it a hole: to read it through would take minutes.
+  const TemporaryFolder folder;
+  const auto file = folder.write("file", {});
+  std::filesystem::resize_file(file, std::uintmax_t{1} << 40);
+  EXPECT_THROW(read_whole_file(file, 1000), UserError);
+}
+
+}  // namespace
+}  // namespace twingrad

@@ -12,6 +12,8 @@ enum ExitStatus : int { kDone = 0, kCheckFailed = 1, kWrongUsage = 2, kInterrupt
 int train_command(const std::vector<std::string>& arguments);
 int check_command(const std::vector<std::string>& arguments);
 int bench_command(const std::vector<std::string>& arguments);
+int predict_command(const std::vector<std::string>& arguments);
+int export_command(const std::vector<std::string>& arguments);
 int data_command(const std::vector<std::string>& arguments);
 
 }  // namespace twingrad::app

@@ -23,6 +23,8 @@ Commands:
   train    train both twins in lockstep and compare every gradient
   check    hold every gradient by hand against autograd, central differences and planted bugs
   bench    time both twins and the matrix products alone
+  predict  tell what is on images
+  export   write weights for Python
   data     list the known data sets, or verify one
 
 'twingrad COMMAND --help' tells a command's options. 'twingrad --version' tells what this program was built with.
@@ -49,14 +51,20 @@ int run(const std::vector<std::string>& arguments) {
   if (command == "bench") {
     return bench_command(rest);
   }
+  if (command == "predict") {
+    return predict_command(rest);
+  }
+  if (command == "export") {
+    return export_command(rest);
+  }
   if (command == "data") {
     return data_command(rest);
   }
   throw twingrad::UserError(
       command.empty() ? "the command line" : command,
-      fmt::format("expected a command, train, check, bench or data, found {}",
+      fmt::format("expected a command, train, check, bench, predict, export or data, found {}",
                   command.empty() ? "none" : "another word"),
-      "see 'twingrad --help'" + suggestion(command, {"train", "check", "bench", "data"}));
+      "see 'twingrad --help'" + suggestion(command, {"train", "check", "bench", "predict", "export", "data"}));
 }
 
 int fail(const std::string& message, int status) {

@@ -1,0 +1,23 @@
+#include "app/model_file.h"
+
+#include "twingrad/runtime/error.h"
+
+namespace twingrad::app {
+
+std::filesystem::path model_file(const std::string& model, const std::string& twin) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(model, error)) {
+    return model;
+  }
+  for (const std::string& name : {twin, std::string(twin == "manual" ? "autograd" : "manual")}) {
+    std::filesystem::path file = std::filesystem::path(model) / (name + ".safetensors");
+    if (std::filesystem::exists(file, error)) {
+      return file;
+    }
+  }
+  throw UserError("--model " + model,
+                  "expected the folder of a run, found one without manual.safetensors and autograd.safetensors",
+                  "name a file or the folder of a run that has ended");
+}
+
+}  // namespace twingrad::app

@@ -1,0 +1,184 @@
+"""Python is the judge of weights that travel: interchange_test.py PROGRAM. Exits with 77 where torch is not installed.
+
+A state dict that Python saves starts a run of twingrad (--init); from there Python's Adam and both twins walk the same 200 steps on
+the same images. The weights at the end, as .safetensors and as .pt, give the same logits in Python as in twingrad.
+"""
+
+import json
+import pathlib
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+import zlib
+
+try:
+    import torch
+except ImportError:
+    print("skipped: no torch in this Python")
+    sys.exit(77)
+
+PROGRAM = pathlib.Path(sys.argv.pop(1)).resolve()
+STEPS = 200
+IMAGES = 90
+SIDE = 8
+CLASSES = 10
+
+# Relative difference of the losses, by dtype: that of two orders of summation, grown over 200 steps.
+LOSS_BOUND = {"float32": 1e-4, "float64": 1e-10}
+LOGITS_BOUND = 1e-5
+
+nn = torch.nn
+INPUTS = SIDE * SIDE
+ARCHITECTURES = {
+    "relu": (lambda: nn.Sequential(nn.Linear(INPUTS, 24), nn.ReLU(), nn.Linear(24, CLASSES)), ["--hidden", "24"]),
+    "gelu, layer normalization": (
+        lambda: nn.Sequential(nn.Linear(INPUTS, 20), nn.LayerNorm(20), nn.GELU(), nn.Linear(20, 12), nn.LayerNorm(12),
+                              nn.GELU(), nn.Linear(12, CLASSES)),
+        ["--hidden", "20,12", "--activation", "gelu", "--normalization", "layer"]),
+    "tanh, batch normalization": (
+        lambda: nn.Sequential(nn.Linear(INPUTS, 16, bias=False), nn.BatchNorm1d(16), nn.Tanh(), nn.Linear(16, CLASSES)),
+        ["--hidden", "16", "--activation", "tanh", "--normalization", "batch"]),
+}
+
+
+def read_safetensors(path):
+    """The format by its description: length of the header, header, data."""
+    content = path.read_bytes()
+    size = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8:8 + size])
+    header.pop("__metadata__")
+    dtypes = {"F32": torch.float32, "F64": torch.float64, "I64": torch.int64}
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        data = bytearray(content[8 + size + begin:8 + size + end])
+        tensors[name] = torch.frombuffer(data, dtype=dtypes[entry["dtype"]]).view(entry["shape"])
+    return tensors
+
+
+def write_png(path, pixels):
+    """8 bits of grey."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + bytes(pixels[row * SIDE:(row + 1) * SIDE]) for row in range(SIDE))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, 0, 0, 0, 0)) +
+                     chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def relative_difference(ours, theirs):
+    return abs(ours - theirs) / abs(theirs)
+
+
+class Interchange(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.temporary = tempfile.TemporaryDirectory()
+        cls.folder = pathlib.Path(cls.temporary.name)
+        draw = random.Random(1)
+        cls.labels = [i % CLASSES for i in range(IMAGES)]
+        # Each class has a pattern of its own, under noise: something that can be learned.
+        patterns = [[draw.randrange(256) for _ in range(INPUTS)] for _ in range(CLASSES)]
+        cls.pixels = [[(pixel + draw.randrange(128)) // 2 for pixel in patterns[label]] for label in cls.labels]
+        data = cls.folder / "data"
+        data.mkdir()
+        for part in ("train", "t10k"):
+            (data / f"{part}-images-idx3-ubyte").write_bytes(
+                struct.pack(">IIII", 0x803, IMAGES, SIDE, SIDE) + bytes(sum(cls.pixels, [])))
+            (data / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, IMAGES) + bytes(cls.labels))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temporary.cleanup()
+
+    def twingrad(self, *arguments):
+        done = subprocess.run([PROGRAM, *map(str, arguments)], cwd=self.folder, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    runs = {}
+
+    def train(self, name, dtype):
+        if (name, dtype) not in self.runs:
+            self.runs[name, dtype] = self.train_anew(name, dtype)
+        return self.runs[name, dtype]
+
+    def train_anew(self, name, dtype):
+        """Trains the same network here and there. Returns Python's network, its losses, and twingrad's run folder."""
+        make, options = ARCHITECTURES[name]
+        torch.manual_seed(1)
+        network = make().to(getattr(torch, dtype))
+        with torch.no_grad():
+            for parameter in network.parameters():  # so that scales and shifts are not just 1 and 0
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        start = self.folder / f"{name} {dtype}.pt"
+        torch.save(network.state_dict(), start)
+        out = self.folder / f"run {name} {dtype}"
+        self.twingrad("train", "--dataset", "data", "--batch-size", "full", "--epochs", STEPS, "--dtype", dtype, "--init", start,
+                      "--quiet", "--out", out, *options)
+        images = torch.tensor(self.pixels, dtype=getattr(torch, dtype)) / 255
+        labels = torch.tensor(self.labels)
+        optimizer = torch.optim.Adam(network.parameters())
+        losses = []
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(network(images), labels)
+            losses.append(loss.item())
+            loss.backward()
+            optimizer.step()
+        return network, losses, out
+
+    def test_both_twins_walk_the_steps_of_adam_in_python(self):
+        for name in ARCHITECTURES:
+            for dtype, bound in LOSS_BOUND.items():
+                with self.subTest(name=name, dtype=dtype):
+                    _, losses, out = self.train(name, dtype)
+                    events = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+                    for twin in ("autograd", "manual"):
+                        ours = [event["train_loss"] for event in events if event.get("twin") == twin]
+                        self.assertEqual(len(ours), STEPS)
+                        worst = max(map(relative_difference, ours, losses))
+                        self.assertLess(losses[-1], 0.8 * losses[0], "nothing was learned")
+                        self.assertLessEqual(worst, bound)
+                        print(f"{name}, {dtype}, {twin}: {STEPS} losses agree to {worst:.1e}")
+
+    def test_trained_weights_give_the_same_logits(self):
+        for name, (make, _) in ARCHITECTURES.items():
+            for dtype in LOSS_BOUND:
+                with self.subTest(name=name, dtype=dtype):
+                    _, _, out = self.train(name, dtype)
+                    images = self.folder / f"images {name} {dtype}"
+                    images.mkdir()
+                    for number in range(20):
+                        write_png(images / f"{number:02}.png", self.pixels[number])
+                    self.twingrad("export", "--model", out / "manual.safetensors", "--to", out / "manual.pt")
+                    answers = json.loads(self.twingrad("predict", "--model", out, "--raw", "--json", images))
+                    for twin, weights in (("manual", read_safetensors(out / "manual.safetensors")),
+                                          ("autograd", read_safetensors(out / "autograd.safetensors")),
+                                          ("manual", dict(torch.load(out / "manual.pt", weights_only=True)))):
+                        network = make().to(getattr(torch, dtype))
+                        network.load_state_dict(weights)
+                        network.eval()
+                        with torch.no_grad():
+                            logits = network(torch.tensor(self.pixels[:20], dtype=getattr(torch, dtype)) / 255)
+                        ours = torch.tensor([answer[twin]["logits"] for answer in answers], dtype=logits.dtype)
+                        worst = (ours - logits).abs().max().item()
+                        self.assertLessEqual(worst, LOGITS_BOUND)
+                        print(f"{name}, {dtype}, {twin}: logits agree to {worst:.1e}")
+
+    def test_a_state_dict_of_python_predicts(self):
+        network = ARCHITECTURES["relu"][0]()
+        torch.save(dict(network.state_dict()), self.folder / "plain.pt")
+        write_png(self.folder / "one.png", self.pixels[0])
+        answer = json.loads(self.twingrad("predict", "--model", "plain.pt", "--raw", "--json", "one.png"))[0]
+        with torch.no_grad():
+            logits = network(torch.tensor([self.pixels[0]], dtype=torch.float32) / 255)[0]
+        for twin in ("autograd", "manual"):
+            self.assertLessEqual((torch.tensor(answer[twin]["logits"]) - logits).abs().max().item(), LOGITS_BOUND)
+            self.assertEqual(answer[twin]["class"], logits.argmax().item())
+
+
+if __name__ == "__main__":
+    unittest.main()

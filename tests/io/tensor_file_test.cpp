@@ -118,9 +118,10 @@ TEST(TensorFile, KeepsTheElementsOfViews) {
 }
 
 TEST(TensorFile, WritesTheViewAndNotItsWholeStorage) {
-  const at::Tensor row = at::zeros({1000, 3})[500];
-  EXPECT_LT(safetensors_of({{{"row", row}}, {}}).size(), 200U);
-  EXPECT_LT(torch_archive_of({{{"row", row}}, {}}).size(), 1000U);
+  const at::Tensor whole = at::zeros({10'000, 3});
+  const TensorFile row{{{"row", whole[500]}}, {}};
+  EXPECT_LT(safetensors_of(row).size(), whole.nbytes() / 10);
+  EXPECT_LT(torch_archive_of(row).size(), whole.nbytes() / 10);
 }
 
 TEST(TensorFile, WritesParametersWithoutTheirGraph) {
@@ -161,8 +162,9 @@ TEST(TensorFile, HoldsMemoryOfItsOwn) {
 // ---- What Python saved ---------------------------------------------------------------------------------
 
 TEST(TensorFile, ReadsAStateDict) {
-  expect_same(read_python_file("state_dict.pt"),
-              {{{"weight", counted()}, {"bias", torch::tensor({-1.0F, 0.5F})}}, {}});
+  const TensorFile expected{{{"weight", counted()}, {"bias", torch::tensor({-1.0F, 0.5F})}}, {}};
+  expect_same(read_python_file("state_dict.pt"), expected);
+  expect_same(read_python_file("state_dict_torch_2.6.pt"), expected);  // with a byte order and an id
 }
 
 TEST(TensorFile, ReadsEveryElementTypeOfPython) {

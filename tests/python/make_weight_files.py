@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Writes the files of tests/io/data as Python's torch saves them.
 
-The files in the repository were written with torch 1.13; what stands in them is told in tests/io/torch_archive_test.cpp
-and tests/io/tensor_file_test.cpp. usage: make_weight_files.py FOLDER
+The files in the repository were written with torch 1.13, and state_dict_torch_2.6.pt is what torch 2.6 calls
+state_dict.pt. tests/io/tensor_file_test.cpp tells what is in them. usage: make_weight_files.py FOLDER
 """
 
 import os

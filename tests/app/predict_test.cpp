@@ -1,0 +1,144 @@
+#include "app_fixture.h"
+#include "twingrad/data/dataset.h"
+#include "twingrad/io/png.h"
+
+// Weights that travel, and what they say of images.
+
+namespace twingrad {
+namespace {
+
+class PredictTest : public AppTest {
+ protected:
+  /// Trains on Fashion-MNIST for an epoch, and writes held-out images as PNG files into the folder "images".
+  void train_and_write_images(int count) {
+    const Outcome outcome = run({"train", "--dataset", "fashion-mnist", "--hidden", "24", "--epochs", "1",
+                                 "--hold-out", std::to_string(count), "--quiet", "--out", "run"});
+    ASSERT_EQ(outcome.status, 0) << outcome.errors;
+    data::Dataset dataset = data::load("fashion-mnist", 10);
+    data::hold_out(dataset, count);
+    fs::create_directories(folder.path() / "images");
+    labels = dataset.test.labels;
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      const auto first = dataset.test.pixels.begin() + static_cast<std::ptrdiff_t>(i * 784);
+      const GreyImage image{28, 28, {first, first + 784}};
+      const std::string number = std::to_string(i);
+      write_png(folder.path() / "images" / (std::string(5 - number.size(), '0') + number + ".png"), image);
+    }
+  }
+
+  Json predict(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), {"predict", "--json"});
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    return Json::parse(outcome.output);
+  }
+
+  std::vector<std::uint8_t> labels;
+};
+
+TEST_F(PredictTest, OnImagesOfTheDataSetItIsRightAsOftenAsInTheEvaluation) {
+  train_and_write_images(700);
+  const Json summary = Json::parse(content(folder.path() / "run" / "summary.json"));
+  for (const bool raw : {true, false}) {  // what is prepared already stays as it is
+    std::vector<std::string> arguments = {"--model", "run", "images"};
+    if (raw) {
+      arguments.push_back("--raw");
+    }
+    const Json answers = predict(arguments);
+    ASSERT_EQ(answers.size(), labels.size());
+    for (const std::string twin : {"autograd", "manual"}) {
+      double right = 0;
+      for (std::size_t i = 0; i < labels.size(); ++i) {
+        right += answers[i][twin]["class"] == labels[i] ? 1 : 0;
+      }
+      EXPECT_EQ(right / static_cast<double>(labels.size()), summary["twins"][twin]["test_accuracy"]) << twin;
+    }
+  }
+}
+
+TEST_F(PredictTest, ShowsTheImageAndWhatBothTwinsSay) {
+  train_and_write_images(12);
+  const Outcome one = run({"predict", "--model", "run", "images/00003.png"});
+  EXPECT_EQ(one.status, 0) << one.errors;
+  EXPECT_THAT(one.output,
+              AllOf(StartsWith("images/00003.png\n"), HasSubstr("autograd"), HasSubstr("manual")));
+  EXPECT_EQ(std::count(one.output.begin(), one.output.end(), '\n'), 1 + 14 + 1 + 3 + 1)
+      << "14 lines of picture";
+  const Outcome many = run({"predict", "--model", "run", "images"});
+  EXPECT_EQ(std::count(many.output.begin(), many.output.end(), '\n'), 12) << "a line an image";
+
+  const Json answer = predict({"--model", "run", "images/00003.png"})[0];
+  EXPECT_EQ(answer["image"], "images/00003.png");
+  for (const char* twin : {"autograd", "manual"}) {
+    double sum = 0;
+    for (const Json& probability : answer[twin]["probabilities"]) {
+      sum += probability.get<double>();
+    }
+    EXPECT_NEAR(sum, 1, 1e-12);
+    EXPECT_TRUE(answer[twin]["name"].is_string());
+  }
+}
+
+TEST_F(PredictTest, ADamagedImageIsNamedAndTheOthersAreTold) {
+  train_and_write_images(3);
+  write("images/00001.png", "no image");
+  const Outcome outcome = run({"predict", "--model", "run", "--json", "images"});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.errors, AllOf(StartsWith("twingrad: error: images/00001.png"), HasSubstr("; ")));
+  EXPECT_EQ(Json::parse(outcome.output).size(), 2U);
+}
+
+TEST_F(PredictTest, ExportedWeightsSayTheSame) {
+  train_and_write_images(20);
+  const Json expected = predict({"--model", "run/manual.safetensors", "images"});
+  for (const std::string file : {"w.pt", "w.pth", "w.safetensors"}) {
+    EXPECT_EQ(run({"export", "--model", "run", "--to", file}).status, 0);
+    // A .pt file does not tell the data set, so it is said; its network follows from the shapes.
+    EXPECT_EQ(predict({"--model", file, "images", "--like", "fashion-mnist"})[7]["manual"]["logits"],
+              expected[7]["manual"]["logits"])
+        << file;
+  }
+  EXPECT_EQ(run({"export", "--model", "run", "--twin", "autograd", "--to", "a.safetensors"}).status, 0);
+  EXPECT_TRUE(content(folder.path() / "a.safetensors") ==
+              content(folder.path() / "run" / "autograd.safetensors"));
+}
+
+TEST_F(PredictTest, ARunBeginsWithTheWeightsOfAFile) {
+  train_and_write_images(10);
+  EXPECT_EQ(run({"export", "--model", "run", "--to", "w.pt"}).status, 0);
+  const std::vector<std::string> train = {"train", "--dataset", "fashion-mnist", "--epochs",
+                                          "1",     "--quiet",   "--lr",          "0"};
+  const auto begin = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), train.begin(), train.end());
+    return run(more);
+  };
+  const Outcome outcome = begin({"--hidden", "24", "--init", "w.pt", "--out", "next"});
+  EXPECT_EQ(outcome.status, 0) << outcome.errors;
+  for (const char* twin : {"manual", "autograd"}) {  // with a learning rate of 0 they stay
+    EXPECT_TRUE(content(folder.path() / "next" / (std::string(twin) + ".safetensors")) ==
+                content(folder.path() / "run" / "manual.safetensors"));
+  }
+  const Outcome other = begin({"--hidden", "25", "--init", "w.pt", "--out", "other"});
+  EXPECT_EQ(other.status, 2);
+  EXPECT_THAT(other.errors, AllOf(StartsWith("twingrad: error: --init w.pt"), HasSubstr("0.weight")));
+  EXPECT_FALSE(fs::exists(folder.path() / "other"));
+}
+
+TEST_F(PredictTest, WrongUsageIsOneLineAndExit2) {
+  write("text", "no weights");
+  write("a.png", "no image");
+  expect_refused({"predict"}, "--model", "found none");
+  expect_refused({"predict", "--model", "text"}, "twingrad predict", "found none");
+  expect_refused({"predict", "--model", "text", "a.png"}, "text", "");
+  expect_refused({"predict", "--model", "nothing", "a.png"}, "nothing", "");
+  expect_refused({"predict", "--model", ".", "a.png"}, "--model .", "without manual.safetensors");
+  expect_refused({"predict", "--modle", "text", "a.png"}, "--modle", "did you mean --model?");
+  expect_refused({"export", "--model", "text"}, "--to", "found none");
+  expect_refused({"export", "--model", "text", "--to", "w.pt"}, "text", "");
+  expect_refused({"export", "--model", "text", "--to", "w.xyz"}, "", "");
+  expect_refused({"train", "--init", "text", "--dataset", "synthetic"}, "text", "");
+  expect_refused({"train", "--init", "nothing", "--dataset", "synthetic"}, "--init", "uniform");
+}
+
+}  // namespace
+}  // namespace twingrad

@@ -1,5 +1,5 @@
-// The input is an IDX file packed by gzip; it is read as it is, and again with the right checksum and length at its end,
-// behind which a mutation would hardly ever get. If it is read, zlib itself unpacks the same.
+// The input is an IDX file packed by gzip; it is read as it is, and again with the right checksum and length
+// at its end, behind which a mutation would hardly ever get. If it is read, zlib itself unpacks the same.
 #include <zlib.h>
 
 #include <array>

@@ -1,5 +1,5 @@
-// The input is a PNG file; it is read as it is, and again with the right checksums, behind which a mutation would hardly
-// ever get.
+// The input is a PNG file; it is read as it is, and again with the right checksums, behind which a mutation
+// would hardly ever get.
 #include <zlib.h>
 
 #include <algorithm>

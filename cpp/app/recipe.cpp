@@ -3,10 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
+#include <cstdint>
+#include <sstream>
+#include <string_view>
 
 #include "app/option_values.h"
+#include "twingrad/io/whole_file.h"
 #include "twingrad/runtime/error.h"
+#include "twingrad/runtime/text.h"
 
 namespace twingrad::app {
 namespace {
@@ -19,6 +23,14 @@ std::string trimmed(const std::string& text) {
   const char* blanks = " \t\r";
   const std::size_t first = text.find_first_not_of(blanks);
   return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(blanks) + 1 - first);
+}
+
+/// Names and values come back in messages: nothing in them may steer a terminal.
+bool is_text(std::string_view line) {
+  const auto is_control = [](char character) {
+    return (character >= 0 && character < ' ' && character != '\t') || character == '\x7f';
+  };
+  return is_utf8(line) && std::none_of(line.begin(), line.end(), is_control);
 }
 
 }  // namespace
@@ -56,16 +68,8 @@ fs::path find_recipe(const std::string& name_or_file) {
 }
 
 std::vector<std::string> read_recipe(const fs::path& file) {
-  constexpr std::uintmax_t kLargest = 64 * 1024;
-  std::error_code error;
-  const std::uintmax_t size = fs::file_size(file, error);
-  if (error || size > kLargest) {
-    throw UserError(file.string(),
-                    fmt::format("expected a recipe of at most {} bytes, found {}", kLargest,
-                                error ? error.message() : fmt::format("{} bytes", size)),
-                    "name a recipe file");
-  }
-  std::ifstream stream(file);
+  constexpr std::uint64_t kLargest = 64 * 1024;
+  std::istringstream stream(read_whole_file(file, kLargest));
   std::vector<std::string> arguments;
   std::string line;
   for (int number = 1; std::getline(stream, line); ++number) {
@@ -76,10 +80,11 @@ std::vector<std::string> read_recipe(const fs::path& file) {
     const std::size_t equals = line.find('=');
     const std::string name = trimmed(line.substr(0, equals));
     const std::string value = equals == std::string::npos ? "" : trimmed(line.substr(equals + 1));
-    if (name.empty() || value.empty() || name.front() == '-' || name == "recipe") {
-      throw UserError(fmt::format("{}: line {}", file.string(), number),
-                      fmt::format("expected an option of twingrad train as 'name = value', found '{}'", line),
-                      "mend the line");
+    if (name.empty() || value.empty() || name.front() == '-' || name == "recipe" || !is_text(line)) {
+      throw UserError(
+          fmt::format("{}: line {}", file.string(), number),
+          fmt::format("expected an option of twingrad train as 'name = value', found '{}'", printable(line)),
+          "mend the line");
     }
     arguments.push_back(fmt::format("--{}={}", name, value));
   }

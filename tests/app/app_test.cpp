@@ -319,6 +319,14 @@ TEST_F(AppTest, AWrongRecipeIsNamedWithItsLine) {
   expect_refused({"train", "--recipe", "worse.recipe"}, "worse.recipe: line 2", "name = value");
   write("worst.recipe", "epochs = many\n");
   expect_refused({"train", "--recipe", "worst.recipe"}, "worst.recipe: --epochs", "found 'many'");
+  write("steering.recipe", "lr = \x1b[31m\n");
+  expect_refused({"train", "--recipe", "steering.recipe"}, "steering.recipe: line 1",
+                 "found 'lr = \\x1b[31m'");
+  write("latin1.recipe", "\nout = l\xe4ufe\n");
+  expect_refused({"train", "--recipe", "latin1.recipe"}, "latin1.recipe: line 2", "found 'out = l\\xe4ufe'");
+  write("long.recipe", std::string(65537, '#'));
+  expect_refused({"train", "--recipe", "long.recipe"}, "long.recipe",
+                 "expected at most 65536 bytes, found more");
   expect_refused({"train", "--recipe", "seed-nump"}, "--recipe", "did you mean seed-numpy?");
 }
 

@@ -92,7 +92,8 @@ GreyImage with_noise(const GreyImage& image, double deviation) {
   });
 }
 
-/// As a phone sees it: ink of a third of the paper's brightness, the light from one side, darker corners, noise.
+/// As a phone sees it: ink of a third of the paper's brightness, the light from one side, darker corners,
+/// noise.
 GreyImage photo_of(const GreyImage& drawn) {
   const GreyImage lit = changed(drawn, [](double y, double x, double grey) {
     const double light = 180 + 60 * x - 40 * y - 50 * (x * x + y * y);
@@ -133,8 +134,8 @@ double mean_difference(const GreyImage& a, const GreyImage& b) {
 /// Of pictures that are the same but for where a grey is rounded up or down, in levels of 255.
 constexpr double kRounding = 1;
 
-/// Of pictures that are the same but for some of their pixels at the edges of strokes, about a seventh of all: by a tenth
-/// of the range each.
+/// Of pictures that are the same but for some of their pixels at the edges of strokes, about a seventh of
+/// all: by a tenth of the range each.
 constexpr double kEdges = 4;
 
 /// What an error of one pixel in the place makes.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 /// What libFuzzer calls with every input (https://llvm.org/docs/LibFuzzer.html). A crash, an exception, a
 /// leak or a sanitizer's report is a find.
@@ -16,6 +17,14 @@ inline void require(bool holds, const char* what) {
   if (holds) return;
   std::fprintf(stderr, "does not hold: %s\n", what);
   std::abort();
+}
+
+/// A message of an error has to be one line that shows in a terminal as it is, whatever the file holds.
+inline void require_one_line(std::string_view message) {
+  for (const char character : message) {
+    const auto byte = static_cast<unsigned char>(character);
+    require(byte >= ' ' && byte != 0x7f, "a message has no control characters");
+  }
 }
 
 }  // namespace twingrad::fuzz

@@ -106,8 +106,8 @@ struct Split {
   double lower_mean, upper_mean;
 };
 
-/// Otsu's threshold, of 256 levels: the one with the largest variance between the two classes. If all values are equal,
-/// so are both means.
+/// Otsu's threshold, of 256 levels: the one with the largest variance between the two classes. If all values
+/// are equal, so are both means.
 Split split(const std::vector<float>& values) {
   constexpr std::size_t kLevels = 256;
   const auto [least, largest] = std::minmax_element(values.begin(), values.end());
@@ -152,7 +152,8 @@ void put_background_below(Relief& relief) {
 /// A term of a surface over (y, x).
 using Term = double (*)(double, double);
 
-/// Fits constant + slope · term to the values below the threshold by least squares, and subtracts it everywhere.
+/// Fits constant + slope · term to the values below the threshold by least squares, and subtracts it
+/// everywhere.
 void subtract(Relief& relief, Term term, float threshold) {
   const auto width = static_cast<std::size_t>(relief.width);
   const auto term_at = [&](std::size_t pixel) {  // y and x are 0 in the middle of the image
@@ -288,7 +289,8 @@ void brighten(GreyImage& image) {
 
 GreyImage prepare_digit(const GreyImage& image, std::int64_t height, std::int64_t width,
                         const std::string& name) {
-  // Larger than the result, yet small enough for the noise of a photo to average out and a thin pen to leave a trace.
+  // Larger than the result, yet small enough for the noise of a photo to average out and a thin pen to leave
+  // a trace.
   constexpr std::int64_t kWorkingScale = 5;
   const bool is_large = image.height > kWorkingScale * height || image.width > kWorkingScale * width;
   const GreyImage ink =
@@ -301,7 +303,8 @@ GreyImage prepare_digit(const GreyImage& image, std::int64_t height, std::int64_
 
 // ---- Fashion-MNIST -------------------------------------------------------------------------------------
 
-/// Brightness as the distance from the background, towards its opposite: the background is 0, its opposite 255.
+/// Brightness as the distance from the background, towards its opposite: the background is 0, its opposite
+/// 255.
 GreyImage on_black(GreyImage image) {
   const int background = median_of_border(image);
   for (std::uint8_t& pixel : image.pixels) {

@@ -16,7 +16,8 @@ class InputFile {
   /// folder, a pipe (which is not waited for), a device.
   explicit InputFile(const std::filesystem::path& path);
 
-  /// The next bytes of the file, valid until the next call; none at the end. Throws UserError if the disk fails.
+  /// The next bytes of the file, valid until the next call; none at the end. Throws UserError if the disk
+  /// fails.
   std::span<const std::uint8_t> read();
 
   const std::filesystem::path& path() const { return path_; }

@@ -60,8 +60,8 @@ void give_bytes(png_structp png, png_bytep destination, std::size_t count) {
 }
 
 /// Calls `work`, in which libpng is called, and returns whether libpng got to its end. This is the one place
-/// that libpng's errors, longjmps, come back to: no object between here and libpng may have a destructor, as it
-/// would not run.
+/// that libpng's errors, longjmps, come back to: no object between here and libpng may have a destructor, as
+/// it would not run.
 template <typename Work>
 bool succeeds(png_structp png, Work work) {
   static_assert(std::is_trivially_destructible_v<Work>);
@@ -107,9 +107,10 @@ class Decoder {
     });
   }
 
-  /// Reads all rows, one after the other into `row` (of kChannels × width bytes), and the end of the image. An
-  /// interlaced image comes as seven images, each of every n-th pixel of every m-th row. consume(y, x, step) is
-  /// told where the pixels of the row belong: to (y, x), (y, x + step), … False if the file is broken.
+  /// Reads all rows, one after the other into `row` (of kChannels × width bytes), and the end of the image.
+  /// An interlaced image comes as seven images, each of every n-th pixel of every m-th row. consume(y, x,
+  /// step) is told where the pixels of the row belong: to (y, x), (y, x + step), … False if the file is
+  /// broken.
   template <typename Consume>
   bool read_rows(const Header& header, std::uint8_t* row, const Consume& consume) {
     return succeeds(png_, [&] {
@@ -199,8 +200,8 @@ void require_size(const Header& header, std::size_t file_size, const std::string
                                 kLargestSide, kMostPixels, header.height, header.width),
                     "make the image smaller");
   }
-  // No stream of zlib unpacks to more than 1032 times its size (zlib.net/zlib_tech.html). What a header claims
-  // beyond that is not set aside.
+  // No stream of zlib unpacks to more than 1032 times its size (zlib.net/zlib_tech.html). What a header
+  // claims beyond that is not set aside.
   constexpr std::uint64_t kMostUnpacked = 1032;
   const std::uint64_t bytes = pixels * header.bits_per_pixel / 8;
   if (bytes > kMostUnpacked * file_size) {

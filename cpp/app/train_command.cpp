@@ -196,8 +196,11 @@ void refuse_schedule_without_length(const TrainingOptions& training, std::int64_
 bool is_finished(const Resumed& resumed, const TrainCommandOptions& options) {
   const TrainingProgress& progress = resumed.newest.checkpoint.progress;
   const nlohmann::ordered_json summary = resumed.folder->read_summary();
+  // A run that was continued beyond its end has the summary of its first end until the next one.
+  const nlohmann::ordered_json::json_pointer steps("/training/steps");
   if (progress.epoch <= options.training.epochs || !summary.is_object() ||
-      summary.value("status", "") != "finished") {
+      summary.value("status", "") != "finished" || !summary.contains(steps) ||
+      summary.at(steps) != progress.result.steps) {
     return false;
   }
   if (!options.quiet) {
@@ -256,6 +259,7 @@ int train_command(const std::vector<std::string>& arguments) {
   TrainCommandOptions& options = *parsed;
   if (resumed) {
     options.recipe = before.at("settings").at("recipe");
+    options.initial_weights = before.at("initial_weights");
     if (is_finished(*resumed, options)) {
       return kDone;
     }
@@ -284,6 +288,7 @@ int train_command(const std::vector<std::string>& arguments) {
                                    .threads = threads};
   const nlohmann::ordered_json run = {{"lasting", options.lasting},
                                       {"settings", settings_of(description)},
+                                      {"initial_weights", options.initial_weights},
                                       {"threads", to_json(threads)},
                                       {"threads_asked_for", options.threads}};
   if (resumed) {

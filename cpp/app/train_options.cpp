@@ -355,8 +355,11 @@ std::vector<std::string> lasting_of(const std::string& recipe, const std::vector
                         : is_flag                   ? ""
                                                     : arguments[++i];
     std::error_code error;
-    if ((name == "--dataset" || name == "--init") && std::filesystem::exists(value, error)) {
+    if (name == "--dataset" && std::filesystem::is_directory(value, error)) {
       value = std::filesystem::absolute(value).lexically_normal().string();
+    }
+    if (name == "--init" && std::filesystem::is_regular_file(value, error)) {
+      continue;  // whoever continues has the weights in the checkpoint
     }
     if (name != "--recipe" && name != "--out" && name != "--resume") {
       lasting.push_back(is_flag ? name : name + "=" + value);
@@ -475,11 +478,16 @@ void refuse_contradictions_of_layers(const MlpSpec& network) {
        "--no-running-statistics", "--normalization batch", "another or none");
 }
 
-void refuse_contradictions(const TrainCommandOptions& options, const Given& given) {
+void refuse_contradictions(const TrainCommandOptions& options, const Given& given, bool init_is_given) {
   refuse_contradictions(options.optimizer, given);
   refuse_contradictions(options.training.schedule);
   refuse_contradictions_of_layers(options.network);
   refuse_contradictions_of_loss(options.network, options.classes);
+  if (!options.resume.empty() && init_is_given) {
+    throw UserError("--init",
+                    "expected none beside --resume, which continues with the weights of the run, found one",
+                    "leave it out");
+  }
   if (!options.out.empty() && !options.resume.empty()) {
     throw UserError("--out", "expected none beside --resume, which continues in its own folder, found one",
                     "leave it out");
@@ -540,7 +548,7 @@ std::optional<TrainCommandOptions> parse_train_options(const std::vector<std::st
   options.optimizer.weight_decay = given.weight_decay.value_or(defaults.weight_decay);
   options.optimizer.epsilon = given.epsilon.value_or(defaults.epsilon);
   options.training.learning_rate = options.optimizer.learning_rate;  // what a schedule starts from
-  refuse_contradictions(options, given);
+  refuse_contradictions(options, given, !argument_of("--init", arguments).empty());
   return options;
 }
 

@@ -204,6 +204,35 @@ TEST_F(ResumeTest, OneTwinAndARecipeAreContinuedToo) {
   EXPECT_TRUE(content(path("run") / "manual.safetensors") == content(path("whole") / "manual.safetensors"));
 }
 
+TEST_F(ResumeTest, ARunThatBeganWithWeightsOfAFileNeedsThemNoMore) {
+  const std::vector<std::string> arguments = {"train", "--dataset", "synthetic", "--hidden", "8", "--quiet"};
+  const auto train = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), arguments.begin(), arguments.end());
+    return run(more).status;
+  };
+  ASSERT_EQ(train({"--epochs", "1", "--out", "first"}), 0);
+  ASSERT_EQ(run({"export", "--model", "first", "--to", "w.safetensors"}).status, 0);
+  ASSERT_EQ(train({"--epochs", "2", "--init", "w.safetensors", "--out", "whole"}), 0);
+  ASSERT_EQ(train({"--epochs", "1", "--init", "w.safetensors", "--out", "run"}), 0);
+  expect_one_line(resume("run", {"--epochs", "2", "--init", "w.safetensors"}), "--init");
+  fs::remove(folder.path() / "w.safetensors");
+  EXPECT_EQ(resume("run", {"--epochs", "2", "--quiet"}).status, 0);
+  EXPECT_TRUE(end_of("run") == end_of("whole"));
+}
+
+TEST_F(ResumeTest, AKillBetweenTheLastStepAndTheSummaryIsMadeGood) {
+  ASSERT_EQ(begin("run", options(2)).status, 0);
+  const std::string old_summary = content(path("run") / "summary.json");
+  const std::string old_weights = content(path("run") / "manual.safetensors");
+  ASSERT_EQ(resume("run", {"--epochs", "4", "--quiet"}).status, 0);
+  const std::string end = end_of("run");
+  write("run/summary.json", old_summary);  // as if the second end had not come so far
+  write("run/manual.safetensors", old_weights);
+  EXPECT_EQ(resume("run", {"--quiet"}).status, 0);
+  EXPECT_TRUE(end_of("run") == end);
+  EXPECT_EQ(Json::parse(content(path("run") / "summary.json"))["training"]["epochs"], 4);
+}
+
 TEST_F(ResumeTest, OtherOptionsAreRefused) {
   ASSERT_EQ(begin("run").status, 0);
   const auto before = files("run");

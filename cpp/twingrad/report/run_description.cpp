@@ -282,9 +282,6 @@ nlohmann::ordered_json settings_of(const RunDescription& run) {
        {{"widths", describe_widths(run.network)},
         {"activation", run.network.activation},
         {"bias", name_of(biases(), run.network.bias)},
-        {"init", !run.initial_weights.empty()                           ? run.initial_weights
-                 : run.network.initialization == Initialization::normal ? "normal"
-                                                                        : "uniform"},
         {"normalization", name_of(normalizations(), run.network.normalization)},
         {"affine", run.network.normalization_affine},
         {"running_statistics", run.network.normalization_statistics},
@@ -313,6 +310,9 @@ nlohmann::ordered_json summary_of(const RunDescription& run, const TrainingResul
                                     {"status", result.interrupted ? "interrupted" : "finished"}};
   summary.update(settings_of(run));
   summary["dataset"]["name"] = run.dataset.name;
+  summary["network"]["init"] = !run.initial_weights.empty()                           ? run.initial_weights
+                               : run.network.initialization == Initialization::normal ? "normal"
+                                                                                      : "uniform";
   summary["dataset"]["location"] = run.dataset.location;
   summary["training"]["epochs"] = run.training.epochs;
   summary["training"]["steps"] = result.steps;

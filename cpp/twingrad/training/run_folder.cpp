@@ -82,7 +82,10 @@ RunFolder::RunFolder(fs::path path, const char* mode) : path_(std::move(path)) {
   }
 }
 
-std::int64_t RunFolder::metrics_size() const { return std::ftell(metrics_.get()); }
+std::int64_t RunFolder::metrics_size() const {
+  ::fsync(fileno(metrics_.get()));  // a checkpoint must not outlive the lines that it counts
+  return std::ftell(metrics_.get());
+}
 
 void RunFolder::cut_metrics(std::int64_t size) {
   const fs::path file = path_ / "metrics.jsonl";

@@ -25,7 +25,7 @@ class RunFolder final : public TrainingObserver {
 
   const std::filesystem::path& path() const { return path_; }
 
-  /// Bytes of metrics.jsonl so far.
+  /// Bytes of metrics.jsonl so far, which are on the disk then.
   std::int64_t metrics_size() const;
   /// Cuts it back. Throws UserError if it is shorter already.
   void cut_metrics(std::int64_t size);

@@ -16,9 +16,11 @@
 #include "twingrad/report/console.h"
 #include "twingrad/report/run_description.h"
 #include "twingrad/runtime/error.h"
+#include "twingrad/runtime/text.h"
 #include "twingrad/runtime/threads.h"
 #include "twingrad/training/checkpoint_writer.h"
 #include "twingrad/training/run_folder.h"
+#include "twingrad/training/run_record.h"
 
 namespace twingrad::app {
 namespace {
@@ -61,6 +63,7 @@ std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options
 struct Resumed {
   std::unique_ptr<RunFolder> folder;
   CheckpointFolder::Newest newest;
+  RunRecord before;  ///< of the newest
 };
 
 std::optional<Resumed> resume(const std::string& path) {
@@ -68,28 +71,29 @@ std::optional<Resumed> resume(const std::string& path) {
     return std::nullopt;
   }
   std::unique_ptr<RunFolder> folder = RunFolder::reopen(path);
-  return Resumed{std::move(folder),
-                 CheckpointFolder(std::filesystem::path(path) / "checkpoint").read_newest()};
+  CheckpointFolder::Newest newest =
+      CheckpointFolder(std::filesystem::path(path) / "checkpoint").read_newest();
+  RunRecord before = run_record_of(newest.checkpoint.run, newest.path.string());
+  return Resumed{std::move(folder), std::move(newest), std::move(before)};
 }
 
 /// "network widths 784-64-10 in place of 784-128-10": the first setting that is not what it was; "" if there is none.
-std::string first_difference(const nlohmann::ordered_json& now, const nlohmann::ordered_json& before) {
-  const nlohmann::ordered_json flat_before = before.flatten();
+std::string first_difference(const nlohmann::ordered_json& now, const nlohmann::json& before) {
+  const nlohmann::json flat_before = before.flatten();
   const nlohmann::ordered_json flat_now = now.flatten();
   for (const auto& [key, value] : flat_now.items()) {
-    const nlohmann::ordered_json was = flat_before.value(key, nlohmann::ordered_json());
-    if (value != was) {
+    const nlohmann::json was = flat_before.value(key, nlohmann::json());
+    if (nlohmann::json(value) != was) {
       std::string name = key.substr(1);
       std::replace(name.begin(), name.end(), '/', ' ');
-      return fmt::format("{} {} in place of {}", name, value.dump(), was.dump());
+      return fmt::format("{} {} in place of {}", name, value.dump(), printable(was.dump()));
     }
   }
   return "";
 }
 
 /// Throws UserError unless the run may go on with these settings and this data.
-void refuse_another_run(const std::string& path, nlohmann::ordered_json now,
-                        const nlohmann::ordered_json& before) {
+void refuse_another_run(const std::string& path, nlohmann::ordered_json now, const nlohmann::json& before) {
   const nlohmann::ordered_json data = {{"dataset", now.at("dataset")}};
   now.erase("dataset");
   if (const std::string difference = first_difference(now, before); !difference.empty()) {
@@ -109,7 +113,8 @@ ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images) {
   }
   const std::int64_t rows =
       options.training.batch_size == 0 ? images : std::min(options.training.batch_size, images);
-  return plan_threads(options.threads, work_of(options.network, rows), options.autograd && options.manual);
+  const int threads = options.threads > 0 ? options.threads : std::min(available_processors(), kMostThreads);
+  return plan_threads(threads, work_of(options.network, rows), options.autograd && options.manual);
 }
 
 /// Refuses a network that cannot fit, before the system has to kill the program. What is counted is the least
@@ -199,7 +204,7 @@ bool is_finished(const Resumed& resumed, const TrainCommandOptions& options) {
   // A run that was continued beyond its end has the summary of its first end until the next one.
   const nlohmann::ordered_json::json_pointer steps("/training/steps");
   if (progress.epoch <= options.training.epochs || !summary.is_object() ||
-      summary.value("status", "") != "finished" || !summary.contains(steps) ||
+      summary.value("status", nlohmann::ordered_json()) != "finished" || !summary.contains(steps) ||
       summary.at(steps) != progress.result.steps) {
     return false;
   }
@@ -215,13 +220,24 @@ bool is_finished(const Resumed& resumed, const TrainCommandOptions& options) {
   return true;
 }
 
+/// Whether a run over so many images can stand there.
+bool is_moment_of(const TrainingProgress& progress, const TrainingOptions& training, std::int64_t images,
+                  std::size_t twins) {
+  const std::int64_t batch_size = training.batch_size == 0 ? images : std::min(training.batch_size, images);
+  const std::int64_t steps_per_epoch = (images + batch_size - 1) / batch_size;
+  const std::int64_t steps_before = progress.result.steps - progress.samples_done / batch_size;
+  return progress.epoch >= 1 && progress.samples_done < images && progress.samples_done % batch_size == 0 &&
+         steps_before % steps_per_epoch == 0 && steps_before / steps_per_epoch == progress.epoch - 1 &&
+         (progress.samples_done == 0 || progress.tallies.size() == twins);
+}
+
 /// Puts the twins and the run's folder back to the checkpoint.
-TrainingProgress take_up(Resumed& resumed, const std::vector<Twin*>& twins, std::int64_t images) {
+TrainingProgress take_up(Resumed& resumed, const std::vector<Twin*>& twins, const TrainingOptions& training,
+                         std::int64_t images) {
   const Checkpoint& checkpoint = resumed.newest.checkpoint;
   const TrainingProgress& progress = checkpoint.progress;
   const std::string where = (resumed.folder->path() / "checkpoint").string();
-  if (progress.epoch < 1 || progress.samples_done < 0 || progress.samples_done >= images ||
-      progress.result.steps < 0 || (progress.samples_done > 0 && progress.tallies.size() != twins.size())) {
+  if (!is_moment_of(progress, training, images, twins.size())) {
     throw UserError(where, "expected the progress of this run, found one that cannot be its",
                     "begin the run anew");
   }
@@ -250,16 +266,15 @@ void describe_resumption(const CheckpointFolder::Newest& newest,
 
 int train_command(const std::vector<std::string>& arguments) {
   std::optional<Resumed> resumed = resume(argument_of("--resume", arguments));
-  const nlohmann::ordered_json before = resumed ? resumed->newest.checkpoint.run : nlohmann::ordered_json();
-  std::optional<TrainCommandOptions> parsed = parse_train_options(
-      arguments, resumed ? before.at("lasting").get<std::vector<std::string>>() : std::vector<std::string>());
+  std::optional<TrainCommandOptions> parsed =
+      parse_train_options(arguments, resumed ? resumed->before.lasting : std::vector<std::string>());
   if (!parsed) {
     return kDone;
   }
   TrainCommandOptions& options = *parsed;
   if (resumed) {
-    options.recipe = before.at("settings").at("recipe");
-    options.initial_weights = before.at("initial_weights");
+    options.recipe = resumed->before.settings.at("recipe").get<std::string>();
+    options.initial_weights = resumed->before.initial_weights;
     if (is_finished(*resumed, options)) {
       return kDone;
     }
@@ -275,8 +290,7 @@ int train_command(const std::vector<std::string>& arguments) {
   refuse_nothing_to_learn(options.network, dataset.train);
   refuse_schedule_without_length(options.training, dataset.train.count);
 
-  const ThreadPlan threads =
-      resumed ? thread_plan_of(before.at("threads")) : plan_of(options, dataset.train.count);
+  const ThreadPlan threads = resumed ? resumed->before.threads : plan_of(options, dataset.train.count);
   const RunDescription description{.recipe = options.recipe,
                                    .dataset = dataset,
                                    .network = options.network,
@@ -285,14 +299,15 @@ int train_command(const std::vector<std::string>& arguments) {
                                    .training = options.training,
                                    .autograd = options.autograd,
                                    .manual = options.manual,
-                                   .threads = threads};
-  const nlohmann::ordered_json run = {{"lasting", options.lasting},
-                                      {"settings", settings_of(description)},
-                                      {"initial_weights", options.initial_weights},
-                                      {"threads", to_json(threads)},
-                                      {"threads_asked_for", options.threads}};
+                                   .threads = threads,
+                                   .threads_asked_for = options.threads};
+  const nlohmann::ordered_json settings = settings_of(description);
+  const nlohmann::json run = to_json(RunRecord{.lasting = options.lasting,
+                                               .settings = settings,
+                                               .initial_weights = options.initial_weights,
+                                               .threads = threads});
   if (resumed) {
-    refuse_another_run(options.resume, run.at("settings"), before.at("settings"));
+    refuse_another_run(options.resume, settings, resumed->before.settings);
   }
 
   const auto workers = std::make_shared<Workers>(threads.workers);
@@ -310,7 +325,7 @@ int train_command(const std::vector<std::string>& arguments) {
   Console console(stream, style);
   TrainingProgress progress;
   if (resumed) {
-    progress = take_up(*resumed, driven, dataset.train.count);
+    progress = take_up(*resumed, driven, options.training, dataset.train.count);
   } else if (!options.initial_weights.empty()) {
     const TensorFile weights = read_tensor_file(options.initial_weights);
     for (const Twin* twin : driven) {

@@ -10,6 +10,8 @@
 #include "app/recipe.h"
 #include "twingrad/layers/activations.h"
 #include "twingrad/mlp/training_loss.h"
+#include "twingrad/runtime/text.h"
+#include "twingrad/training/run_record.h"
 
 namespace twingrad::app {
 namespace {
@@ -300,7 +302,7 @@ void add_training_options(CLI::App& command, TrainCommandOptions& options) {
   });
   add_option(command, group, {"--threads", "N", "all processors", "at most so many threads"},
              [&](const std::string& text) {
-               options.threads = static_cast<int>(parse_integer("--threads", text, 1, 1024));
+               options.threads = static_cast<int>(parse_integer("--threads", text, 1, kMostThreads));
              });
 }
 
@@ -336,6 +338,18 @@ void parse_recipe(CLI::App& command, const std::string& recipe) {
   } catch (const UserError& error) {
     const bool names_the_file = std::string(error.what()).rfind(file.string(), 0) == 0;
     throw names_the_file ? error : UserError::inside(file.string(), error);
+  }
+}
+
+/// Parses the options of a run that is continued; what is wrong with them names its folder.
+void parse_lasting(CLI::App& command, const std::vector<std::string>& lasting, const std::string& run) {
+  try {
+    parse(command, lasting);
+  } catch (const UserError& error) {
+    throw UserError("--resume " + run,
+                    fmt::format("expected a run with options of 'twingrad train', found one with others ({})",
+                                printable(error.what())),
+                    "continue with the release of twingrad that began the run");
   }
 }
 
@@ -529,7 +543,7 @@ std::optional<TrainCommandOptions> parse_train_options(const std::vector<std::st
 
   options.recipe = argument_of("--recipe", arguments);
   if (!lasting.empty()) {
-    parse(command, lasting);
+    parse_lasting(command, lasting, argument_of("--resume", arguments));
   }
   if (!options.recipe.empty()) {
     parse_recipe(command, options.recipe);

@@ -1,6 +1,8 @@
 #include <random>
 
 #include "app_fixture.h"
+#include "twingrad/io/safetensors_header.h"
+#include "twingrad/training/checkpoint_text.h"
 
 // What a run survives.
 
@@ -239,6 +241,7 @@ TEST_F(ResumeTest, OtherOptionsAreRefused) {
   expect_one_line(resume("run", {"--epochs", "5", "--hidden", "32"}),
                   "network widths \"784-32-10\" in place of \"784-16-10\"");
   expect_one_line(resume("run", {"--epochs", "5", "--seed", "2"}), "seed");
+  expect_one_line(resume("run", {"--epochs", "5", "--threads", "1"}), "threads");
   expect_one_line(resume("run", {"--epochs", "5", "--out", "other"}), "--out");
   EXPECT_EQ(files("run"), before);
   EXPECT_EQ(resume("run", {"--hidden", "16"}).status, 0) << "the same is no other";
@@ -333,6 +336,46 @@ TEST_F(ResumeTest, ACheckpointCannotBeOfAnotherRun) {
   const auto before = files("run");
   expect_one_line(resume("run", {"--epochs", "9"}), "metrics.jsonl");
   EXPECT_EQ(files("run"), before);
+}
+
+/// The same checkpoint with other texts, and a right checksum.
+std::string with_text(const std::string& content, const std::function<void(CheckpointText&)>& change) {
+  SafetensorsHeader header = parse_safetensors_header(content, "before");
+  CheckpointText text = parse_checkpoint_text(header.metadata, content, "before");
+  change(text);
+  header.metadata = metadata_of(text);
+  const std::string elements = header.tensors.empty() ? "" : content.substr(header.tensors.front().begin);
+  return with_checksum(write_safetensors_header(header) + elements);
+}
+
+TEST_F(ResumeTest, ACheckpointThatNoRunHasWrittenIsOneLine) {
+  ASSERT_EQ(begin("run").status, 0);
+  const fs::path newest = checkpoints("run").back();
+  const std::string sound = content(newest);
+  const auto refuse = [&](const std::string& what, const std::function<void(CheckpointText&)>& change) {
+    std::ofstream(newest, std::ios::binary) << with_text(sound, change);
+    const auto before = files("run");
+    expect_one_line(resume("run", {"--epochs", "9"}), what);
+    EXPECT_EQ(files("run"), before);
+  };
+  const std::string file = "run/checkpoint/" + newest.filename().string() + ": expected ";
+  for (const std::string part : {"lasting", "settings", "threads"}) {
+    refuse(file, [&](CheckpointText& text) { text.run.erase(part); });
+    refuse(file, [&](CheckpointText& text) { text.run[part] = 1; });
+    refuse(file, [&](CheckpointText& text) { text.run[part] = {{"a", {1}}}; });
+  }
+  refuse(file, [](CheckpointText& text) { text.run = nullptr; });
+  refuse(file, [](CheckpointText& text) { text.run["lasting"] = Json::array({1, 2}); });
+  refuse(file, [](CheckpointText& text) { text.run["settings"]["recipe"] = Json::array({1}); });
+  refuse(file, [](CheckpointText& text) { text.run["threads"]["manual"]["workers"] = 100'000; });
+  refuse("--resume run: expected ",
+         [](CheckpointText& text) { text.run["lasting"] = Json::array({"--no\nsuch"}); });
+  refuse("network", [](CheckpointText& text) { text.run["settings"]["network"] = "a\nb"; });
+  refuse("one that cannot be its", [](CheckpointText& text) { ++text.progress.result.steps; });
+  refuse("one that cannot be its", [](CheckpointText& text) { text.progress.epoch = 0; });
+  refuse("one that cannot be its", [](CheckpointText& text) { text.progress.samples_done = 1; });
+  std::ofstream(newest, std::ios::binary) << with_text(sound, [](CheckpointText&) {});
+  EXPECT_EQ(resume("run", {"--epochs", "4", "--quiet"}).status, 0);
 }
 
 TEST_F(ResumeTest, TwoRunsCannotShareAFolder) {

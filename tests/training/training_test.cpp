@@ -10,6 +10,7 @@
 #include "twingrad/mlp/manual_twin.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/threads.h"
+#include "twingrad/training/agreement.h"
 #include "twingrad/training/trainer.h"
 
 namespace twingrad {

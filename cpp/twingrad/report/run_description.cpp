@@ -10,6 +10,7 @@
 #include "twingrad/report/console.h"
 #include "twingrad/runtime/version.h"
 #include "twingrad/training/metrics_json.h"
+#include "twingrad/training/run_record.h"
 
 namespace twingrad {
 namespace {
@@ -250,21 +251,6 @@ std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription
   return lines;
 }
 
-nlohmann::ordered_json to_json(const ThreadPlan& threads) {
-  return {{"autograd", {{"aten", threads.autograd.aten}, {"blas", threads.autograd.blas}}},
-          {"manual",
-           {{"workers", threads.workers}, {"aten", threads.manual.aten}, {"blas", threads.manual.blas}}}};
-}
-
-ThreadPlan thread_plan_of(const nlohmann::ordered_json& json) {
-  const auto settings = [&](const char* twin) {
-    return ThreadSettings{.aten = json.at(twin).at("aten"), .blas = json.at(twin).at("blas")};
-  };
-  return {.autograd = settings("autograd"),
-          .manual = settings("manual"),
-          .workers = json.at("manual").at("workers")};
-}
-
 nlohmann::ordered_json settings_of(const RunDescription& run) {
   using Json = nlohmann::ordered_json;
   const data::Dataset& dataset = run.dataset;
@@ -300,7 +286,8 @@ nlohmann::ordered_json settings_of(const RunDescription& run) {
         {"dtype", name_of(training.dtype)},
         {"device", training.device.str()},
         {"evaluate_every", training.evaluate_every},
-        {"checkpoint_every", training.checkpoint_every}}},
+        {"checkpoint_every", training.checkpoint_every},
+        {"threads", run.threads_asked_for}}},
   };
 }
 

@@ -24,6 +24,7 @@ struct RunDescription {
   bool autograd = true;  ///< whether that twin trains
   bool manual = true;
   ThreadPlan threads;
+  int threads_asked_for = 0;  ///< --threads; 0: all processors
 };
 
 /// The lines above the table: label and text.
@@ -31,9 +32,6 @@ std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription
 
 /// What two runs have to have in common for one to continue the other: all but epochs, threads and what is printed.
 nlohmann::ordered_json settings_of(const RunDescription& run);
-
-nlohmann::ordered_json to_json(const ThreadPlan& threads);
-ThreadPlan thread_plan_of(const nlohmann::ordered_json& json);
 
 /// What goes into summary.json: the description, and what each twin reached.
 nlohmann::ordered_json summary_of(const RunDescription& run, const TrainingResult& result);

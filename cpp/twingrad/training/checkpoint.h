@@ -8,7 +8,7 @@
 
 #include "twingrad/io/named_tensor.h"
 #include "twingrad/mlp/twin.h"
-#include "twingrad/training/observer.h"
+#include "twingrad/training/progress.h"
 
 namespace twingrad {
 
@@ -16,8 +16,7 @@ namespace twingrad {
 struct Checkpoint {
   TrainingProgress progress;
   std::int64_t metrics_size = 0;  ///< bytes of metrics.jsonl that belong to it
-  nlohmann::ordered_json
-      run;  ///< what the run was told, for who continues it: the program knows what is in there
+  nlohmann::json run;  ///< what the run was told, for who continues it: the program knows what is in there
   std::vector<NamedTensor>
       tensors;  ///< "manual.0.weight", "manual.1.running_mean", "manual.optimizer.mean", …
 };
@@ -29,7 +28,7 @@ std::vector<NamedTensor> tensors_of(const Twin& twin);
 void load(Twin& twin, const Checkpoint& checkpoint);
 
 /// The content of a checkpoint's file: safetensors, with the rest as text in its metadata and the SHA-256 of the whole, so that
-/// a bit that was lost is noticed.
+/// a bit that was lost is noticed (checkpoint_text.h). Throws UserError for a text that is not UTF-8.
 std::string content_of(const Checkpoint& checkpoint);
 
 /// Throws UserError, with `where` in front, for anything that content_of did not write.
@@ -47,6 +46,7 @@ class CheckpointFolder {
   /// The newest that is whole, and why newer ones were passed over, one line each.
   struct Newest {
     Checkpoint checkpoint;
+    std::filesystem::path path;  ///< its file
     std::vector<std::string> damages;
   };
   /// Throws UserError if there is none.

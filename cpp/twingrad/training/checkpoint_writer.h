@@ -12,7 +12,7 @@ namespace twingrad {
 class CheckpointWriter final : public TrainingObserver {
  public:
   /// run: what Checkpoint::run is to hold. twins and folder have to outlive the writer.
-  CheckpointWriter(const std::vector<Twin*>& twins, const RunFolder& folder, nlohmann::ordered_json run)
+  CheckpointWriter(const std::vector<Twin*>& twins, const RunFolder& folder, nlohmann::json run)
       : twins_(twins), folder_(folder), run_(std::move(run)), checkpoints_(folder.path() / "checkpoint") {}
 
   void on_epoch(const EpochMetrics& /*metrics*/) override {}
@@ -32,7 +32,7 @@ class CheckpointWriter final : public TrainingObserver {
  private:
   const std::vector<Twin*>& twins_;
   const RunFolder& folder_;
-  nlohmann::ordered_json run_;
+  nlohmann::json run_;
   CheckpointFolder checkpoints_;
 };
 

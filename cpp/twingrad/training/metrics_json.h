@@ -2,7 +2,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "twingrad/training/observer.h"
+#include "twingrad/training/progress.h"
 
 namespace twingrad {
 

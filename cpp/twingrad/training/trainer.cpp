@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "twingrad/runtime/error.h"
+#include "twingrad/training/agreement.h"
 
 namespace twingrad {
 namespace {

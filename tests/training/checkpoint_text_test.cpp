@@ -1,0 +1,259 @@
+#include "twingrad/training/checkpoint_text.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <stdexcept>
+
+#include "../io/refusal.h"
+#include "twingrad/io/safetensors_header.h"
+
+namespace twingrad {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+using Json = nlohmann::json;
+using Metadata = std::map<std::string, std::string>;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+const std::string kZeros(64, '0');
+
+/// In the midst of the third epoch, with something in every place.
+CheckpointText some_text() {
+  TrainingProgress progress;
+  progress.epoch = 3;
+  progress.samples_done = 64;
+  progress.tallies = {{12.5, 40, 64, 0.25}};
+  progress.agreement = {3, 8, 1e-9, kInfinity, kNaN, "0.weight", 0.1, -0.0, -kNaN, {{"1.output", 2}}};
+  progress.result = {.last = {{2, "autograd", 0.5, 0.75, 0.625, 0.875, 1.5, -kInfinity}},
+                     .seconds = {{"autograd", 3}, {"manual", kInfinity}},
+                     .agreements = {{}, progress.agreement},
+                     .steps = 9};
+  return {progress, 640, {{"told", {"--hidden=16"}}}};
+}
+
+std::string file_of(const Metadata& metadata) {
+  return with_checksum(write_safetensors_header({{}, metadata}));
+}
+
+CheckpointText parse(const std::string& file) {
+  return parse_checkpoint_text(parse_safetensors_header(file, "file").metadata, file, "file");
+}
+
+std::string refusal(const std::string& file) {
+  return testing::refusal_of([&] { parse(file); });
+}
+
+/// A file with a right checksum in which one text is another.
+std::string file_with(const std::string& name, const std::string& text) {
+  Metadata metadata = metadata_of(some_text());
+  metadata.at("twingrad." + name) = text;
+  return file_of(metadata);
+}
+
+/// A file with a right checksum whose progress was changed.
+std::string file_with_progress(const std::function<void(Json&)>& change) {
+  Json progress = Json::parse(metadata_of(some_text()).at("twingrad.progress"));
+  change(progress);
+  return file_with("progress", progress.dump());
+}
+
+void expect_no_progress(const std::string& file) {
+  EXPECT_EQ(refusal(file),
+            "file: expected the progress of a run, found something else; continue from the one before it");
+}
+
+// ---- What is read --------------------------------------------------------------------------------------
+
+TEST(CheckpointText, ComesBackAsItWas) {
+  const CheckpointText read = parse(file_of(metadata_of(some_text())));
+  EXPECT_EQ(metadata_of(read), metadata_of(some_text()));
+  EXPECT_EQ(read.metrics_size, 640);
+  EXPECT_EQ(read.run, some_text().run);
+  EXPECT_EQ(read.progress.epoch, 3);
+  EXPECT_EQ(read.progress.samples_done, 64);
+  EXPECT_EQ(read.progress.result.steps, 9);
+  EXPECT_EQ(read.progress.tallies.at(0).correct, 40);
+  EXPECT_EQ(read.progress.result.last.at(0).twin, "autograd");
+  EXPECT_EQ(read.progress.result.agreements.at(1).flips.at("1.output"), 2);
+}
+
+TEST(CheckpointText, KeepsNumbersThatAreNotFinite) {
+  const TrainingProgress read = parse(file_of(metadata_of(some_text()))).progress;
+  EXPECT_EQ(read.agreement.max_rel_gradient_difference, kInfinity);
+  EXPECT_EQ(read.result.last.at(0).samples_per_second, -kInfinity);
+  EXPECT_EQ(read.result.seconds.at("manual"), kInfinity);
+  EXPECT_TRUE(std::isnan(read.agreement.max_abs_weight_difference));
+  EXPECT_FALSE(std::signbit(read.agreement.max_abs_weight_difference));
+  EXPECT_TRUE(std::isnan(read.agreement.loss_difference));
+  EXPECT_TRUE(std::signbit(read.agreement.loss_difference));
+  EXPECT_TRUE(std::signbit(read.agreement.manual_loss)) << "-0";
+}
+
+TEST(CheckpointText, IsOfVersionOne) {
+  EXPECT_THAT(refusal(file_with("checkpoint", "2")), HasSubstr("expected a checkpoint of version 1"));
+}
+
+TEST(CheckpointText, NeedsEveryPart) {
+  for (const auto& [name, text] : metadata_of(some_text())) {
+    Metadata metadata = metadata_of(some_text());
+    metadata.erase(name);
+    const std::string file = write_safetensors_header({{}, metadata});
+    EXPECT_THAT(refusal(name == "twingrad.sha256" ? file : with_checksum(file)),
+                HasSubstr("found no '" + name.substr(9) + "' in it"));
+  }
+}
+
+// ---- The checksum --------------------------------------------------------------------------------------
+
+TEST(CheckpointText, IsGuardedByItsChecksum) {
+  const std::string file = file_of(metadata_of(some_text()));
+  for (std::size_t i = 0; i < file.size(); ++i) {
+    for (const int bit : {0x01, 0x04, 0x20}) {
+      std::string damaged = file;
+      damaged[i] = static_cast<char>(damaged[i] ^ bit);
+      EXPECT_THAT(refusal(damaged), StartsWith("file")) << "byte " << i << " ^ " << bit;
+    }
+  }
+}
+
+TEST(CheckpointText, MayHoldTheDigitsOfAChecksumInItsTexts) {
+  CheckpointText text = some_text();
+  text.run = {{"images", kZeros}, {"\"twingrad.sha256\":\"" + kZeros + "\"", kZeros}};
+  const std::string file = file_of(metadata_of(text));
+  EXPECT_EQ(parse(file).run, text.run);
+}
+
+TEST(CheckpointText, HasAChecksumOf64Digits) {
+  const std::string wrong = "expected a whole checkpoint, found one whose checksum is wrong";
+  for (const std::string& digits : {std::string(), std::string("0"), kZeros.substr(1), kZeros + "0"}) {
+    Metadata metadata = metadata_of(some_text());
+    metadata.at("twingrad.sha256") = digits;
+    EXPECT_THAT(refusal(write_safetensors_header({{}, metadata})), HasSubstr(wrong)) << digits;
+  }
+  EXPECT_THAT(refusal(write_safetensors_header({{}, metadata_of(some_text())})), HasSubstr(wrong));
+}
+
+TEST(CheckpointText, NeedsAPlaceForItsChecksum) {
+  EXPECT_THROW(with_checksum(""), std::invalid_argument);
+  EXPECT_THROW(with_checksum(R"("twingrad.sha256":")"), std::invalid_argument);
+}
+
+// ---- What is no progress -------------------------------------------------------------------------------
+
+TEST(CheckpointText, TakesNoCountThatIsOutOfRangeOrNotWhole) {
+  const std::vector<Json> wrong = {-1,
+                                   10'000'000'000'001,
+                                   std::numeric_limits<std::uint64_t>::max(),
+                                   1e300,
+                                   -1e300,
+                                   1.0,
+                                   "1",
+                                   true,
+                                   nullptr,
+                                   kZeros,
+                                   Json::array({1}),
+                                   Json::object()};
+  for (const char* place :
+       {"/epoch", "/samples_done", "/steps", "/tallies/0/correct", "/tallies/0/samples", "/agreement/epoch",
+        "/agreement/step", "/agreement/flips/1.output", "/last/0/epoch", "/agreements/0/step"}) {
+    for (const Json& value : wrong) {
+      SCOPED_TRACE(place + value.dump());
+      expect_no_progress(file_with_progress([&](Json& json) { json.at(Json::json_pointer(place)) = value; }));
+    }
+  }
+  const std::string largest =
+      file_with_progress([](Json& json) { json.at("steps") = std::int64_t{10'000'000'000'000}; });
+  EXPECT_EQ(parse(largest).progress.result.steps, 10'000'000'000'000);
+}
+
+TEST(CheckpointText, TakesNoSizeThatIsNotWhollyACount) {
+  for (const char* text : {"", "12abc", "abc", " 12", "12 ", "+12", "-1", "1e3", "1.5", "0x10",
+                           "10000000000001", "99999999999999999999999999"}) {
+    SCOPED_TRACE(text);
+    expect_no_progress(file_with("metrics_size", text));
+  }
+  EXPECT_EQ(parse(file_with("metrics_size", "0")).metrics_size, 0);
+}
+
+TEST(CheckpointText, TakesNoOtherTextForANumber) {
+  for (const Json& value : {Json("infinity"), Json("+inf"), Json("NaN"), Json("banana"), Json(""), Json("1"),
+                            Json(true), Json(nullptr), Json::array(), Json::object()}) {
+    for (const char* place : {"/tallies/0/loss_sum", "/tallies/0/seconds", "/seconds/autograd",
+                              "/agreement/manual_loss", "/last/0/test_loss"}) {
+      SCOPED_TRACE(place + value.dump());
+      expect_no_progress(file_with_progress([&](Json& json) { json.at(Json::json_pointer(place)) = value; }));
+    }
+  }
+}
+
+TEST(CheckpointText, TakesNoOtherTypeForAPart) {
+  for (const char* place : {"/tallies", "/agreement", "/agreement/flips", "/agreement/worst", "/last",
+                            "/last/0/twin", "/seconds", "/agreements", "/agreements/0", ""}) {
+    for (const Json& value :
+         {Json(nullptr), Json(1), Json(true), Json({{"a", {{"b", 1}}}}), Json({{1, 2}})}) {
+      SCOPED_TRACE(place + value.dump());
+      expect_no_progress(file_with_progress([&](Json& json) { json.at(Json::json_pointer(place)) = value; }));
+    }
+  }
+}
+
+TEST(CheckpointText, NeedsTheSecondsOfWhatATwinReached) {
+  expect_no_progress(file_with_progress([](Json& json) { json.at("/last/0/twin"_json_pointer) = "third"; }));
+  expect_no_progress(file_with_progress([](Json& json) { json.at("seconds").erase("manual"); }));
+}
+
+// ---- What is no JSON -----------------------------------------------------------------------------------
+
+TEST(CheckpointText, IsNotNestedDeeply) {
+  for (const auto& [open, close] : {std::pair("[", "]"), std::pair("{\"a\":", "}")}) {
+    const auto nested = [&, open = open, close = close](std::size_t depth) {
+      std::string text = "1";
+      std::string begin, end;
+      for (std::size_t i = 0; i < depth; ++i) {
+        begin += open;
+        end += close;
+      }
+      return begin + text + end;
+    };
+    EXPECT_EQ(parse(file_with("run", nested(64))).run.dump(), nested(64));
+    for (const std::size_t depth : {65, 100'000}) {
+      expect_no_progress(file_with("run", nested(depth)));
+      expect_no_progress(file_with("progress", nested(depth)));
+    }
+  }
+  expect_no_progress(file_with("run", std::string(100'000, '[')));
+}
+
+TEST(CheckpointText, HasEachKeyOnce) {
+  expect_no_progress(file_with("run", R"({"a":1,"a":1})"));
+  expect_no_progress(file_with("run", R"([{"b":{"a":1,"\u0061":2}}])"));
+  EXPECT_EQ(parse(file_with("run", R"([{"a":{"a":1}},{"a":1}])")).run.size(), 2U);
+  const std::string progress = metadata_of(some_text()).at("twingrad.progress");
+  expect_no_progress(file_with("progress", R"({"epoch":1,)" + progress.substr(1)));
+}
+
+TEST(CheckpointText, IsJsonFromEndToEnd) {
+  for (const std::string& text : {std::string(), std::string("{"), std::string("{}x"), std::string("1e400"),
+                                  std::string("{}\0x", 4), std::string("\"\\ud800\"")}) {
+    SCOPED_TRACE(::testing::PrintToString(text));
+    expect_no_progress(file_with("run", text));
+  }
+}
+
+TEST(CheckpointText, OfOtherBytesThanUtf8IsNotWritten) {
+  CheckpointText text = some_text();
+  text.run = {{"told", {"--dataset=caf\xe9"}}};
+  EXPECT_THAT(testing::refusal_of([&] { metadata_of(text); }),
+              AllOf(HasSubstr("expected names of UTF-8"), Not(HasSubstr("\n"))));
+}
+
+}  // namespace
+}  // namespace twingrad

@@ -64,7 +64,8 @@ int run(const std::vector<std::string>& arguments) {
       command.empty() ? "the command line" : command,
       fmt::format("expected a command, train, check, bench, predict, export or data, found {}",
                   command.empty() ? "none" : "another word"),
-      "see 'twingrad --help'" + suggestion(command, {"train", "check", "bench", "predict", "export", "data"}));
+      "see 'twingrad --help'" +
+          suggestion(command, {"train", "check", "bench", "predict", "export", "data"}));
 }
 
 int fail(const std::string& message, int status) {

@@ -15,9 +15,10 @@ std::filesystem::path model_file(const std::string& model, const std::string& tw
       return file;
     }
   }
-  throw UserError("--model " + model,
-                  "expected the folder of a run, found one without manual.safetensors and autograd.safetensors",
-                  "name a file or the folder of a run that has ended");
+  throw UserError(
+      "--model " + model,
+      "expected the folder of a run, found one without manual.safetensors and autograd.safetensors",
+      "name a file or the folder of a run that has ended");
 }
 
 }  // namespace twingrad::app

@@ -16,6 +16,7 @@
 #include "twingrad/report/console.h"
 #include "twingrad/report/run_description.h"
 #include "twingrad/runtime/error.h"
+#include "twingrad/runtime/memory.h"
 #include "twingrad/runtime/text.h"
 #include "twingrad/runtime/threads.h"
 #include "twingrad/training/checkpoint_writer.h"
@@ -282,6 +283,7 @@ int train_command(const std::vector<std::string>& arguments) {
   use_threads({.aten = 1, .blas = 1});
   flush_denormal_numbers();
   const data::Dataset dataset = load_dataset(options);
+  keep_freed_memory();
   options.network.inputs = dataset.train.height * dataset.train.width;
   options.network.classes = dataset.classes;
   refuse_too_large(options, dataset.train.count);

@@ -193,7 +193,9 @@ void adam(benchmark::State& state) {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::AddCustomContext("threads", set_threads(1).describe());
+  use_threads({});  // one: a kernel is what a worker runs
+  flush_denormal_numbers();
+  benchmark::AddCustomContext("matrix library", blas_library());
   at::manual_seed(1);
   register_layers();
   register_losses();

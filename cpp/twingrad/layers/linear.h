@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "twingrad/layers/layer.h"
+#include "twingrad/runtime/multiply.h"
 
 namespace twingrad {
 
@@ -26,18 +27,17 @@ class Linear final : public Layer {
 
   const Tensor& forward(const Tensor& x) override {
     x_ = x;
-    sized(y_, {x.size(0), weight_.value.size(0)}, x);
-    return bias_.value.defined() ? at::addmm_out(y_, bias_.value, x, weight_.value.t())
-                                 : at::mm_out(y_, x, weight_.value.t());
+    multiply(sized(y_, {x.size(0), weight_.value.size(0)}, x), x, weight_.value.t());
+    return bias_.value.defined() ? y_.add_(bias_.value) : y_;
   }
 
   const Tensor& backward(const Tensor& grad_y) override {
-    at::mm_out(weight_.grad, grad_y.t(), x_);
+    multiply(weight_.grad, grad_y.t(), x_);
     if (bias_.value.defined()) {
       at::sum_out(bias_.grad, grad_y, 0);
     }
     if (input_gradient_ == InputGradient::compute) {
-      at::mm_out(sized(grad_x_, x_.sizes(), x_), grad_y, weight_.value);
+      multiply(sized(grad_x_, x_.sizes(), x_), grad_y, weight_.value);
     }
     return grad_x_;
   }

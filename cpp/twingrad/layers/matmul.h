@@ -4,6 +4,7 @@
 
 #include "twingrad/layers/layer.h"
 #include "twingrad/layers/linear.h"
+#include "twingrad/runtime/multiply.h"
 
 namespace twingrad {
 
@@ -22,13 +23,13 @@ class Matmul final : public Layer {
 
   const Tensor& forward(const Tensor& x) override {
     x_ = x;
-    return at::mm_out(sized(y_, {x.size(0), weight_.value.size(1)}, x), x, weight_.value);
+    return multiply(sized(y_, {x.size(0), weight_.value.size(1)}, x), x, weight_.value);
   }
 
   const Tensor& backward(const Tensor& grad_y) override {
-    at::mm_out(weight_.grad, x_.t(), grad_y);
+    multiply(weight_.grad, x_.t(), grad_y);
     if (input_gradient_ == InputGradient::compute) {
-      at::mm_out(sized(grad_x_, x_.sizes(), x_), grad_y, weight_.value.t());
+      multiply(sized(grad_x_, x_.sizes(), x_), grad_y, weight_.value.t());
     }
     return grad_x_;
   }

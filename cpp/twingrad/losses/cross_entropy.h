@@ -24,22 +24,46 @@ class CrossEntropy final : public Loss {
  protected:
   Tensor value(const Tensor& logits, const Tensor& target) override {
     target_ = target.unsqueeze(1);
-    at::amax_out(sized(max_, target_.sizes(), logits), logits, 1, /*keepdim=*/true);
-    at::sub_out(sized(shifted_, logits.sizes(), logits), logits, max_);
-    at::exp_out(sized(exp_, logits.sizes(), logits), shifted_);
-    at::sum_out(sized(sum_of_exp_, target_.sizes(), logits), exp_, 1, /*keepdim=*/true);
-    at::gather_out(sized(shifted_target_, target_.sizes(), logits), shifted_, 1, target_);
-    return at::log_out(sized(losses_, target_.sizes(), logits), sum_of_exp_).sub_(shifted_target_).squeeze(1);
+    for (Tensor* column : {&sum_of_exp_, &losses_}) {
+      sized(*column, target_.sizes(), logits);
+    }
+    sized(exp_, logits.sizes(), logits);
+    is_one_pass_ = value_in_one_pass(logits, target);
+    if (!is_one_pass_) {
+      value_by_tensor_operations(logits);
+    }
+    return losses_.squeeze(1);
   }
 
   Tensor& derivative() override {
-    at::div_out(sized(grad_, exp_.sizes(), exp_), exp_, sum_of_exp_);
-    return grad_.scatter_add_(1, target_, sized(minus_one_, target_.sizes(), exp_).fill_(-1));
+    sized(grad_, exp_.sizes(), exp_);
+    is_one_pass_ ? derivative_in_one_pass() : derivative_by_tensor_operations();
+    return grad_;
   }
 
  private:
-  Tensor target_, shifted_, exp_, grad_;                           // [N, C]; target_ [N, 1]
-  Tensor max_, sum_of_exp_, shifted_target_, losses_, minus_one_;  // [N, 1]
+  /// The formulas above, an operation a line, on any device.
+  void value_by_tensor_operations(const Tensor& logits) {
+    at::amax_out(sized(max_, target_.sizes(), logits), logits, 1, /*keepdim=*/true);
+    at::sub_out(sized(shifted_, logits.sizes(), logits), logits, max_);
+    at::exp_out(exp_, shifted_);
+    at::sum_out(sum_of_exp_, exp_, 1, /*keepdim=*/true);
+    at::log_out(losses_, sum_of_exp_).sub_(shifted_.gather(1, target_));
+  }
+
+  void derivative_by_tensor_operations() {
+    at::div_out(grad_, exp_, sum_of_exp_);
+    grad_.scatter_add_(1, target_, at::full_like(sum_of_exp_, -1));
+  }
+
+  /// The same, row by row (cross_entropy_one_pass.cpp). The first returns false, having done nothing, unless logits and
+  /// targets are contiguous on the CPU and each target is a class; only then may the second follow.
+  bool value_in_one_pass(const Tensor& logits, const Tensor& target);
+  void derivative_in_one_pass();
+
+  bool is_one_pass_ = false;
+  Tensor exp_, grad_, shifted_;                // [N, C]
+  Tensor target_, max_, sum_of_exp_, losses_;  // [N, 1]
 };
 
 }  // namespace twingrad

@@ -224,7 +224,7 @@ std::vector<NamedTensor> ManualTwin::optimizer_state() const {
       parts.push_back(*slice.optimizer->state()[i].value);
     }
     if (parts[0].defined()) {
-      named.push_back({first[i].name, at::cat(parts)});
+      named.push_back({first[i].name, parameters_.in_order(at::cat(parts))});
     }
   }
   if (const std::int64_t steps = slices_[0].optimizer->steps(); steps > 0) {
@@ -237,13 +237,18 @@ void ManualTwin::load_optimizer_state(const std::vector<NamedTensor>& state) {
   if (state.empty()) {
     return;
   }
+  std::vector<Tensor> arranged;
+  for (const auto& [name, value] : slices_[0].optimizer->state()) {
+    arranged.push_back(parameters_.arranged(find_tensor(state, name, {parameters_.size()})));
+  }
   std::int64_t first = 0;
   for (const Slice& slice : slices_) {
     const std::int64_t size = slice.values.numel();
-    for (const auto& [name, value] : slice.optimizer->state()) {
-      *value = find_tensor(state, name, {parameters_.size()})
-                   .narrow(0, first, size)
-                   .to(slice.values.options(), /*non_blocking=*/false, /*copy=*/true);
+    const std::vector<Optimizer::StateVector> vectors = slice.optimizer->state();
+    for (std::size_t i = 0; i < vectors.size(); ++i) {
+      *vectors[i].value = arranged[i]
+                              .narrow(0, first, size)
+                              .to(slice.values.options(), /*non_blocking=*/false, /*copy=*/true);
     }
     const bool counts = std::any_of(state.begin(), state.end(),
                                     [](const NamedTensor& tensor) { return tensor.name == "steps"; });

@@ -2,7 +2,6 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <dlfcn.h>
 #include <fmt/format.h>
 #include <sched.h>
 
@@ -14,14 +13,10 @@
 #include <sstream>
 #include <thread>
 
+#include "twingrad/runtime/loaded_function.h"
+
 namespace twingrad {
 namespace {
-
-/// A function of a library that is already loaded, or nullptr.
-template <typename Function>
-Function* loaded_function(const char* name) {
-  return reinterpret_cast<Function*>(dlsym(RTLD_DEFAULT, name));
-}
 
 /// "OpenBLAS 0.3.21 NO_LAFC DYNAMIC_ARCH … MAX_THREADS=128" → "OpenBLAS 0.3.21"
 std::string first_two_words(const char* config) {

@@ -10,6 +10,8 @@
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/manual_twin.h"
 #include "twingrad/optim/adam.h"
+#include "twingrad/runtime/memory.h"
+#include "twingrad/runtime/multiply.h"
 #include "twingrad/training/trainer.h"
 
 namespace twingrad {
@@ -54,14 +56,15 @@ std::int64_t images_of(const BenchmarkCase& of) {
   return std::min(images, kImages);
 }
 
-/// The products of a step and nothing else: x Wᵀ, (∂L/∂y)ᵀ x and ∂L/∂y W of every layer, on the rows of one shard.
+/// The products of a step and nothing else: x Wᵀ, (∂L/∂y)ᵀ x and ∂L/∂y W of every layer, on the rows of one shard, all
+/// matrices as they lie in the manual twin.
 class Products {
  public:
   Products(const MlpSpec& spec, std::int64_t rows) {
     for (const LayerSpec& layer : layers_of(spec)) {
       if (layer.kind == LayerSpec::Kind::linear) {
-        layers_.push_back({at::rand({rows, layer.inputs}), at::rand({layer.outputs, layer.inputs}),
-                           at::rand({rows, layer.outputs}), at::empty({layer.outputs, layer.inputs}),
+        layers_.push_back({at::rand({rows, layer.inputs}), at::rand({layer.inputs, layer.outputs}).t(),
+                           at::rand({rows, layer.outputs}), at::empty({layer.inputs, layer.outputs}).t(),
                            at::empty({rows, layer.inputs})});
       }
     }
@@ -69,13 +72,13 @@ class Products {
 
   void run() {
     for (Layer& layer : layers_) {
-      at::mm_out(layer.y, layer.x, layer.weight.t());
+      multiply(layer.y, layer.x, layer.weight.t());
     }
     for (std::size_t i = layers_.size(); i-- > 0;) {
       Layer& layer = layers_[i];
-      at::mm_out(layer.grad_weight, layer.y.t(), layer.x);
+      multiply(layer.grad_weight, layer.y.t(), layer.x);
       if (i > 0) {
-        at::mm_out(layer.grad_x, layer.y, layer.weight);
+        multiply(layer.grad_x, layer.y, layer.weight);
       }
     }
   }
@@ -191,6 +194,7 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
   result.of = of;
   result.threads = plan_threads(options.threads, work_of(of.network, rows), /*in_lockstep=*/false);
   flush_denormal_numbers();
+  keep_freed_memory();
   const auto workers = std::make_shared<Workers>(result.threads.workers);
   const data::LabelledImages pixels = random_images(images);
   const data::LabelledImages test_pixels = random_images(kTestImages);
@@ -220,6 +224,7 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
     }
     return (now() - start) * scale;
   };
+  const auto train_manual = [&] { return train_epoch(manual); };
   const auto evaluate = [&](Twin& twin) {
     Trainer trainer(of.network, {&twin}, train, test, {}, {});
     const double start = now();
@@ -230,7 +235,7 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
   for (int i = 0; i < result.shards; ++i) {
     products.emplace_back(of.network, part_of(rows, result.shards, i).size);
   }
-  const auto multiply = [&] {
+  const auto multiply_alone = [&] {
     use_threads(result.threads.manual);
     const double start = now();
     for (double step = 0; step < steps; ++step) {
@@ -241,8 +246,19 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
 
   std::vector<Contender> contenders;
   contenders.push_back({{"autograd twin", {}}, [&] { return train_epoch(autograd); }});
-  contenders.push_back({{"manual twin", {}}, [&] { return train_epoch(manual); }});
-  contenders.push_back({{"matrix products alone", {}}, multiply});
+  contenders.push_back({{"manual twin", {}}, train_manual});
+  contenders.push_back({{"matrix products alone", {}}, multiply_alone});
+  if (!product_library().empty()) {
+    const auto by_libtorch = [](const auto& run) {
+      return [&run] {
+        const ProductsOfLibTorch guard;
+        return run();
+      };
+    };
+    const std::string suffix = ", by " + blas_library();
+    contenders.push_back({{"manual twin" + suffix, {}}, by_libtorch(train_manual)});
+    contenders.push_back({{"matrix products alone" + suffix, {}}, by_libtorch(multiply_alone)});
+  }
   result.epoch = take_turns(std::move(contenders), options.repeats);
   result.evaluation = take_turns({{{"autograd twin", {}}, [&] { return evaluate(autograd); }},
                                   {{"manual twin", {}}, [&] { return evaluate(manual); }}},

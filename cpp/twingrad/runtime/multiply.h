@@ -1,0 +1,32 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+namespace twingrad {
+
+/// The matrix product out = a b, as at::mm_out. a [M, K], b [K, N], out [M, N] of that size already; each of them may be
+/// transposed in memory. What out held before does not count.
+///
+/// In float32 on an x86-64 processor it is oneDNN's, where LibTorch brings that library, as Debian's does: its kernels are made
+/// at run time for the processor and these shapes, and a shard of a batch is small. LibTorch itself takes oneDNN for
+/// convolutions and leaves products to its BLAS; everything else here is left to LibTorch.
+///
+/// Computes with as many threads as use_threads gives LibTorch (oneDNN) or the matrix library. Throws what at::mm_out throws.
+at::Tensor& multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b);
+
+/// "oneDNN 2.6.3" if multiply takes it for float32, "" if all products are LibTorch's own.
+std::string product_library();
+
+/// While one lives, multiply leaves all products to LibTorch: for who wants to know what the library makes of the difference.
+/// Not for two threads at a time.
+class ProductsOfLibTorch {
+ public:
+  ProductsOfLibTorch();
+  ProductsOfLibTorch(const ProductsOfLibTorch&) = delete;
+  ProductsOfLibTorch& operator=(const ProductsOfLibTorch&) = delete;
+  ~ProductsOfLibTorch();
+};
+
+}  // namespace twingrad

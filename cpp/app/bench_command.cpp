@@ -5,6 +5,7 @@
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/option_values.h"
+#include "twingrad/runtime/multiply.h"
 #include "twingrad/runtime/version.h"
 #include "twingrad/training/benchmark.h"
 
@@ -33,7 +34,8 @@ void print(std::FILE* stream, const std::string& heading, const std::vector<Timi
 }
 
 void print(std::FILE* stream, const BenchmarkResult& result) {
-  fmt::print(stream, "\n{} · {}{}\n", result.of.name(), result.threads.describe(true, true),
+  fmt::print(stream, "\n{} · {}{}\n", result.of.name(),
+             result.threads.describe(true, true, product_library()),
              result.shards > 1 ? fmt::format(" · {} shards", result.shards) : "");
   print(stream, "seconds of an epoch of 60,000 images", result.epoch, 1, 4);
   print(stream, "seconds of an evaluation of 10,000 images", result.evaluation, 1, 4);
@@ -85,18 +87,19 @@ int bench_command(const std::vector<std::string>& arguments) {
     print(stream, result);
     std::fflush(stream);
     rows.push_back({{"name", of.name()},
-                    {"threads", result.threads.describe(true, true)},
+                    {"threads", result.threads.describe(true, true, product_library())},
                     {"shards", result.shards},
                     {"rows", to_json(result.epoch)},
                     {"evaluation", to_json(result.evaluation)},
                     {"details", to_json(result.details)}});
   }
   if (json) {
-    fmt::print(
-        "{}\n",
-        Json{
-            {"machine", machine}, {"libtorch", libtorch_version()}, {"blas", blas_library()}, {"cases", rows}}
-            .dump(2));
+    fmt::print("{}\n", Json{{"machine", machine},
+                            {"libtorch", libtorch_version()},
+                            {"blas", blas_library()},
+                            {"products_by_hand", product_library()},
+                            {"cases", rows}}
+                           .dump(2));
   }
   return kDone;
 }

@@ -115,7 +115,8 @@ ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images) {
   const std::int64_t rows =
       options.training.batch_size == 0 ? images : std::min(options.training.batch_size, images);
   const int threads = options.threads > 0 ? options.threads : std::min(available_processors(), kMostThreads);
-  return plan_threads(threads, work_of(options.network, rows), options.autograd && options.manual);
+  return plan_threads(threads, work_of(options.network, rows, options.training.dtype),
+                      options.autograd && options.manual);
 }
 
 /// Refuses a network that cannot fit, before the system has to kill the program. What is counted is the least

@@ -60,6 +60,38 @@ TEST_F(LossTest, CrossEntropyIsExactForLogitsOfTenThousand) {
             1e-15);
 }
 
+/// One entry of two is another tensor's: the same numbers, but not contiguous, so that each row is not read by itself.
+Tensor spread_out(const Tensor& tensor) {
+  return torch::stack({tensor, torch::zeros_like(tensor)}, -1).select(-1, 0);
+}
+
+TEST_F(LossTest, CrossEntropyByRowsIsThatByTensorOperations) {
+  for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
+    Tensor logits = torch::randn({6, 4}, dtype) * 3;
+    logits[3][1] = NAN;
+    logits[4][2] = INFINITY;
+    logits[5].fill_(-INFINITY);
+    const Tensor target = torch::randint(0, 4, {6}, torch::kLong);
+    const Tensor upstream = torch::rand({6}, dtype);
+    CrossEntropy by_rows(Reduction::none), by_operations(Reduction::none);
+    const Tensor losses = by_rows.forward(logits, target);
+    // A few roundings apart; where one is not finite, the other is not.
+    const double few = dtype == torch::kFloat ? 1e-6 : 1e-15;
+    EXPECT_TRUE(losses.allclose(by_operations.forward(spread_out(logits), target), few, few, true));
+    for (int again = 0; again < 2; ++again) {
+      EXPECT_TRUE(by_rows.backward(upstream).allclose(by_operations.backward(upstream), few, few, true));
+    }
+  }
+}
+
+TEST_F(LossTest, CrossEntropyRefusesAClassThatIsNone) {
+  for (const std::int64_t target : {-1, 4}) {
+    CrossEntropy loss;
+    EXPECT_THROW(loss.forward(torch::randn({1, 4}), torch::full({1}, target, torch::kLong)), c10::Error)
+        << target;
+  }
+}
+
 // ---- The chain softmax → log → −Σ label · log p
 // ----------------------------------------------------------------------
 

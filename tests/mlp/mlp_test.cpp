@@ -40,6 +40,25 @@ TEST(MlpSpec, NamesParametersAsTorchNnSequentialDoes) {
       (std::vector<std::string>{"0.weight", "0.bias", "3.weight", "3.bias"}));
 }
 
+TEST(FlatParameters, AreThoseThatCameInAndLieAsTheProductReadsThem) {
+  for (const Bias bias : {Bias::every_layer, Bias::column_of_ones}) {
+    const MlpSpec spec{.inputs = 5, .hidden = {4, 4}, .classes = 3, .bias = bias};
+    const Tensor in_order = torch::arange(parameter_count(spec), torch::kDouble);
+    FlatParameters parameters(spec, in_order, torch::kDouble);
+    EXPECT_TRUE(parameters.in_order(parameters.values()).equal(in_order));
+    const std::vector<NamedTensor> named = parameters.named_values();
+    const std::vector<ParameterSpec> specs = parameters_of(spec);
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      const Tensor expected = in_order.narrow(0, specs[i].offset, specs[i].size).view(specs[i].shape);
+      EXPECT_TRUE(named[i].tensor.equal(expected)) << named[i].name;
+    }
+    if (bias == Bias::every_layer) {
+      EXPECT_TRUE(parameters.at("0.weight").value.t().is_contiguous());
+      EXPECT_TRUE(parameters.at("0.weight").grad.t().is_contiguous());
+    }
+  }
+}
+
 TEST(MlpSpec, AResidualBlockIsANestedSequential) {
   const MlpSpec spec{.inputs = 20, .hidden = {8, 8, 6}, .dropout = 0.5, .residual = true};
   EXPECT_EQ(parameter_names(spec), (std::vector<std::string>{"0.weight", "0.bias", "3.0.weight", "3.0.bias",

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "twingrad/mlp/spec.h"
+#include "twingrad/runtime/multiply.h"
 
 namespace twingrad {
 namespace {
@@ -37,12 +38,19 @@ TEST(PlanThreads, InLockstepTheMatrixLibraryGetsThreadsForLargeProductsAlone) {
   EXPECT_EQ(plan_of(kSmall, 60'000, /*in_lockstep=*/true).autograd.blas, 2);
 }
 
-TEST(PlanThreads, WhatCannotBeShardedLeavesTheThreadsToTheMatrixLibrary) {
+TEST(PlanThreads, WhatCannotBeShardedLeavesTheThreadsToTheLibraryThatMultiplies) {
   MlpSpec spec = kSmall;
   spec.normalization = Normalization::batch;
-  const ThreadPlan plan = plan_of(spec, 128);
-  EXPECT_EQ(plan.workers, 1);
-  EXPECT_EQ(plan.manual.blas, 2);
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+    const StepWork work = work_of(spec, 128, dtype);
+    const ThreadPlan plan = plan_threads(2, work, /*in_lockstep=*/false);
+    EXPECT_EQ(plan.workers, 1);
+    const bool by_onednn = !product_library(dtype).empty();
+    EXPECT_EQ(plan.manual.aten, by_onednn ? 2 : 1);
+    EXPECT_EQ(plan.manual.blas, by_onednn ? 1 : 2);
+    const ThreadPlan in_lockstep = plan_threads(2, work, /*in_lockstep=*/true);
+    EXPECT_EQ(in_lockstep.manual.aten, 1) << "two pools would spin";
+  }
 }
 
 TEST(PlanThreads, TheRequestBoundsEveryCount) {

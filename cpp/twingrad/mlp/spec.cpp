@@ -194,10 +194,11 @@ bool can_be_sharded(const MlpSpec& spec) {
   return spec.normalization != Normalization::batch && !mean_depends_on_labels(spec);
 }
 
-StepWork work_of(const MlpSpec& spec, std::int64_t rows) {
+StepWork work_of(const MlpSpec& spec, std::int64_t rows, at::ScalarType dtype) {
   return {.rows = static_cast<double>(rows),
           .parameters = static_cast<double>(parameter_count(spec)),
-          .shardable = can_be_sharded(spec)};
+          .shardable = can_be_sharded(spec),
+          .float32 = dtype == at::kFloat};
 }
 
 std::string describe_widths(const MlpSpec& spec) {

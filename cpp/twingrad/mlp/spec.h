@@ -147,7 +147,7 @@ std::int64_t parameter_count(const MlpSpec& spec);
 bool can_be_sharded(const MlpSpec& spec);
 
 /// What a step on so many rows takes, for plan_threads.
-StepWork work_of(const MlpSpec& spec, std::int64_t rows);
+StepWork work_of(const MlpSpec& spec, std::int64_t rows, at::ScalarType dtype = at::kFloat);
 
 /// "784-128-10", for people.
 std::string describe_widths(const MlpSpec& spec);

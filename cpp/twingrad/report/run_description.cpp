@@ -8,6 +8,7 @@
 
 #include "twingrad/mlp/training_loss.h"
 #include "twingrad/report/console.h"
+#include "twingrad/runtime/multiply.h"
 #include "twingrad/runtime/version.h"
 #include "twingrad/training/metrics_json.h"
 #include "twingrad/training/run_record.h"
@@ -227,6 +228,11 @@ nlohmann::ordered_json summary_of(const ScheduleOptions& schedule) {
           {"warm_up_end", schedule.warm_up_end}};
 }
 
+/// The library of the manual twin's products, "" if it is LibTorch's own.
+std::string products_by_hand(const RunDescription& run) {
+  return product_library(at::TensorOptions(run.training.device).dtype(run.training.dtype));
+}
+
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription& run) {
@@ -243,7 +249,7 @@ std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription
        fmt::format("{} · {} · {} · seed {}", describe(run.optimizer) + describe(run.training.schedule), batch,
                    name_of(run.training.dtype), run.training.seed)},
       {"Machine", fmt::format("LibTorch {} · {} · {}", libtorch_version(), run.training.device.str(),
-                              run.threads.describe(run.autograd, run.manual))},
+                              run.threads.describe(run.autograd, run.manual, products_by_hand(run)))},
   };
   if (!run.recipe.empty()) {
     lines.insert(lines.begin(), {"Recipe", run.recipe});
@@ -305,6 +311,9 @@ nlohmann::ordered_json summary_of(const RunDescription& run, const TrainingResul
   summary["training"]["steps"] = result.steps;
   summary["threads"] = to_json(run.threads);
   summary["threads"]["blas_library"] = blas_library();
+  if (const std::string library = products_by_hand(run); run.manual && !library.empty()) {
+    summary["threads"]["manual"]["product_library"] = library;
+  }
   for (const EpochMetrics& metrics : result.last) {
     nlohmann::ordered_json twin = to_json(metrics);
     twin.erase("event");

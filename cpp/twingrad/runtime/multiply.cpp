@@ -117,7 +117,10 @@ at::Tensor& multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) 
   return multiply_by_onednn(out, a, b) ? out : at::mm_out(out, a, b);
 }
 
-std::string product_library() { return leaves_all_to_libtorch ? "" : onednn().name; }
+std::string product_library(const at::TensorOptions& options) {
+  const bool is_for_onednn = options.dtype() == at::kFloat && options.device().is_cpu();
+  return is_for_onednn && !leaves_all_to_libtorch ? onednn().name : "";
+}
 
 ProductsOfLibTorch::ProductsOfLibTorch() { leaves_all_to_libtorch = true; }
 ProductsOfLibTorch::~ProductsOfLibTorch() { leaves_all_to_libtorch = false; }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/TensorOptions.h>
 
 #include <string>
 
@@ -16,8 +17,8 @@ namespace twingrad {
 /// Computes with as many threads as use_threads gives LibTorch (oneDNN) or the matrix library. Throws what at::mm_out throws.
 at::Tensor& multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b);
 
-/// "oneDNN 2.6.3" if multiply takes it for float32, "" if all products are LibTorch's own.
-std::string product_library();
+/// "oneDNN 2.6.3" if multiply takes it for tensors of that dtype and device, "" if their products are LibTorch's own.
+std::string product_library(const at::TensorOptions& options = at::kFloat);
 
 /// While one lives, multiply leaves all products to LibTorch: for who wants to know what the library makes of the difference.
 /// Not for two threads at a time.

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "twingrad/runtime/loaded_function.h"
+#include "twingrad/runtime/multiply.h"
 
 namespace twingrad {
 namespace {
@@ -129,7 +130,8 @@ int available_processors() {
   return std::max(1, std::min(processors, quota_of_control_group()));
 }
 
-std::string ThreadPlan::describe(bool autograd_twin, bool manual_twin) const {
+std::string ThreadPlan::describe(bool autograd_twin, bool manual_twin,
+                                 const std::string& product_library) const {
   const auto threads = [](int count) { return fmt::format("{} thread{}", count, count == 1 ? "" : "s"); };
   std::string text = blas_library();
   if (autograd_twin) {
@@ -139,6 +141,7 @@ std::string ThreadPlan::describe(bool autograd_twin, bool manual_twin) const {
     text += workers > 1
                 ? fmt::format(" · manual {} × {}", workers, threads(std::max(manual.aten, manual.blas)))
                 : fmt::format(" · manual {}", threads(std::max(manual.aten, manual.blas)));
+    text += product_library.empty() ? "" : " by " + product_library;
   }
   return text;
 }
@@ -153,7 +156,11 @@ ThreadPlan plan_threads(int requested, const StepWork& work, bool in_lockstep) {
   ThreadPlan plan;
   const auto blas_threads = [&](double many) { return work.operations() >= many ? threads : 1; };
   plan.autograd.blas = blas_threads(in_lockstep ? kManyOperationsInLockstep : kManyOperations);
-  plan.manual.blas = work.shardable ? 1 : blas_threads(kManyOperations);
+  // oneDNN computes in LibTorch's pool. In lockstep autograd's products keep the other one awake.
+  const bool by_onednn = work.float32 && !product_library().empty();
+  if (!work.shardable && !(by_onednn && in_lockstep)) {
+    (by_onednn ? plan.manual.aten : plan.manual.blas) = blas_threads(kManyOperations);
+  }
   plan.workers = work.worthwhile_threads(threads);
   return plan;
 }

@@ -38,6 +38,7 @@ struct StepWork {
   double rows = 0;        ///< of a batch
   double parameters = 0;  ///< of the network
   bool shardable = true;  ///< whether the rows of a batch can be treated apart (mlp/spec.h)
+  bool float32 = true;    ///< whether that is the dtype
 
   /// Floating-point operations of the products: x Wᵀ, (∂L/∂y)ᵀ x and ∂L/∂y W, a multiplication and an addition for each row
   /// and weight.
@@ -51,7 +52,8 @@ struct ThreadPlan {
   ThreadSettings autograd;  ///< the autograd twin
   ThreadSettings manual;    ///< the manual twin, in each of its workers
   int workers = 1;          ///< that the manual twin's step and the gathering of a batch are shared by
-  std::string describe(bool autograd_twin, bool manual_twin) const;
+  /// product_library: of the manual twin, where it is not LibTorch's own (multiply.h)
+  std::string describe(bool autograd_twin, bool manual_twin, const std::string& product_library) const;
 };
 
 /// Chooses, by the amount of work. requested bounds every count; 0: available_processors(). in_lockstep: the twins take turns in

@@ -1,0 +1,102 @@
+#include "twingrad/runtime/multiply.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace twingrad {
+namespace {
+
+using at::Tensor;
+
+/// The same shape lying in memory in another way, with other numbers between its rows or columns where there is room.
+std::vector<std::pair<std::string, Tensor>> layouts(std::int64_t rows, std::int64_t columns,
+                                                    at::ScalarType dtype) {
+  return {{"row by row", torch::empty({rows, columns}, dtype)},
+          {"column by column", torch::empty({columns, rows}, dtype).t()},
+          {"the first columns of more", torch::empty({rows, columns + 3}, dtype).narrow(1, 0, columns)},
+          {"the first rows of more, column by column",
+           torch::empty({columns, rows + 3}, dtype).t().narrow(0, 0, rows)},
+          {"every second column", torch::empty({rows, 2 * columns}, dtype).slice(1, 0, 2 * columns, 2)}};
+}
+
+/// |x − y| may be K roundings of sums of |a b|: the bound of a sum of K products, in any order.
+void expect_product(const Tensor& out, const Tensor& a, const Tensor& b, const std::string& what) {
+  const double epsilon = a.scalar_type() == at::kFloat ? std::numeric_limits<float>::epsilon()
+                                                       : std::numeric_limits<double>::epsilon();
+  const Tensor exact = a.to(at::kDouble).mm(b.to(at::kDouble));
+  const Tensor bound =
+      a.to(at::kDouble).abs().mm(b.to(at::kDouble).abs()) * (epsilon * static_cast<double>(a.size(1)));
+  EXPECT_TRUE(((out.to(at::kDouble) - exact).abs() <= bound).all().item<bool>()) << what;
+}
+
+TEST(Multiply, IsTheProductHoweverTheMatricesLie) {
+  torch::manual_seed(1);
+  struct Sizes {
+    std::int64_t m, k, n;
+  };
+  for (const Sizes& sizes :
+       std::vector<Sizes>{{64, 784, 98}, {1, 7, 5}, {7, 1, 5}, {7, 5, 1}, {1, 1, 1}, {17, 33, 10}}) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+      for (auto& [layout_of_a, a] : layouts(sizes.m, sizes.k, dtype)) {
+        for (auto& [layout_of_b, b] : layouts(sizes.k, sizes.n, dtype)) {
+          for (auto& [layout_of_out, out] : layouts(sizes.m, sizes.n, dtype)) {
+            a.normal_();
+            b.normal_();
+            out.fill_(std::numeric_limits<double>::quiet_NaN());  // what was there before does not count
+            EXPECT_EQ(&multiply(out, a, b), &out);
+            expect_product(out, a, b, layout_of_a + " · " + layout_of_b + " → " + layout_of_out);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Multiply, WritesNothingBesideTheProduct) {
+  const Tensor whole = torch::full({8, 9}, -1.0F);
+  Tensor part = whole.narrow(0, 0, 7).narrow(1, 0, 6);
+  multiply(part, torch::ones({7, 4}), torch::ones({4, 6}));
+  EXPECT_EQ(part.sum().item<float>(), 7 * 6 * 4);
+  EXPECT_EQ(whole.sum().item<float>(), 7 * 6 * 4 - (8 * 9 - 7 * 6));
+}
+
+TEST(Multiply, TheProductOverNothingIsZero) {
+  Tensor out = torch::ones({2, 3});
+  EXPECT_TRUE(multiply(out, torch::ones({2, 0}), torch::ones({0, 3})).equal(torch::zeros({2, 3})));
+  Tensor none = torch::ones({0, 3});
+  EXPECT_EQ(multiply(none, torch::ones({0, 2}), torch::ones({2, 3})).numel(), 0);
+}
+
+TEST(Multiply, WhatIsNotFiniteStaysSo) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const Tensor a = torch::tensor({{0.0F, infinity}, {NAN, 1.0F}, {1.0F, 1.0F}});
+  Tensor out = torch::empty({3, 2});
+  multiply(out, a, torch::eye(2));
+  EXPECT_TRUE(
+      out.isnan().equal(torch::tensor({{true, false}, {true, true}, {false, false}})));  // 0 · ∞, NaN · 0
+  EXPECT_EQ(out[0][1].item<float>(), infinity);
+}
+
+TEST(Multiply, RefusesShapesThatDoNotFit) {
+  Tensor out = torch::empty({2, 2});
+  EXPECT_THROW(multiply(out, torch::ones({2, 3}), torch::ones({2, 2})), c10::Error);
+}
+
+TEST(Multiply, CanBeLeftToLibTorch) {
+  const std::string library = product_library();
+  {
+    const ProductsOfLibTorch guard;
+    EXPECT_EQ(product_library(), "");
+    Tensor out = torch::empty({2, 2});
+    EXPECT_TRUE(multiply(out, torch::eye(2), torch::eye(2)).equal(torch::eye(2)));
+  }
+  EXPECT_EQ(product_library(), library);
+  EXPECT_EQ(product_library(at::kDouble), "");
+}
+
+}  // namespace
+}  // namespace twingrad

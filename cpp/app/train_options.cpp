@@ -104,6 +104,10 @@ void add_network_options(CLI::App& command, TrainCommandOptions& options, bool& 
              [&](const std::string& text) {
                network.normalization = choose("--normalization", text, normalizations());
              });
+  add_option(command, group, {"--input-dropout", "NUMBER", "0", "share of the pixels that training drops"},
+             [&](const std::string& text) {
+               network.input_dropout = parse_number("--input-dropout", text, 0, 0.99);
+             });
   add_option(command, group,
              {"--dropout", "NUMBER", "0", "share of each hidden layer's activations that training drops"},
              [&](const std::string& text) { network.dropout = parse_number("--dropout", text, 0, 0.99); });

@@ -20,6 +20,8 @@ class ResumeTest : public AppTest {
             "16",
             "--normalization",
             "batch",
+            "--input-dropout",
+            "0.1",
             "--dropout",
             "0.2",
             "--epochs",

@@ -8,6 +8,7 @@
 #include "../oracles.h"
 #include "twingrad/layers/activations.h"
 #include "twingrad/mlp/autograd_twin.h"
+#include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/mlp/manual_twin.h"
 #include "twingrad/mlp/training_loss.h"
 
@@ -35,6 +36,8 @@ TEST(MlpSpec, NamesParametersAsTorchNnSequentialDoes) {
             (std::vector<std::string>{"1.weight", "3.weight"}));
   EXPECT_EQ(parameter_names({.hidden = {8}, .bias = Bias::layer_of_its_own}),
             (std::vector<std::string>{"0.weight", "1.bias", "3.weight", "4.bias"}));
+  EXPECT_EQ(parameter_names({.hidden = {8}, .input_dropout = 0.2, .dropout = 0.5}),
+            (std::vector<std::string>{"1.weight", "1.bias", "4.weight", "4.bias"}));
   EXPECT_EQ(
       parameter_names({.hidden = {8}, .normalization = Normalization::layer, .normalization_affine = false}),
       (std::vector<std::string>{"0.weight", "0.bias", "3.weight", "3.bias"}));
@@ -260,6 +263,11 @@ std::vector<Variant> variants() {
     spec.class_weights = {0.5, 2, 1, 3};
     spec.ignore_index = 2;
   });
+  const auto input_dropout = [](MlpSpec& spec) { spec.input_dropout = 0.3; };
+  add("input dropout", nothing, input_dropout);
+  add(
+      "input dropout, a column of ones", [](MlpSpec& spec) { spec.bias = Bias::column_of_ones; },
+      input_dropout);
   const auto residual = [](MlpSpec& spec) { spec.residual = true; };
   add("residual", nothing, residual);
   add(
@@ -706,16 +714,38 @@ TEST_F(TwinsTest, TheLossShownIsTheMeanEvenWhereTheGradientIsThatOfTheSum) {
 }
 
 TEST_F(TwinsTest, DropoutMasksDependOnSeedAndStepAlone) {
-  const MlpSpec spec{.inputs = 20, .hidden = {400, 300}, .classes = 5, .dropout = 0.25};
-  const std::vector<Tensor> masks = draw_dropout_masks(spec, 50, 1, 7);
-  ASSERT_EQ(masks.size(), 2);
-  EXPECT_EQ(masks[0].sizes(), at::IntArrayRef({50, 400}));
-  EXPECT_EQ(masks[1].sizes(), at::IntArrayRef({50, 300}));
-  EXPECT_NEAR(masks[0].to(torch::kDouble).mean().item<double>(), 0.75,
-              0.016);  // five standard errors of 20,000 draws
-  EXPECT_TRUE(masks[0].equal(draw_dropout_masks(spec, 50, 1, 7)[0]));
-  EXPECT_FALSE(masks[0].equal(draw_dropout_masks(spec, 50, 1, 8)[0]));
-  EXPECT_FALSE(masks[0].equal(draw_dropout_masks(spec, 50, 2, 7)[0]));
+  const MlpSpec spec{
+      .inputs = 401, .hidden = {400, 300}, .classes = 5, .input_dropout = 0.1, .dropout = 0.25};
+  const std::vector<Tensor> masks = draw_dropout_masks(spec, 51, 1, 7);
+  ASSERT_EQ(masks.size(), 3);
+  EXPECT_EQ(masks[0].sizes(), at::IntArrayRef({51, 401}));
+  EXPECT_EQ(masks[1].sizes(), at::IntArrayRef({51, 400}));
+  EXPECT_EQ(masks[2].sizes(), at::IntArrayRef({51, 300}));
+  for (std::size_t i = 0; i < masks.size(); ++i) {
+    EXPECT_TRUE(masks[i].equal(draw_dropout_masks(spec, 51, 1, 7)[i]));
+    EXPECT_FALSE(masks[i].equal(draw_dropout_masks(spec, 51, 1, 8)[i]));
+    EXPECT_FALSE(masks[i].equal(draw_dropout_masks(spec, 51, 2, 7)[i]));
+  }
+}
+
+/// The correlation coefficient of two masks of equal shape.
+double correlation(const Tensor& one, const Tensor& other) {
+  const Tensor a = one.to(torch::kDouble) - one.to(torch::kDouble).mean();
+  const Tensor b = other.to(torch::kDouble) - other.to(torch::kDouble).mean();
+  return ((a * b).mean() / (a.square().mean() * b.square().mean()).sqrt()).item<double>();
+}
+
+TEST_F(TwinsTest, DropoutMasksKeepTheirShareAndAreIndependent) {
+  const MlpSpec spec{.inputs = 1000, .hidden = {1000}, .classes = 5, .input_dropout = 0.5, .dropout = 0.2};
+  const std::vector<Tensor> masks = draw_dropout_masks(spec, 1000, 1, 7);
+  // Five standard errors of a million draws.
+  EXPECT_NEAR(masks[0].to(torch::kDouble).mean().item<double>(), 0.5, 5 * 0.5e-3);
+  EXPECT_NEAR(masks[1].to(torch::kDouble).mean().item<double>(), 0.8, 5 * 0.4e-3);
+  for (const Tensor& other :
+       {masks[1], masks[0].roll(1, 1), masks[0].roll(2, 1), masks[0].roll(1, 0),
+        draw_dropout_masks(spec, 1000, 1, 8)[0], draw_dropout_masks(spec, 1000, 2, 7)[0]}) {
+    EXPECT_NEAR(correlation(masks[0], other), 0, 5e-3);
+  }
 }
 
 TEST_F(TwinsTest, TheLearningRateOfBothCanBeSet) {

@@ -7,6 +7,7 @@
 #include "../oracles.h"
 #include "twingrad/data/batches.h"
 #include "twingrad/mlp/autograd_twin.h"
+#include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/mlp/manual_twin.h"
 #include "twingrad/training/agreement.h"
 

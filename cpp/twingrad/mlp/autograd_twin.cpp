@@ -167,7 +167,7 @@ void push_layer(nn::SequentialImpl& network, const MlpSpec& spec, const LayerSpe
       network.push_back(RMSNorm(layer.outputs, spec.normalization_affine));
       return;
     case Kind::dropout:
-      network.push_back(MaskedDropout(spec.dropout));
+      network.push_back(MaskedDropout(layer.dropped));
       return;
     case Kind::activation:
       push_activation(network, spec.activation);

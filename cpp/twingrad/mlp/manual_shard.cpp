@@ -168,7 +168,7 @@ std::unique_ptr<Layer> ManualShard::make_layer(std::size_t index, const LayerSpe
     case Kind::rms_norm:
       return std::make_unique<RMSNorm>(scale_or_shift("weight"));
     case Kind::dropout: {
-      auto dropout = std::make_unique<Dropout>(spec_.dropout);
+      auto dropout = std::make_unique<Dropout>(layer.dropped);
       dropouts_.push_back(dropout.get());
       return dropout;
     }

@@ -40,6 +40,10 @@ void add_product(std::vector<LayerSpec>& layers, Bias bias, std::int64_t inputs,
   }
 }
 
+LayerSpec dropout_layer(std::int64_t width, double dropped) {
+  return {.kind = LayerSpec::Kind::dropout, .inputs = width, .outputs = width, .dropped = dropped};
+}
+
 std::vector<LayerSpec> hidden_layer(const MlpSpec& spec, std::int64_t inputs, std::int64_t outputs) {
   using Kind = LayerSpec::Kind;
   std::vector<LayerSpec> layers;
@@ -49,7 +53,7 @@ std::vector<LayerSpec> hidden_layer(const MlpSpec& spec, std::int64_t inputs, st
   }
   layers.push_back({Kind::activation, outputs, outputs});
   if (spec.dropout > 0) {
-    layers.push_back({Kind::dropout, outputs, outputs});
+    layers.push_back(dropout_layer(outputs, spec.dropout));
   }
   return layers;
 }
@@ -87,6 +91,9 @@ std::vector<LayerSpec> layers_of(const MlpSpec& spec) {
   using Kind = LayerSpec::Kind;
   std::vector<LayerSpec> layers;
   std::int64_t width = spec.inputs;
+  if (spec.input_dropout > 0) {
+    layers.push_back(dropout_layer(width, spec.input_dropout));
+  }
   if (spec.bias == Bias::column_of_ones) {
     layers.push_back({Kind::append_ones, width, width + 1});
     ++width;
@@ -127,7 +134,9 @@ std::size_t logits_index(const MlpSpec& spec) {
   return layers_of(spec).size() - entry_of(spec.loss).tail.size() - 1;
 }
 
-std::size_t first_learning_layer(const MlpSpec& spec) { return spec.bias == Bias::column_of_ones ? 1 : 0; }
+std::size_t first_learning_layer(const MlpSpec& spec) {
+  return (spec.input_dropout > 0 ? 1 : 0) + (spec.bias == Bias::column_of_ones ? 1 : 0);
+}
 
 std::vector<std::string> result_names(const MlpSpec& spec) {
   const std::vector<LayerSpec> flat = flat_layers_of(spec);
@@ -227,23 +236,6 @@ at::Tensor draw_initial_parameters(const MlpSpec& spec, std::uint64_t seed) {
     }
   }
   return flat;
-}
-
-std::vector<at::Tensor> draw_dropout_masks(const MlpSpec& spec, std::int64_t rows, std::uint64_t seed,
-                                           std::int64_t step) {
-  std::vector<at::Tensor> masks;
-  if (spec.dropout == 0) {
-    return masks;
-  }
-  // An odd constant keeps the seeds of neighbouring steps and runs apart.
-  const std::uint64_t mixed = seed * 0x9E3779B97F4A7C15 + static_cast<std::uint64_t>(step);
-  auto generator = at::make_generator<at::CPUGeneratorImpl>(mixed);
-  for (const LayerSpec& layer : flat_layers_of(spec)) {
-    if (layer.kind == LayerSpec::Kind::dropout) {
-      masks.push_back(at::empty({rows, layer.outputs}, at::kBool).bernoulli_(1 - spec.dropout, generator));
-    }
-  }
-  return masks;
 }
 
 }  // namespace twingrad

@@ -61,7 +61,8 @@ struct MlpSpec {
   Reduction reduction = Reduction::mean;
   Initialization initialization = Initialization::uniform;
   Normalization normalization = Normalization::none;
-  double dropout = 0;                ///< the share of each hidden layer's activations that training drops
+  double input_dropout = 0;          ///< the share of the inputs that training drops
+  double dropout = 0;                ///< the share of each hidden layer's activations that it drops
   double label_smoothing = 0;        ///< the share of a label that goes to all classes alike
   bool residual = false;             ///< a hidden layer F whose input has its own width becomes y = x + F(x)
   bool normalization_affine = true;  ///< whether a normalization learns a scale (and a shift)
@@ -100,6 +101,7 @@ struct LayerSpec {
   std::int64_t outputs = 0;
   bool has_bias =
       true;  ///< linear alone; false in front of a batch normalization, where it would have no effect
+  double dropped = 0;                  ///< dropout alone: the share of its inputs that training drops
   std::vector<LayerSpec> branch = {};  ///< residual alone: the layers of F
   std::string name = {};               ///< "2"; inside a residual block "2.0"
   std::size_t result = 0;              ///< the place of its result in result_names
@@ -155,10 +157,5 @@ std::string describe_widths(const MlpSpec& spec);
 /// Draws the initial parameters, one flat float64 vector on the CPU, from the seed. They do not depend on the
 /// dtype of the run, so a float32 and a float64 run begin at the same point up to rounding.
 at::Tensor draw_initial_parameters(const MlpSpec& spec, std::uint64_t seed);
-
-/// Draws the masks of one step, [rows, width] bool for each dropout layer in turn, true where an entry stays. They
-/// depend on seed and step alone.
-std::vector<at::Tensor> draw_dropout_masks(const MlpSpec& spec, std::int64_t rows, std::uint64_t seed,
-                                           std::int64_t step);
 
 }  // namespace twingrad

@@ -52,7 +52,7 @@ class Twin {
   /// Training (the default) or evaluation: dropout and batch normalization do something else in evaluation.
   virtual void set_training(bool training) = 0;
 
-  /// The masks of the next forward in training, one for each dropout layer in turn (draw_dropout_masks).
+  /// The masks of the next forward in training, one for each dropout layer in turn (dropout_masks.h).
   virtual void set_dropout_masks(const std::vector<at::Tensor>& masks) = 0;
 
   /// Asks for the gradients of intermediate results too, from the next forward on. (Autograd drops them

@@ -26,6 +26,7 @@ Json to_json(const MlpSpec& spec) {
           {"normalization", name_of(normalizations(), spec.normalization)},
           {"affine", spec.normalization_affine},
           {"running_statistics", spec.normalization_statistics},
+          {"input_dropout", spec.input_dropout},
           {"dropout", spec.dropout},
           {"residual", spec.residual},
           {"loss", entry_of(spec.loss).name}};
@@ -56,10 +57,13 @@ MlpSpec spec_of(const Json& json) {
   spec.normalization = value_of(normalizations(), json.at("normalization"));
   spec.normalization_affine = json.at("affine");
   spec.normalization_statistics = json.at("running_statistics");
+  spec.input_dropout = json.value("input_dropout", 0.0);  // a file from before there was one has none
   spec.dropout = json.at("dropout");
   spec.residual = json.at("residual");
   spec.loss = value_of(loss_names, json.at("loss"));
-  if (find_activation(spec.activation) == nullptr || !(spec.dropout >= 0 && spec.dropout < 1)) {
+  const auto is_share = [](double dropped) { return dropped >= 0 && dropped < 1; };
+  if (find_activation(spec.activation) == nullptr || !is_share(spec.dropout) ||
+      !is_share(spec.input_dropout)) {
     throw std::invalid_argument("an activation or a dropout that does not exist");
   }
   return spec;
@@ -120,9 +124,10 @@ std::optional<MlpSpec> recognized(const TensorFile& file, const std::string& act
   }
   const Shapes shapes = shapes_of(file);
   for (const auto& [name, normalization] : normalizations()) {
-    for (const double dropout : {0.0, 0.5}) {
+    for (const auto& [input_dropout, dropout] : {std::pair(0.0, 0.0), {0.0, 0.5}, {0.5, 0.0}, {0.5, 0.5}}) {
       for (const bool affine : {true, false}) {
         spec.normalization = normalization;
+        spec.input_dropout = input_dropout;
         spec.dropout = dropout;
         spec.normalization_affine = affine;
         if (!is_first && shapes_of(spec) == shapes) {

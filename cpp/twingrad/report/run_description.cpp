@@ -145,6 +145,9 @@ std::string describe_loss(const MlpSpec& network) {
 
 std::string describe(const MlpSpec& network) {
   std::string text = describe_widths(network);
+  if (network.input_dropout > 0) {
+    text += fmt::format(" · input dropout {:g}", network.input_dropout);
+  }
   if (!network.hidden.empty()) {
     text += " · " + network.activation;
     if (network.normalization != Normalization::none) {
@@ -277,6 +280,7 @@ nlohmann::ordered_json settings_of(const RunDescription& run) {
         {"normalization", name_of(normalizations(), run.network.normalization)},
         {"affine", run.network.normalization_affine},
         {"running_statistics", run.network.normalization_statistics},
+        {"input_dropout", run.network.input_dropout},
         {"dropout", run.network.dropout},
         {"residual", run.network.residual},
         {"parameters", parameter_count(run.network)}}},

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/training/agreement.h"
 

@@ -1,7 +1,5 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -17,11 +15,11 @@
 #include "twingrad/report/run_description.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/memory.h"
-#include "twingrad/runtime/text.h"
 #include "twingrad/runtime/threads.h"
 #include "twingrad/training/checkpoint_writer.h"
+#include "twingrad/training/resumption.h"
 #include "twingrad/training/run_folder.h"
-#include "twingrad/training/run_record.h"
+#include "twingrad/training/run_requirements.h"
 
 namespace twingrad::app {
 namespace {
@@ -60,198 +58,32 @@ std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options
   return twins;
 }
 
-/// A run that is taken up again.
-struct Resumed {
-  std::unique_ptr<RunFolder> folder;
-  CheckpointFolder::Newest newest;
-  RunRecord before;  ///< of the newest
-};
-
-std::optional<Resumed> resume(const std::string& path) {
-  if (path.empty()) {
-    return std::nullopt;
-  }
-  std::unique_ptr<RunFolder> folder = RunFolder::reopen(path);
-  CheckpointFolder::Newest newest =
-      CheckpointFolder(std::filesystem::path(path) / "checkpoint").read_newest();
-  RunRecord before = run_record_of(newest.checkpoint.run, newest.path.string());
-  return Resumed{std::move(folder), std::move(newest), std::move(before)};
-}
-
-/// "network widths 784-64-10 in place of 784-128-10": the first setting that is not what it was; "" if there is none.
-std::string first_difference(const nlohmann::ordered_json& now, const nlohmann::json& before) {
-  const nlohmann::json flat_before = before.flatten();
-  const nlohmann::ordered_json flat_now = now.flatten();
-  for (const auto& [key, value] : flat_now.items()) {
-    const nlohmann::json was = flat_before.value(key, nlohmann::json());
-    if (nlohmann::json(value) != was) {
-      std::string name = key.substr(1);
-      std::replace(name.begin(), name.end(), '/', ' ');
-      return fmt::format("{} {} in place of {}", name, value.dump(), printable(was.dump()));
-    }
-  }
-  return "";
-}
-
-/// Throws UserError unless the run may go on with these settings and this data.
-void refuse_another_run(const std::string& path, nlohmann::ordered_json now, const nlohmann::json& before) {
-  const nlohmann::ordered_json data = {{"dataset", now.at("dataset")}};
-  now.erase("dataset");
-  if (const std::string difference = first_difference(now, before); !difference.empty()) {
-    throw UserError("--resume " + path,
-                    "expected the options that the run was begun with, found " + difference,
-                    "leave out all options but --epochs, --quiet and --json");
-  }
-  if (const std::string difference = first_difference(data, before); !difference.empty()) {
-    throw UserError("--resume " + path, "expected the data that the run was begun with, found " + difference,
-                    "put the data back as it was");
-  }
-}
-
 ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images) {
   if (!options.training.device.is_cpu()) {
     return {};
   }
-  const std::int64_t rows =
-      options.training.batch_size == 0 ? images : std::min(options.training.batch_size, images);
+  const std::int64_t rows = options.training.rows_of_a_step(images);
   const int threads = options.threads > 0 ? options.threads : std::min(available_processors(), kMostThreads);
   return plan_threads(threads, work_of(options.network, rows, options.training.dtype),
                       options.autograd && options.manual);
 }
 
-/// Refuses a network that cannot fit, before the system has to kill the program. What is counted is the least
-/// that is needed: weights, gradients and the optimizer's state of each twin, and the batch with its
-/// activations.
-void refuse_too_large(const TrainCommandOptions& options, std::int64_t images) {
-  const double entry = options.training.dtype == at::kDouble ? 8 : 4;
-  const double twins = static_cast<double>(options.autograd) + static_cast<double>(options.manual);
-  const double copies = options.optimizer.kind == OptimizerOptions::Kind::sgd ? 2 : 4;
-  double parameters = 0;  // in floating point: a product of widths may exceed 64 bits
-  double activations = 0;
-  for (const LayerSpec& layer : flat_layers_of(options.network)) {
-    if (layer.kind == LayerSpec::Kind::linear || layer.kind == LayerSpec::Kind::matmul) {
-      parameters += static_cast<double>(layer.inputs) * static_cast<double>(layer.outputs);
-    }
-    activations += 2 * static_cast<double>(layer.outputs);
-  }
-  const auto batch = static_cast<double>(
-      options.training.batch_size == 0 ? images : std::min(options.training.batch_size, images));
-  const double needed = entry * (twins * (copies * parameters + batch * activations) +
-                                 batch * static_cast<double>(options.network.inputs));
-  const double memory =
-      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
-  if (options.training.device.is_cpu() && needed > memory) {
-    throw UserError("--hidden",
-                    fmt::format("expected a network that fits into this machine's {:.0f} GB of memory, found "
-                                "one that needs at least {:.0f} GB",
-                                memory / 1e9, needed / 1e9),
-                    "choose smaller layers, or a smaller --batch-size");
-  }
-}
-
-/// Batch normalization divides by the deviation of a batch, and one row has none.
-void refuse_one_row_batches(const TrainCommandOptions& options, std::int64_t images) {
-  const std::int64_t batch_size =
-      options.training.batch_size == 0 ? images : std::min(options.training.batch_size, images);
-  if (options.network.normalization == Normalization::batch && !options.network.hidden.empty() &&
-      (batch_size == 1 || images % batch_size == 1)) {
-    throw UserError(
-        "--batch-size",
-        fmt::format("expected batches of two images or more under --normalization batch, found that {} "
-                    "images in batches of {} end with a batch of one",
-                    images, batch_size),
-        "choose another --batch-size");
-  }
-}
-
-void refuse_residual_without_a_block(const MlpSpec& network) {
-  if (network.residual && !has_residual_block(network)) {
-    throw UserError("--residual",
-                    "expected a hidden layer as wide as its input, found " + describe_widths(network),
-                    "choose --hidden with two equal widths in a row, or leave --residual out");
-  }
-}
-
-/// A run whose every image is ignored learns nothing.
-void refuse_nothing_to_learn(const MlpSpec& network, const data::LabelledImages& train) {
-  const auto is_ignored = [&](std::uint8_t label) { return label == network.ignore_index; };
-  if (std::all_of(train.labels.begin(), train.labels.end(), is_ignored)) {
-    throw UserError("--ignore-index", "expected images of other classes too, found none",
-                    "leave the option out");
-  }
-}
-
-/// In a short run a phase of the schedule may have no length. The first and the last update show it.
-void refuse_schedule_without_length(const TrainingOptions& training, std::int64_t images) {
-  const std::int64_t batch_size = training.batch_size == 0 ? images : std::min(training.batch_size, images);
-  const std::int64_t steps_per_epoch = (images + batch_size - 1) / batch_size;
-  const std::int64_t steps = steps_per_epoch * training.epochs;
-  try {
-    for (const std::int64_t step : {std::int64_t{0}, steps - 1}) {
-      learning_rate_at(training.schedule, training.learning_rate, step, steps_per_epoch, steps);
-    }
-  } catch (const std::invalid_argument&) {
-    throw UserError("--schedule one_cycle",
-                    fmt::format("expected phases of some length, found one without in {} updates with "
-                                "--pct-start {:g}",
-                                steps, training.schedule.pct_start),
-                    "train for more --epochs, or choose another --pct-start");
-  }
-}
-
 /// Whether nothing is left to do. Says so.
-bool is_finished(const Resumed& resumed, const TrainCommandOptions& options) {
-  const TrainingProgress& progress = resumed.newest.checkpoint.progress;
-  const nlohmann::ordered_json summary = resumed.folder->read_summary();
-  // A run that was continued beyond its end has the summary of its first end until the next one.
-  const nlohmann::ordered_json::json_pointer steps("/training/steps");
-  if (progress.epoch <= options.training.epochs || !summary.is_object() ||
-      summary.value("status", nlohmann::ordered_json()) != "finished" || !summary.contains(steps) ||
-      summary.at(steps) != progress.result.steps) {
+bool is_finished(const Resumption& resumption, const TrainCommandOptions& options) {
+  const nlohmann::ordered_json summary = resumption.finished_summary(options.training.epochs);
+  if (summary.is_null()) {
     return false;
   }
   if (!options.quiet) {
     fmt::print(
         options.json ? stderr : stdout,
         "{}: the run is finished, it has trained for {} epochs; --epochs with a larger number continues it\n",
-        options.resume, progress.epoch - 1);
+        options.resume, resumption.newest().checkpoint.progress.epoch - 1);
   }
   if (options.json) {
     fmt::print("{}\n", summary.dump(2));
   }
   return true;
-}
-
-/// Whether a run over so many images can stand there.
-bool is_moment_of(const TrainingProgress& progress, const TrainingOptions& training, std::int64_t images,
-                  std::size_t twins) {
-  const std::int64_t batch_size = training.batch_size == 0 ? images : std::min(training.batch_size, images);
-  const std::int64_t steps_per_epoch = (images + batch_size - 1) / batch_size;
-  const std::int64_t steps_before = progress.result.steps - progress.samples_done / batch_size;
-  return progress.epoch >= 1 && progress.samples_done < images && progress.samples_done % batch_size == 0 &&
-         steps_before % steps_per_epoch == 0 && steps_before / steps_per_epoch == progress.epoch - 1 &&
-         (progress.samples_done == 0 || progress.tallies.size() == twins);
-}
-
-/// Puts the twins and the run's folder back to the checkpoint.
-TrainingProgress take_up(Resumed& resumed, const std::vector<Twin*>& twins, const TrainingOptions& training,
-                         std::int64_t images) {
-  const Checkpoint& checkpoint = resumed.newest.checkpoint;
-  const TrainingProgress& progress = checkpoint.progress;
-  const std::string where = (resumed.folder->path() / "checkpoint").string();
-  if (!is_moment_of(progress, training, images, twins.size())) {
-    throw UserError(where, "expected the progress of this run, found one that cannot be its",
-                    "begin the run anew");
-  }
-  try {
-    for (Twin* twin : twins) {
-      load(*twin, checkpoint);
-    }
-  } catch (const std::invalid_argument& error) {
-    throw UserError(where, error.what(), "begin the run anew");
-  }
-  resumed.folder->cut_metrics(checkpoint.metrics_size);
-  return progress;
 }
 
 void describe_resumption(const CheckpointFolder::Newest& newest,
@@ -267,17 +99,20 @@ void describe_resumption(const CheckpointFolder::Newest& newest,
 }  // namespace
 
 int train_command(const std::vector<std::string>& arguments) {
-  std::optional<Resumed> resumed = resume(argument_of("--resume", arguments));
+  std::optional<Resumption> resumption;
+  if (const std::string path = argument_of("--resume", arguments); !path.empty()) {
+    resumption.emplace(path);
+  }
   std::optional<TrainCommandOptions> parsed =
-      parse_train_options(arguments, resumed ? resumed->before.lasting : std::vector<std::string>());
+      parse_train_options(arguments, resumption ? resumption->record().lasting : std::vector<std::string>());
   if (!parsed) {
     return kDone;
   }
   TrainCommandOptions& options = *parsed;
-  if (resumed) {
-    options.recipe = resumed->before.settings.at("recipe").get<std::string>();
-    options.initial_weights = resumed->before.initial_weights;
-    if (is_finished(*resumed, options)) {
+  if (resumption) {
+    options.recipe = resumption->record().settings.at("recipe").get<std::string>();
+    options.initial_weights = resumption->record().initial_weights;
+    if (is_finished(*resumption, options)) {
       return kDone;
     }
   }
@@ -287,13 +122,14 @@ int train_command(const std::vector<std::string>& arguments) {
   keep_freed_memory();
   options.network.inputs = dataset.train.height * dataset.train.width;
   options.network.classes = dataset.classes;
-  refuse_too_large(options, dataset.train.count);
-  refuse_one_row_batches(options, dataset.train.count);
-  refuse_residual_without_a_block(options.network);
-  refuse_nothing_to_learn(options.network, dataset.train);
-  refuse_schedule_without_length(options.training, dataset.train.count);
+  require_possible({.network = options.network,
+                    .optimizer = options.optimizer,
+                    .training = options.training,
+                    .twins = options.autograd && options.manual ? 2 : 1,
+                    .images = dataset.train});
 
-  const ThreadPlan threads = resumed ? resumed->before.threads : plan_of(options, dataset.train.count);
+  const ThreadPlan threads =
+      resumption ? resumption->record().threads : plan_of(options, dataset.train.count);
   const RunDescription description{.recipe = options.recipe,
                                    .dataset = dataset,
                                    .network = options.network,
@@ -309,8 +145,8 @@ int train_command(const std::vector<std::string>& arguments) {
                                                .settings = settings,
                                                .initial_weights = options.initial_weights,
                                                .threads = threads});
-  if (resumed) {
-    refuse_another_run(options.resume, settings, resumed->before.settings);
+  if (resumption) {
+    resumption->refuse_another_run(settings);
   }
 
   const auto workers = std::make_shared<Workers>(threads.workers);
@@ -327,8 +163,8 @@ int train_command(const std::vector<std::string>& arguments) {
   style.quiet = options.quiet;
   Console console(stream, style);
   TrainingProgress progress;
-  if (resumed) {
-    progress = take_up(*resumed, driven, options.training, dataset.train.count);
+  if (resumption) {
+    progress = resumption->take_up(driven, options.training, dataset.train.count);
   } else if (!options.initial_weights.empty()) {
     const TensorFile weights = read_tensor_file(options.initial_weights);
     for (const Twin* twin : driven) {
@@ -336,10 +172,10 @@ int train_command(const std::vector<std::string>& arguments) {
     }
   }
   const std::unique_ptr<RunFolder> folder =
-      resumed ? std::move(resumed->folder) : RunFolder::begin(options.out, dataset.name);
+      resumption ? resumption->take_folder() : RunFolder::begin(options.out, dataset.name);
   std::vector<std::pair<std::string, std::string>> heading = heading_of(description);
-  if (resumed) {
-    describe_resumption(resumed->newest, heading);
+  if (resumption) {
+    describe_resumption(resumption->newest(), heading);
   }
   console.heading(heading);
 

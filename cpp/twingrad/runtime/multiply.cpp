@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "twingrad/runtime/loaded_function.h"
+#include "twingrad/runtime/signals.h"
 
 namespace twingrad {
 namespace {
@@ -103,6 +104,9 @@ bool multiply_by_onednn(at::Tensor& out, const at::Tensor& a, const at::Tensor& 
   const auto* a_data = a.data_ptr<float>();
   const auto* b_data = b.data_ptr<float>();
   auto* out_data = out.data_ptr<float>();
+  // oneDNN's kernels use the stack pointer for a buffer of theirs, and a handler that interrupts one writes its frame over the
+  // heap (uxlfoundation/oneDNN#4845; every version up to 3.11.1).
+  const SignalsHeldBack hold;
   if (of_out->op == 'T') {  // outᵀ = bᵀ aᵀ
     return onednn().sgemm(transposed(of_b->op), transposed(of_a->op), n, m, k, 1, b_data, of_b->stride,
                           a_data, of_a->stride, 0, out_data, of_out->stride) == 0;

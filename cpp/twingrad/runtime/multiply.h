@@ -14,7 +14,8 @@ namespace twingrad {
 /// at run time for the processor and these shapes, and a shard of a batch is small. LibTorch itself takes oneDNN for
 /// convolutions and leaves products to its BLAS; everything else here is left to LibTorch.
 ///
-/// Computes with as many threads as use_threads gives LibTorch (oneDNN) or the matrix library. Throws what at::mm_out throws.
+/// Computes with as many threads as use_threads gives LibTorch (oneDNN) or the matrix library. Signals that arrive during a
+/// product of oneDNN are handled after it. Throws what at::mm_out throws.
 at::Tensor& multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b);
 
 /// "oneDNN 2.6.3" if multiply takes it for tensors of that dtype and device, "" if their products are LibTorch's own.

@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/ops/ones.h>
 #include <fmt/format.h>
 #include <sched.h>
 
@@ -15,6 +16,7 @@
 
 #include "twingrad/runtime/loaded_function.h"
 #include "twingrad/runtime/multiply.h"
+#include "twingrad/runtime/signals.h"
 
 namespace twingrad {
 namespace {
@@ -96,8 +98,21 @@ void use_threads(const ThreadSettings& settings) {
     return;
   }
   const bool is_first = current.blas == -1;
-  at::set_num_threads(settings.aten);
-  if (blas().set_threads != nullptr) {
+  if (is_first) {
+    at::set_num_threads(1);
+    at::get_num_threads();  // applies it in this thread, once: later that would undo what follows
+  }
+  // at::set_num_threads would also start as many threads for networks of mobile devices, which nobody here uses.
+  if (auto* set_openmp = loaded_function<void(int)>("omp_set_num_threads")) {
+    set_openmp(settings.aten);
+    if (settings.aten > 1) {  // the pool starts now, its threads for good without signals: multiply.cpp says why
+      const SignalsHeldBack hold;
+      at::ones({settings.aten * at::internal::GRAIN_SIZE});  // a share for each thread
+    }
+  } else {
+    at::set_num_threads(settings.aten);
+  }
+  if (blas().set_threads != nullptr && settings.blas != current.blas) {
     blas().set_threads(settings.blas);
     if (is_first && settings.blas == 1 && blas().end_threads != nullptr) {
       blas().end_threads();  // OpenBLAS has started one for each processor before main

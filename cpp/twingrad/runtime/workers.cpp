@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "twingrad/runtime/signals.h"
+
 namespace twingrad {
 namespace {
 
@@ -87,7 +89,8 @@ void Workers::run(int tasks, const std::function<void(int)>& task) {
 }
 
 void Workers::serve(int index) {
-  at::set_num_threads(1);  // a setting of this thread; without it each would start a pool of its own
+  at::set_num_threads(1);          // a setting of this thread; without it each would start a pool of its own
+  const SignalsHeldBack for_good;  // they are the caller's, or another thread's
   std::uint32_t seen = 0;
   while (true) {
     wait_for_change(round_, seen);

@@ -69,10 +69,6 @@ TrainingResult Trainer::run(const std::atomic<bool>& stop, TrainingProgress from
   return progress_.result;
 }
 
-std::int64_t Trainer::batch_size() const {
-  return options_.batch_size == 0 ? train_.count() : std::min(options_.batch_size, train_.count());
-}
-
 double Trainer::samples_done() const {
   return static_cast<double>(progress_.epoch - 1) * static_cast<double>(train_.count()) +
          static_cast<double>(progress_.samples_done);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -27,6 +28,11 @@ struct TrainingOptions {
   std::uint64_t seed = 1;
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
+
+  /// How many images a step takes of so many; the last one of an epoch may take fewer.
+  std::int64_t rows_of_a_step(std::int64_t images) const {
+    return batch_size == 0 ? images : std::min(batch_size, images);
+  }
 };
 
 /// Trains one twin, or two in lockstep: both see the same batches in the same order, and before every update
@@ -61,7 +67,7 @@ class Trainer {
   void prepare_step(const at::Tensor& indices);
   void check_finite(Twin& twin, double loss) const;
   void save();
-  std::int64_t batch_size() const;
+  std::int64_t batch_size() const { return options_.rows_of_a_step(train_.count()); }
   /// Of the whole run, those of earlier starts included.
   double samples_done() const;
   void compare_before_first_update();

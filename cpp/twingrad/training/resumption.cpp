@@ -1,0 +1,94 @@
+#include "twingrad/training/resumption.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <stdexcept>
+#include <utility>
+
+#include "twingrad/runtime/error.h"
+#include "twingrad/runtime/text.h"
+
+namespace twingrad {
+namespace {
+
+/// "network widths 784-64-10 in place of 784-128-10": the first setting that is not what it was; "" if there is none.
+std::string first_difference(const nlohmann::ordered_json& now, const nlohmann::json& before) {
+  const nlohmann::json flat_before = before.flatten();
+  const nlohmann::ordered_json flat_now = now.flatten();
+  for (const auto& [key, value] : flat_now.items()) {
+    const nlohmann::json was = flat_before.value(key, nlohmann::json());
+    if (nlohmann::json(value) != was) {
+      std::string name = key.substr(1);
+      std::replace(name.begin(), name.end(), '/', ' ');
+      return fmt::format("{} {} in place of {}", name, value.dump(), printable(was.dump()));
+    }
+  }
+  return "";
+}
+
+/// Whether a run over so many images can stand there.
+bool is_moment_of(const TrainingProgress& progress, const TrainingOptions& training, std::int64_t images,
+                  std::size_t twins) {
+  const std::int64_t batch_size = training.rows_of_a_step(images);
+  const std::int64_t steps_per_epoch = (images + batch_size - 1) / batch_size;
+  const std::int64_t steps_before = progress.result.steps - progress.samples_done / batch_size;
+  return progress.epoch >= 1 && progress.samples_done < images && progress.samples_done % batch_size == 0 &&
+         steps_before % steps_per_epoch == 0 && steps_before / steps_per_epoch == progress.epoch - 1 &&
+         (progress.samples_done == 0 || progress.tallies.size() == twins);
+}
+
+}  // namespace
+
+Resumption::Resumption(const std::string& path)
+    : path_(path),
+      folder_(RunFolder::reopen(path)),
+      newest_(CheckpointFolder(std::filesystem::path(path) / "checkpoint").read_newest()),
+      record_(run_record_of(newest_.checkpoint.run, newest_.path.string())) {}
+
+nlohmann::ordered_json Resumption::finished_summary(std::int64_t epochs) const {
+  const TrainingProgress& progress = newest_.checkpoint.progress;
+  nlohmann::ordered_json summary = folder_->read_summary();
+  // A run that was continued beyond its end has the summary of its first end until the next one.
+  const nlohmann::ordered_json::json_pointer steps("/training/steps");
+  const bool is_finished = progress.epoch > epochs && summary.is_object() &&
+                           summary.value("status", nlohmann::ordered_json()) == "finished" &&
+                           summary.contains(steps) && summary.at(steps) == progress.result.steps;
+  return is_finished ? summary : nlohmann::ordered_json();
+}
+
+void Resumption::refuse_another_run(nlohmann::ordered_json settings) const {
+  const nlohmann::ordered_json data = {{"dataset", settings.at("dataset")}};
+  settings.erase("dataset");
+  if (const std::string difference = first_difference(settings, record_.settings); !difference.empty()) {
+    throw UserError("--resume " + path_,
+                    "expected the options that the run was begun with, found " + difference,
+                    "leave out all options but --epochs, --quiet and --json");
+  }
+  if (const std::string difference = first_difference(data, record_.settings); !difference.empty()) {
+    throw UserError("--resume " + path_, "expected the data that the run was begun with, found " + difference,
+                    "put the data back as it was");
+  }
+}
+
+TrainingProgress Resumption::take_up(const std::vector<Twin*>& twins, const TrainingOptions& training,
+                                     std::int64_t images) {
+  const Checkpoint& checkpoint = newest_.checkpoint;
+  const std::string where = (folder_->path() / "checkpoint").string();
+  if (!is_moment_of(checkpoint.progress, training, images, twins.size())) {
+    throw UserError(where, "expected the progress of this run, found one that cannot be its",
+                    "begin the run anew");
+  }
+  try {
+    for (Twin* twin : twins) {
+      load(*twin, checkpoint);
+    }
+  } catch (const std::invalid_argument& error) {
+    throw UserError(where, error.what(), "begin the run anew");
+  }
+  folder_->cut_metrics(checkpoint.metrics_size);
+  return checkpoint.progress;
+}
+
+}  // namespace twingrad

@@ -1,0 +1,102 @@
+#include "twingrad/training/run_requirements.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "twingrad/runtime/error.h"
+
+namespace twingrad {
+namespace {
+
+/// Refuses a network that cannot fit, before the system has to kill the program. What is counted is the least
+/// that is needed: weights, gradients and the optimizer's state of each twin, and the batch with its
+/// activations.
+void refuse_too_large(const RequestedRun& run) {
+  const double entry = run.training.dtype == at::kDouble ? 8 : 4;
+  const double copies = run.optimizer.kind == OptimizerOptions::Kind::sgd ? 2 : 4;
+  double parameters = 0;  // in floating point: a product of widths may exceed 64 bits
+  double activations = 0;
+  for (const LayerSpec& layer : flat_layers_of(run.network)) {
+    if (layer.kind == LayerSpec::Kind::linear || layer.kind == LayerSpec::Kind::matmul) {
+      parameters += static_cast<double>(layer.inputs) * static_cast<double>(layer.outputs);
+    }
+    activations += 2 * static_cast<double>(layer.outputs);
+  }
+  const auto batch = static_cast<double>(run.training.rows_of_a_step(run.images.count));
+  const double needed = entry * (run.twins * (copies * parameters + batch * activations) +
+                                 batch * static_cast<double>(run.network.inputs));
+  const double memory =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+  if (run.training.device.is_cpu() && needed > memory) {
+    throw UserError("--hidden",
+                    fmt::format("expected a network that fits into this machine's {:.0f} GB of memory, found "
+                                "one that needs at least {:.0f} GB",
+                                memory / 1e9, needed / 1e9),
+                    "choose smaller layers, or a smaller --batch-size");
+  }
+}
+
+/// Batch normalization divides by the deviation of a batch, and one row has none.
+void refuse_one_row_batches(const RequestedRun& run) {
+  const std::int64_t batch_size = run.training.rows_of_a_step(run.images.count);
+  if (run.network.normalization == Normalization::batch && !run.network.hidden.empty() &&
+      (batch_size == 1 || run.images.count % batch_size == 1)) {
+    throw UserError(
+        "--batch-size",
+        fmt::format("expected batches of two images or more under --normalization batch, found that {} "
+                    "images in batches of {} end with a batch of one",
+                    run.images.count, batch_size),
+        "choose another --batch-size");
+  }
+}
+
+void refuse_residual_without_a_block(const MlpSpec& network) {
+  if (network.residual && !has_residual_block(network)) {
+    throw UserError("--residual",
+                    "expected a hidden layer as wide as its input, found " + describe_widths(network),
+                    "choose --hidden with two equal widths in a row, or leave --residual out");
+  }
+}
+
+/// A run whose every image is ignored learns nothing.
+void refuse_nothing_to_learn(const RequestedRun& run) {
+  const auto is_ignored = [&](std::uint8_t label) { return label == run.network.ignore_index; };
+  if (std::all_of(run.images.labels.begin(), run.images.labels.end(), is_ignored)) {
+    throw UserError("--ignore-index", "expected images of other classes too, found none",
+                    "leave the option out");
+  }
+}
+
+/// In a short run a phase of the schedule may have no length. The first and the last update show it.
+void refuse_schedule_without_length(const RequestedRun& run) {
+  const TrainingOptions& training = run.training;
+  const std::int64_t batch_size = training.rows_of_a_step(run.images.count);
+  const std::int64_t steps_per_epoch = (run.images.count + batch_size - 1) / batch_size;
+  const std::int64_t steps = steps_per_epoch * training.epochs;
+  try {
+    for (const std::int64_t step : {std::int64_t{0}, steps - 1}) {
+      learning_rate_at(training.schedule, training.learning_rate, step, steps_per_epoch, steps);
+    }
+  } catch (const std::invalid_argument&) {
+    throw UserError("--schedule one_cycle",
+                    fmt::format("expected phases of some length, found one without in {} updates with "
+                                "--pct-start {:g}",
+                                steps, training.schedule.pct_start),
+                    "train for more --epochs, or choose another --pct-start");
+  }
+}
+
+}  // namespace
+
+void require_possible(const RequestedRun& run) {
+  refuse_too_large(run);
+  refuse_one_row_batches(run);
+  refuse_residual_without_a_block(run.network);
+  refuse_nothing_to_learn(run);
+  refuse_schedule_without_length(run);
+}
+
+}  // namespace twingrad

@@ -39,7 +39,7 @@ constexpr double kManyOperations = 4e7;
 constexpr double kManyOperationsInLockstep = 2e8;
 
 /// Below so many a thread's share does not pay for waking it.
-constexpr double kLeastOperationsOfAThread = 4e6;
+constexpr double kLeastOperationsOfAThread = 6e6;
 
 /// What of the matrix library can be found and set.
 struct Blas {
@@ -105,7 +105,8 @@ void use_threads(const ThreadSettings& settings) {
   // at::set_num_threads would also start as many threads for networks of mobile devices, which nobody here uses.
   if (auto* set_openmp = loaded_function<void(int)>("omp_set_num_threads")) {
     set_openmp(settings.aten);
-    if (settings.aten > 1) {  // the pool starts now, its threads for good without signals: multiply.cpp says why
+    if (settings.aten >
+        1) {  // the pool starts now, its threads for good without signals: multiply.cpp says why
       const SignalsHeldBack hold;
       at::ones({settings.aten * at::internal::GRAIN_SIZE});  // a share for each thread
     }

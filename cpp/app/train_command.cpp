@@ -15,6 +15,7 @@
 #include "twingrad/report/run_description.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/memory.h"
+#include "twingrad/runtime/multiply.h"
 #include "twingrad/runtime/threads.h"
 #include "twingrad/training/checkpoint_writer.h"
 #include "twingrad/training/resumption.h"
@@ -128,6 +129,11 @@ int train_command(const std::vector<std::string>& arguments) {
                     .twins = options.autograd && options.manual ? 2 : 1,
                     .images = dataset.train});
 
+  std::optional<ProductsOfLibTorch> same_products;
+  if (options.autograd && options.manual) {
+    same_products
+        .emplace();  // no sum is added up in another order, which would put inputs of ReLU beyond the kink
+  }
   const ThreadPlan threads =
       resumption ? resumption->record().threads : plan_of(options, dataset.train.count);
   const RunDescription description{.recipe = options.recipe,

@@ -11,6 +11,7 @@
 #include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/mlp/manual_twin.h"
 #include "twingrad/mlp/training_loss.h"
+#include "twingrad/runtime/multiply.h"
 
 namespace twingrad {
 namespace {
@@ -43,11 +44,11 @@ TEST(MlpSpec, NamesParametersAsTorchNnSequentialDoes) {
       (std::vector<std::string>{"0.weight", "0.bias", "3.weight", "3.bias"}));
 }
 
-TEST(FlatParameters, AreThoseThatCameInAndLieAsTheProductReadsThem) {
+TEST(FlatParameters, AreThoseThatCameIn) {
   for (const Bias bias : {Bias::every_layer, Bias::column_of_ones}) {
     const MlpSpec spec{.inputs = 5, .hidden = {4, 4}, .classes = 3, .bias = bias};
-    const Tensor in_order = torch::arange(parameter_count(spec), torch::kDouble);
-    FlatParameters parameters(spec, in_order, torch::kDouble);
+    const Tensor in_order = torch::arange(parameter_count(spec), torch::kFloat);
+    FlatParameters parameters(spec, in_order, torch::kFloat);
     EXPECT_TRUE(parameters.in_order(parameters.values()).equal(in_order));
     const std::vector<NamedTensor> named = parameters.named_values();
     const std::vector<ParameterSpec> specs = parameters_of(spec);
@@ -55,11 +56,36 @@ TEST(FlatParameters, AreThoseThatCameInAndLieAsTheProductReadsThem) {
       const Tensor expected = in_order.narrow(0, specs[i].offset, specs[i].size).view(specs[i].shape);
       EXPECT_TRUE(named[i].tensor.equal(expected)) << named[i].name;
     }
-    if (bias == Bias::every_layer) {
-      EXPECT_TRUE(parameters.at("0.weight").value.t().is_contiguous());
-      EXPECT_TRUE(parameters.at("0.weight").grad.t().is_contiguous());
-    }
   }
+}
+
+TEST(FlatParameters, AWeightLiesAsItsProductReadsIt) {
+  const MlpSpec spec{.inputs = 5, .hidden = {4}, .classes = 3};
+  for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
+    const bool is_transposed = !product_library(dtype).empty();
+    const Parameter weight = FlatParameters(spec, draw_initial_parameters(spec, 1), dtype).at("0.weight");
+    EXPECT_EQ(weight.value.t().is_contiguous(), is_transposed);
+    EXPECT_EQ(weight.grad.t().is_contiguous(), is_transposed);
+  }
+  const ProductsOfLibTorch guard;
+  EXPECT_TRUE(FlatParameters(spec, draw_initial_parameters(spec, 1), torch::kFloat)
+                  .at("0.weight")
+                  .value.is_contiguous());
+}
+
+TEST(ProductsOfLibTorch, GiveBothTwinsTheSameBitsInTheFirstLayer) {
+  const ProductsOfLibTorch guard;
+  const MlpSpec spec{.inputs = 784, .hidden = {128}};
+  const Tensor images = torch::rand({1000, 784});
+  const Tensor labels = torch::randint(10, {1000}, torch::kLong);
+  const Tensor initial = draw_initial_parameters(spec, 1);
+  AutogradTwin autograd(spec, {}, initial, torch::kFloat);
+  ManualTwin manual(spec, {}, initial, torch::kFloat);
+  autograd.keep_intermediate_gradients(true);
+  autograd.forward(images, labels);
+  manual.forward(images, labels);
+  EXPECT_TRUE(autograd.intermediates()[0].tensor.equal(manual.intermediates()[0].tensor))
+      << "otherwise an input of a ReLU may be on the other side of 0";
 }
 
 TEST(MlpSpec, AResidualBlockIsANestedSequential) {

@@ -81,6 +81,28 @@ TEST(Multiply, WhatIsNotFiniteStaysSo) {
   EXPECT_EQ(out[0][1].item<float>(), infinity);
 }
 
+TEST(Multiply, AddsARowToEveryRow) {
+  const Tensor a = torch::rand({17, 33});
+  const Tensor b = torch::rand({33, 10});
+  const Tensor c = torch::rand({10});
+  for (auto& [layout, out] : layouts(17, 10, at::kFloat)) {
+    out.fill_(NAN);
+    EXPECT_EQ(&multiply_and_add(out, c, a, b), &out);
+    EXPECT_TRUE(out.allclose(c + a.mm(b), 1e-6, 0)) << layout;
+  }
+}
+
+TEST(Multiply, IsDoneByTheLibraryThatIsNamed) {
+  Tensor out = torch::empty({64, 98});
+  const Tensor x = torch::rand({64, 784});
+  const Tensor w = torch::rand({98, 784});
+  const Tensor transposed = w.t().contiguous();
+  for (const Tensor& b : {w.t(), transposed}) {
+    // Of six thousand sums of 784 products two libraries round some in different ways.
+    EXPECT_EQ(multiply(out, x, b).equal(at::mm(x, b)), product_library().empty());
+  }
+}
+
 TEST(Multiply, RefusesShapesThatDoNotFit) {
   Tensor out = torch::empty({2, 2});
   EXPECT_THROW(multiply(out, torch::ones({2, 3}), torch::ones({2, 2})), c10::Error);
@@ -90,6 +112,7 @@ TEST(Multiply, CanBeLeftToLibTorch) {
   const std::string library = product_library();
   {
     const ProductsOfLibTorch guard;
+    { const ProductsOfLibTorch inner; }
     EXPECT_EQ(product_library(), "");
     Tensor out = torch::empty({2, 2});
     EXPECT_TRUE(multiply(out, torch::eye(2), torch::eye(2)).equal(torch::eye(2)));

@@ -27,8 +27,9 @@ class Linear final : public Layer {
 
   const Tensor& forward(const Tensor& x) override {
     x_ = x;
-    multiply(sized(y_, {x.size(0), weight_.value.size(0)}, x), x, weight_.value.t());
-    return bias_.value.defined() ? y_.add_(bias_.value) : y_;
+    sized(y_, {x.size(0), weight_.value.size(0)}, x);
+    return bias_.value.defined() ? multiply_and_add(y_, bias_.value, x, weight_.value.t())
+                                 : multiply(y_, x, weight_.value.t());
   }
 
   const Tensor& backward(const Tensor& grad_y) override {

@@ -6,20 +6,22 @@
 #include "twingrad/io/named_tensor.h"
 #include "twingrad/layers/layer.h"
 #include "twingrad/mlp/spec.h"
+#include "twingrad/runtime/multiply.h"
 
 namespace twingrad {
 
 /// All parameters of a network in one vector, all gradients in another of the same layout, and named views
 /// into both. The optimizer is then one pass over two vectors.
 ///
-/// A weight W [out, in] lies in memory as Wᵀ, column by column: x Wᵀ then reads it as it lies, where a matrix library would first
-/// turn all of W round, for 16 rows in twice the time of the product. Outside, a flat vector has each W row by row
-/// (parameters_of): arranged and in_order lead from one to the other.
+/// Where oneDNN multiplies (runtime/multiply.h), a weight W [out, in] lies in memory as Wᵀ, column by column: x Wᵀ then reads it as
+/// it lies, where oneDNN would first turn all of W round, for 16 rows in twice the time of the product. Outside, a flat vector
+/// has each W row by row (parameters_of): arranged and in_order lead from one to the other.
 class FlatParameters {
  public:
   /// Takes a copy of `initial` (flat, in order, [parameter_count(spec)]) in the dtype and on the device of `options`.
   FlatParameters(const MlpSpec& spec, const Tensor& initial, const at::TensorOptions& options)
       : specs_(parameters_of(spec)),
+        is_transposed_(!product_library(options).empty()),
         values_(arranged(initial.to(options))),
         gradients_(at::zeros_like(values_)) {}
 
@@ -66,10 +68,11 @@ class FlatParameters {
   std::vector<NamedTensor> named_gradients() const { return named_views(gradients_); }
 
  private:
-  static Tensor view(const Tensor& flat, const ParameterSpec& spec) {
+  Tensor view(const Tensor& flat, const ParameterSpec& spec) const {
     const Tensor part = flat.narrow(0, spec.offset, spec.size);
     const bool is_out_by_in = spec.shape.size() == 2 && spec.shape[1] == spec.inputs;
-    return is_out_by_in ? part.view({spec.shape[1], spec.shape[0]}).t() : part.view(spec.shape);
+    return is_transposed_ && is_out_by_in ? part.view({spec.shape[1], spec.shape[0]}).t()
+                                          : part.view(spec.shape);
   }
 
   std::vector<NamedTensor> named_views(const Tensor& flat) const {
@@ -81,6 +84,7 @@ class FlatParameters {
   }
 
   std::vector<ParameterSpec> specs_;
+  bool is_transposed_;
   Tensor values_, gradients_;
 };
 

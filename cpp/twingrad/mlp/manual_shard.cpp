@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "twingrad/layers/activations.h"
 #include "twingrad/layers/append_ones.h"
@@ -235,7 +236,10 @@ void ManualShard::compute_gradients(const Tensor& images, const Tensor& labels, 
   for (int i = 0; i < blocks; ++i) {
     const auto [first, size] = part_of(rows.size, blocks, i);
     const Range block{rows.first + first, size};
-    const SignalsHeldBack hold;  // each product would do it by itself, a block is short
+    std::optional<SignalsHeldBack> hold;
+    if (can_be_split_) {
+      hold.emplace();  // each product would do it by itself, and a block is short
+    }
     forward(images, labels, block);
     loss += loss_value_;
     rows_of(logits, block).copy_(outputs_[logits_index_]);

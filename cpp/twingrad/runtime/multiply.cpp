@@ -1,5 +1,6 @@
 #include "twingrad/runtime/multiply.h"
 
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/mm.h>
 #include <fmt/format.h>
 
@@ -55,7 +56,7 @@ const OneDnn& onednn() {
   return found;
 }
 
-std::atomic<bool> leaves_all_to_libtorch = false;
+std::atomic<int> leaving_all_to_libtorch = 0;  ///< how many ProductsOfLibTorch live
 
 /// How a matrix lies in memory: row by row ('N') or column by column ('T'), so many numbers apart.
 struct Layout {
@@ -86,10 +87,10 @@ bool is_float_matrix(const at::Tensor& tensor) {
 
 char transposed(char op) { return op == 'N' ? 'T' : 'N'; }
 
-/// Returns false, with nothing useful in out, where this product is not for oneDNN.
-bool multiply_by_onednn(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
-  if (onednn().sgemm == nullptr || leaves_all_to_libtorch || !is_float_matrix(out) || !is_float_matrix(a) ||
-      !is_float_matrix(b)) {
+/// out = a b, with c (if defined) added to every row. Returns false where this product is not for oneDNN.
+bool multiply_by_onednn(at::Tensor& out, const at::Tensor& c, const at::Tensor& a, const at::Tensor& b) {
+  if (onednn().sgemm == nullptr || leaving_all_to_libtorch > 0 || !is_float_matrix(out) ||
+      !is_float_matrix(a) || !is_float_matrix(b)) {
     return false;
   }
   const std::int64_t m = a.size(0);
@@ -101,6 +102,10 @@ bool multiply_by_onednn(at::Tensor& out, const at::Tensor& a, const at::Tensor& 
   if (b.size(0) != k || out.size(0) != m || out.size(1) != n || !of_a || !of_b || !of_out) {
     return false;
   }
+  if (c.defined()) {
+    out.copy_(c);
+  }
+  const float beta = c.defined() ? 1 : 0;
   const auto* a_data = a.data_ptr<float>();
   const auto* b_data = b.data_ptr<float>();
   auto* out_data = out.data_ptr<float>();
@@ -109,24 +114,28 @@ bool multiply_by_onednn(at::Tensor& out, const at::Tensor& a, const at::Tensor& 
   const SignalsHeldBack hold;
   if (of_out->op == 'T') {  // outᵀ = bᵀ aᵀ
     return onednn().sgemm(transposed(of_b->op), transposed(of_a->op), n, m, k, 1, b_data, of_b->stride,
-                          a_data, of_a->stride, 0, out_data, of_out->stride) == 0;
+                          a_data, of_a->stride, beta, out_data, of_out->stride) == 0;
   }
-  return onednn().sgemm(of_a->op, of_b->op, m, n, k, 1, a_data, of_a->stride, b_data, of_b->stride, 0,
+  return onednn().sgemm(of_a->op, of_b->op, m, n, k, 1, a_data, of_a->stride, b_data, of_b->stride, beta,
                         out_data, of_out->stride) == 0;
 }
 
 }  // namespace
 
 at::Tensor& multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
-  return multiply_by_onednn(out, a, b) ? out : at::mm_out(out, a, b);
+  return multiply_by_onednn(out, {}, a, b) ? out : at::mm_out(out, a, b);
+}
+
+at::Tensor& multiply_and_add(at::Tensor& out, const at::Tensor& c, const at::Tensor& a, const at::Tensor& b) {
+  return multiply_by_onednn(out, c, a, b) ? out : at::addmm_out(out, c, a, b);
 }
 
 std::string product_library(const at::TensorOptions& options) {
   const bool is_for_onednn = options.dtype() == at::kFloat && options.device().is_cpu();
-  return is_for_onednn && !leaves_all_to_libtorch ? onednn().name : "";
+  return is_for_onednn && leaving_all_to_libtorch == 0 ? onednn().name : "";
 }
 
-ProductsOfLibTorch::ProductsOfLibTorch() { leaves_all_to_libtorch = true; }
-ProductsOfLibTorch::~ProductsOfLibTorch() { leaves_all_to_libtorch = false; }
+ProductsOfLibTorch::ProductsOfLibTorch() { ++leaving_all_to_libtorch; }
+ProductsOfLibTorch::~ProductsOfLibTorch() { --leaving_all_to_libtorch; }
 
 }  // namespace twingrad

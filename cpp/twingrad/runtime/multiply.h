@@ -15,14 +15,18 @@ namespace twingrad {
 /// convolutions and leaves products to its BLAS; everything else here is left to LibTorch.
 ///
 /// Computes with as many threads as use_threads gives LibTorch (oneDNN) or the matrix library. Signals that arrive during a
-/// product of oneDNN are handled after it. Throws what at::mm_out throws.
+/// product of oneDNN are handled after it. Throws what at::mm_out throws, but for an `out` that overlaps an operand, which must
+/// not be.
 at::Tensor& multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b);
+
+/// out = c + a b with c [N] added to every row, as at::addmm_out. The rest as for multiply.
+at::Tensor& multiply_and_add(at::Tensor& out, const at::Tensor& c, const at::Tensor& a, const at::Tensor& b);
 
 /// "oneDNN 2.6.3" if multiply takes it for tensors of that dtype and device, "" if their products are LibTorch's own.
 std::string product_library(const at::TensorOptions& options = at::kFloat);
 
-/// While one lives, multiply leaves all products to LibTorch: for who wants to know what the library makes of the difference.
-/// Not for two threads at a time.
+/// While one lives, all products are left to LibTorch: for who compares with LibTorch bit for bit, or wants to know how much of a
+/// speed is the library's. A manual twin that is made meanwhile keeps its weights as LibTorch does.
 class ProductsOfLibTorch {
  public:
   ProductsOfLibTorch();

@@ -70,7 +70,7 @@ double agreement_bound(const MlpSpec& spec, at::ScalarType dtype, double largest
   const bool is_double = dtype == at::kDouble;
   if (spec.initialization == Initialization::uniform && spec.normalization == Normalization::none &&
       spec.hidden.size() <= 3) {
-    return is_double ? 1e-13 : 5e-7 * static_cast<double>(std::max<std::size_t>(1, spec.hidden.size()) + 1);
+    return is_double ? 1e-13 : 1e-6;
   }
   const double epsilon =
       is_double ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();

@@ -42,7 +42,8 @@ struct TrainingOptions {
 ///     for each batch: gather → forward, backward of each twin → compare → update of each twin
 class Trainer {
  public:
-  /// twins: one, or two (autograd first, then manual). All references have to outlive the trainer.
+  /// twins: one, or two (autograd first, then manual). Two in float32 should be made, and trained, while a ProductsOfLibTorch
+  /// lives: otherwise rounding parts them where an input of a ReLU is next to 0. All references have to outlive the trainer.
   Trainer(const MlpSpec& spec, const std::vector<Twin*>& twins, const data::ImageTensors& train,
           const data::ImageTensors& test, const TrainingOptions& options,
           const std::vector<TrainingObserver*>& observers);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "app/command_line.h"
 #include "app/commands.h"
@@ -14,22 +15,31 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json to_json(const std::vector<Timing>& timings) {
+constexpr std::size_t kManual = 1;  ///< the place of the manual twin among those that take turns
+
+/// reference: its place, if the timings are set against one of them
+Json to_json(const std::vector<Timing>& timings, std::optional<std::size_t> reference = {}) {
   Json rows = Json::array();
   for (const Timing& timing : timings) {
     rows.push_back(
         {{"what", timing.what},
          {"seconds", {{"median", timing.median()}, {"min", timing.minimum()}, {"max", timing.maximum()}}}});
+    if (reference) {
+      rows.back()["ratio_to_manual"] = median_ratio(timing, timings[*reference]);
+    }
   }
   return rows;
 }
 
 void print(std::FILE* stream, const std::string& heading, const std::vector<Timing>& timings, double unit,
-           int digits) {
-  fmt::print(stream, "{:<46} {:>10} {:>10} {:>10}\n", heading, "median", "least", "most");
+           int digits, std::optional<std::size_t> reference = {}) {
+  fmt::print(stream, "{:<52} {:>10} {:>10} {:>10}{}\n", heading, "median", "least", "most",
+             reference ? "   / manual" : "");
   for (const Timing& timing : timings) {
-    fmt::print(stream, "  {:<44} {:>10.{}f} {:>10.{}f} {:>10.{}f}\n", timing.what, unit * timing.median(),
+    fmt::print(stream, "  {:<50} {:>10.{}f} {:>10.{}f} {:>10.{}f}", timing.what, unit * timing.median(),
                digits, unit * timing.minimum(), digits, unit * timing.maximum(), digits);
+    fmt::print(stream, "{}\n",
+               reference ? fmt::format(" {:>10.2f}", median_ratio(timing, timings[*reference])) : "");
   }
 }
 
@@ -37,8 +47,12 @@ void print(std::FILE* stream, const BenchmarkResult& result) {
   fmt::print(stream, "\n{} · {}{}\n", result.of.name(),
              result.threads.describe(true, true, product_library()),
              result.shards > 1 ? fmt::format(" · {} shards", result.shards) : "");
-  print(stream, "seconds of an epoch of 60,000 images", result.epoch, 1, 4);
-  print(stream, "seconds of an evaluation of 10,000 images", result.evaluation, 1, 4);
+  if (const Timing& timing = result.core_to_core; !timing.seconds.empty()) {
+    fmt::print(stream, "from core to core in {:.0f} ns ({:.0f}–{:.0f})\n", 1e9 * timing.median(),
+               1e9 * timing.minimum(), 1e9 * timing.maximum());
+  }
+  print(stream, "seconds of an epoch of 60,000 images", result.epoch, 1, 4, kManual);
+  print(stream, "seconds of an evaluation of 10,000 images", result.evaluation, 1, 4, kManual);
   print(stream, "microseconds of the parts of a step, by hand", result.details, 1e6, 1);
 }
 
@@ -89,8 +103,10 @@ int bench_command(const std::vector<std::string>& arguments) {
     rows.push_back({{"name", of.name()},
                     {"threads", result.threads.describe(true, true, product_library())},
                     {"shards", result.shards},
-                    {"rows", to_json(result.epoch)},
-                    {"evaluation", to_json(result.evaluation)},
+                    {"core_to_core",
+                     result.core_to_core.seconds.empty() ? Json::array() : to_json({result.core_to_core})},
+                    {"rows", to_json(result.epoch, kManual)},
+                    {"evaluation", to_json(result.evaluation, kManual)},
                     {"details", to_json(result.details)}});
   }
   if (json) {

@@ -117,6 +117,7 @@ int train_command(const std::vector<std::string>& arguments) {
       return kDone;
     }
   }
+  options.training.weights_are_given = !options.initial_weights.empty();
   use_threads({.aten = 1, .blas = 1});
   flush_denormal_numbers();
   const data::Dataset dataset = load_dataset(options);

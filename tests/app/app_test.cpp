@@ -137,6 +137,11 @@ TEST_F(AppTest, BenchTimesBothTwinsAndTheProducts) {
     EXPECT_GT(row["seconds"]["min"], 0);
     EXPECT_LE(row["seconds"]["min"], row["seconds"]["median"]);
     EXPECT_LE(row["seconds"]["median"], row["seconds"]["max"]);
+    if (row["what"] == "manual twin") {
+      EXPECT_EQ(row["ratio_to_manual"], 1);
+    } else {
+      EXPECT_GT(row["ratio_to_manual"], 0);
+    }
   }
   std::vector<std::string> expected = {"autograd twin", "manual twin", "matrix products alone"};
   if (answer["products_by_hand"] != "") {  // and both once more with LibTorch's own products
@@ -145,6 +150,9 @@ TEST_F(AppTest, BenchTimesBothTwinsAndTheProducts) {
   }
   EXPECT_EQ(rows, expected);
   EXPECT_THAT(outcome.errors, HasSubstr("optimizer, all threads"));
+  for (const Json& row : answer["cases"][0]["core_to_core"]) {  // none with one processor
+    EXPECT_GT(row["seconds"]["min"], 1e-9);
+  }
   expect_refused({"bench", "--batch-size", "0"}, "--batch-size", "found '0'");
 }
 

@@ -43,6 +43,28 @@ TEST_F(LayerTest, LinearMatchesTorchNnLinear) {
   }
 }
 
+TEST_F(LayerTest, ReLUInOnePassIsBitForBitThatByTensorOperations) {
+  for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
+    Tensor x = torch::randn({5, 21}, dtype);
+    Tensor grad_y = torch::randn({5, 21}, dtype);
+    x[0][0] = NAN;
+    x[0][1] = 0;
+    x[0][2] = -0.0;
+    x[0][3] = INFINITY;
+    x[0][4] = -INFINITY;
+    grad_y[1][0] = NAN;
+    grad_y[1][1] = INFINITY;
+    // A transposed gradient is not contiguous: that takes the general path.
+    ReLU one_pass, general;
+    one_pass.forward(x);
+    general.forward(x);
+    const Tensor expected = general.backward(grad_y.t().contiguous().t());
+    const Tensor ours = one_pass.backward(grad_y);
+    EXPECT_TRUE(ours.allclose(expected, 0, 0, /*equal_nan=*/true)) << ours << expected;
+    EXPECT_TRUE(ours.nan_to_num().signbit().equal(expected.nan_to_num().signbit()));
+  }
+}
+
 TEST_F(LayerTest, LinearTakesInputsThatAreNotContiguous) {
   const Parameter weight = parameter({3, 4});
   const Parameter bias = parameter({3});

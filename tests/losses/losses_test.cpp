@@ -66,13 +66,14 @@ Tensor spread_out(const Tensor& tensor) {
 }
 
 TEST_F(LossTest, CrossEntropyByRowsIsThatByTensorOperations) {
-  for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
-    Tensor logits = torch::randn({6, 4}, dtype) * 3;
+  for (const auto& [dtype, rows] : std::vector<std::pair<at::ScalarType, std::int64_t>>{
+           {torch::kFloat, 6}, {torch::kFloat, 200}, {torch::kDouble, 6}, {torch::kDouble, 200}}) {
+    Tensor logits = torch::randn({rows, 4}, dtype) * 3;
     logits[3][1] = NAN;
     logits[4][2] = INFINITY;
     logits[5].fill_(-INFINITY);
-    const Tensor target = torch::randint(0, 4, {6}, torch::kLong);
-    const Tensor upstream = torch::rand({6}, dtype);
+    const Tensor target = torch::randint(0, 4, {rows}, torch::kLong);
+    const Tensor upstream = torch::rand({rows}, dtype);
     CrossEntropy by_rows(Reduction::none), by_operations(Reduction::none);
     const Tensor losses = by_rows.forward(logits, target);
     // A few roundings apart; where one is not finite, the other is not.

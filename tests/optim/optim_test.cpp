@@ -110,6 +110,41 @@ TEST(Adam, OnePassDoesWhatTheTensorOperationsDo) {
   }
 }
 
+TEST(Adam, StepsByTheSumOfPartsBitForBitAsByTheirSum) {
+  for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
+    for (const std::int64_t size : {1, 127, 128, 1003}) {
+      torch::manual_seed(11);
+      const Tensor start = torch::randn({size}, dtype);
+      Tensor by_parts = start.clone();
+      Tensor by_sum = start.clone();
+      Adam of_parts({.weight_decay = 0.1});
+      Adam of_sum({.weight_decay = 0.1});
+      for (int step = 0; step < 3; ++step) {
+        const std::vector<Tensor> parts = {torch::randn({size}, dtype), torch::randn({size}, dtype),
+                                           torch::randn({size}, dtype)};
+        const Tensor first = parts[0].clone();
+        ASSERT_TRUE(of_parts.step_by_sum(by_parts, parts));
+        of_sum.step(by_sum, parts[0] + parts[1] + parts[2]);
+        EXPECT_TRUE(parts[0].equal(first));
+        ASSERT_TRUE(by_parts.equal(by_sum)) << "size " << size << ", step " << step;
+      }
+      EXPECT_EQ(of_parts.steps(), 3);
+    }
+  }
+}
+
+TEST(Adam, LeavesAloneWhatItCannotStepBySum) {
+  const Tensor strided = torch::ones({4, 2}).select(1, 0);
+  for (const auto& [amsgrad, gradient] :
+       std::vector<std::pair<bool, Tensor>>{{true, torch::ones({4})}, {false, strided}}) {
+    Adam adam({.amsgrad = amsgrad});
+    Tensor parameters = torch::ones({4});
+    EXPECT_FALSE(adam.step_by_sum(parameters, {gradient}));
+    EXPECT_TRUE(parameters.equal(torch::ones({4})));
+    EXPECT_EQ(adam.steps(), 0);
+  }
+}
+
 TEST(Adam, NaNInAGradientReachesTheParameter) {
   Adam optimizer({});
   Tensor parameters = torch::zeros({20});

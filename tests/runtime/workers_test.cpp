@@ -60,6 +60,42 @@ TEST(Workers, TheCallerTakesWhatAThreadWithoutACoreHasNotBegun) {
   ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
 }
 
+TEST(Workers, KeepApartAsFarAsTheyMay) {
+  cpu_set_t before, one;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  if (CPU_COUNT(&before) < 2) {
+    GTEST_SKIP() << "wants two cores";
+  }
+  Workers workers(2);  // its thread may use all of them, the caller from now on one
+  const int core = sched_getcpu();
+  CPU_ZERO(&one);
+  CPU_SET(core, &one);
+  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+  int apart = 0;
+  int all = 0;
+  constexpr int kRounds = 100;
+  for (int round = 0; round < kRounds; ++round) {
+    std::atomic<bool> started = false;
+    workers.run(2, [&](int i) {
+      while (i == 0 && !started) {
+        sched_yield();  // until the other is there
+      }
+      if (i == 1) {
+        cpu_set_t allowed;
+        sched_getaffinity(0, sizeof allowed, &allowed);
+        all += CPU_EQUAL(&allowed, &before) ? 1 : 0;
+        apart += sched_getcpu() != core ? 1 : 0;
+        sched_setaffinity(0, sizeof one, &one);  // as the system may do it
+        sched_setaffinity(0, sizeof before, &before);
+        started = true;
+      }
+    });
+  }
+  ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+  EXPECT_EQ(all, kRounds) << "it may use fewer cores than it might at first";
+  EXPECT_GT(apart, kRounds * 9 / 10);
+}
+
 TEST(Workers, MayHaveFewerTasksThanThreads) {
   Workers workers(4);
   for (int tasks = 1; tasks <= 4; ++tasks) {

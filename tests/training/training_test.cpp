@@ -386,6 +386,7 @@ TEST(Agreement, BoundGrowsWithTheLogitsOutsideTheDefault) {
   EXPECT_DOUBLE_EQ(agreement_bound(normal, torch::kDouble, 500), 64 * 500 * 0x1p-52);
   EXPECT_DOUBLE_EQ(agreement_bound(normal, torch::kDouble, 0.1), 64 * 0x1p-52);
   EXPECT_DOUBLE_EQ(agreement_bound({.hidden = {8, 8, 8, 8}}, torch::kFloat, 2), 64 * 2 * 0x1p-23);
+  EXPECT_DOUBLE_EQ(agreement_bound({}, torch::kFloat, 20, /*weights_are_given=*/true), 64 * 20 * 0x1p-23);
 }
 
 }  // namespace

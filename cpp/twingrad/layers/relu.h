@@ -18,6 +18,9 @@ class ReLU final : public Activation {
   void derivative(Tensor& dy_dx, const Tensor& /*x*/, const Tensor& y) const override {
     at::sign_out(dy_dx, y);
   }
+
+  /// On the CPU, where all three are contiguous (relu_one_pass.cpp).
+  bool backward_in_one_pass(Tensor& grad_x, const Tensor& grad_y, const Tensor& y) const override;
 };
 
 }  // namespace twingrad

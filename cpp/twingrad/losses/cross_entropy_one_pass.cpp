@@ -1,24 +1,34 @@
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "twingrad/losses/cross_entropy.h"
 
 namespace twingrad {
 namespace {
 
-/// Where the logits are few numbers a row, an operation on all of them takes less time than calling it.
+// Where the logits are few numbers a row, an operation on all of them takes less time than calling it: but for exp.
+
+/// shifted = z − m, NaN if z is;  losses = −(z_t − m)
 template <typename Scalar>
-void value_of_rows(std::int64_t rows, std::int64_t classes, const Scalar* logits, const std::int64_t* target,
-                   Scalar* exp, Scalar* sum_of_exp, Scalar* losses) {
-  for (std::int64_t n = 0; n < rows; ++n, logits += classes, exp += classes) {
+void shift_rows(std::int64_t rows, std::int64_t classes, const Scalar* logits, const std::int64_t* target,
+                Scalar* shifted, Scalar* losses) {
+  for (std::int64_t n = 0; n < rows; ++n, logits += classes, shifted += classes) {
     const Scalar max = *std::max_element(logits, logits + classes);
-    Scalar sum = 0;
     for (std::int64_t k = 0; k < classes; ++k) {
-      exp[k] = std::exp(logits[k] - max);  // NaN if any logit of the row is, then so is the sum
-      sum += exp[k];
+      shifted[k] = logits[k] - max;
     }
-    sum_of_exp[n] = sum;
-    losses[n] = std::log(sum) - (logits[target[n]] - max);
+    losses[n] = -shifted[target[n]];
+  }
+}
+
+/// sum_of_exp = Σ_k exp_k, NaN if one of them is;  losses = losses + log Σ_k exp_k
+template <typename Scalar>
+void add_logarithms(std::int64_t rows, std::int64_t classes, const Scalar* exp, Scalar* sum_of_exp,
+                    Scalar* losses) {
+  for (std::int64_t n = 0; n < rows; ++n, exp += classes) {
+    sum_of_exp[n] = std::accumulate(exp, exp + classes, Scalar{0});
+    losses[n] += std::log(sum_of_exp[n]);
   }
 }
 
@@ -32,6 +42,9 @@ void derivative_of_rows(std::int64_t rows, std::int64_t classes, const Scalar* e
     grad[target[n]] -= 1;
   }
 }
+
+/// From so many on it pays to call LibTorch's exp, which computes several at a time.
+constexpr std::int64_t kManyLogits = 512;
 
 bool has_every_class_below(std::int64_t classes, const Tensor& target) {
   const auto* index = target.data_ptr<std::int64_t>();
@@ -51,8 +64,17 @@ bool CrossEntropy::value_in_one_pass(const Tensor& logits, const Tensor& target)
   }
   const auto run = [&](auto zero) {
     using Scalar = decltype(zero);
-    value_of_rows(logits.size(0), logits.size(1), logits.data_ptr<Scalar>(), target.data_ptr<std::int64_t>(),
-                  exp_.data_ptr<Scalar>(), sum_of_exp_.data_ptr<Scalar>(), losses_.data_ptr<Scalar>());
+    auto* exp = exp_.data_ptr<Scalar>();
+    auto* losses = losses_.data_ptr<Scalar>();
+    const std::int64_t rows = logits.size(0);
+    const std::int64_t classes = logits.size(1);
+    shift_rows(rows, classes, logits.data_ptr<Scalar>(), target.data_ptr<std::int64_t>(), exp, losses);
+    if (exp_.numel() < kManyLogits) {
+      std::transform(exp, exp + exp_.numel(), exp, [](Scalar z) { return std::exp(z); });
+    } else {
+      exp_.exp_();
+    }
+    add_logarithms(rows, classes, exp, sum_of_exp_.data_ptr<Scalar>(), losses);
   };
   is_float ? run(0.F) : run(0.);
   return true;

@@ -83,7 +83,7 @@ ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, c
     const auto slice_of = [&](const Tensor& flat) {
       return flat.slice(0, first * kBlock, std::min(count, (first + size) * kBlock));
     };
-    Slice slice{slice_of(parameters_.values()), {}, make_optimizer(optimizer)};
+    Slice slice{.values = slice_of(parameters_.values()), .optimizer = make_optimizer(optimizer)};
     for (const auto& shard : shards_) {
       slice.gradients.push_back(slice_of(shard->parameters().gradients()));
     }
@@ -108,7 +108,7 @@ double ManualTwin::compute_gradients(const Tensor& images, const Tensor& labels)
     shard.compute_gradients(images, labels, rows, logits_);
   });
   has_intermediates_ = false;
-  is_added_up_ = false;
+  spread_gradients();
   return loss;
 }
 
@@ -130,21 +130,27 @@ double ManualTwin::run_shards(const Tensor& images, const Tensor& labels,
 void ManualTwin::backward() {
   use_threads(threads_);
   workers_->run(shards_in_use_, [&](int i) { shards_[static_cast<std::size_t>(i)]->backward(); });
-  is_added_up_ = false;
+  spread_gradients();
 }
 
-void ManualTwin::add_up(const Slice& slice) const {
-  const WithoutAutograd guard;
-  for (int shard = 1; shard < shards_in_use_ && !is_added_up_; ++shard) {
-    slice.gradients[0].add_(slice.gradients[static_cast<std::size_t>(shard)]);
+void ManualTwin::spread_gradients() {
+  for (Slice& slice : slices_) {
+    slice.parts = shards_in_use_;
   }
+}
+
+void ManualTwin::add_up(Slice& slice) {
+  const WithoutAutograd guard;
+  for (int part = 1; part < slice.parts; ++part) {
+    slice.gradients[0].add_(slice.gradients[static_cast<std::size_t>(part)]);
+  }
+  slice.parts = 1;
 }
 
 void ManualTwin::add_up() const {
-  for (const Slice& slice : slices_) {
+  for (Slice& slice : slices_) {
     add_up(slice);
   }
-  is_added_up_ = true;
 }
 
 void ManualTwin::update() {
@@ -156,8 +162,11 @@ void ManualTwin::update() {
   const auto move = [&](int i) {
     const WithoutAutograd guard;
     Slice& slice = slices_[static_cast<std::size_t>(i)];
-    add_up(slice);
-    slice.optimizer->step(slice.values, slice.gradients[0]);
+    if (!slice.optimizer->step_by_sum(slice.values,
+                                      {slice.gradients.begin(), slice.gradients.begin() + slice.parts})) {
+      add_up(slice);
+      slice.optimizer->step(slice.values, slice.gradients[0]);
+    }
   };
   const int slices = static_cast<int>(slices_.size());
   if (shards_in_use_ > 1 || parameters_.size() >= kManyParameters) {
@@ -167,7 +176,6 @@ void ManualTwin::update() {
       move(i);
     }
   }
-  is_added_up_ = true;
 }
 
 void ManualTwin::set_learning_rate(double learning_rate) {

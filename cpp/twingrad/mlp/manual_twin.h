@@ -59,7 +59,8 @@ class ManualTwin final : public Twin {
   /// A part of the flat vectors, and the optimizer that moves it.
   struct Slice {
     Tensor values;
-    std::vector<Tensor> gradients;  ///< of each shard
+    std::vector<Tensor> gradients = {};  ///< of each shard
+    int parts = 1;                       ///< the gradient is the sum of so many of them
     std::unique_ptr<Optimizer> optimizer;
   };
 
@@ -67,8 +68,10 @@ class ManualTwin final : public Twin {
   double run_shards(const Tensor& images, const Tensor& labels,
                     const std::function<void(ManualShard&, Range)>& run);
 
-  /// Adds the gradients of all shards up in the first's, unless that is done.
-  void add_up(const Slice& slice) const;
+  /// From now on the gradient lies in one part for each shard in use.
+  void spread_gradients();
+  /// Puts the sum of the parts in the first.
+  static void add_up(Slice& slice);
   void add_up() const;
 
   /// A tensor of the whole batch, from its parts in the shards.
@@ -80,13 +83,12 @@ class ManualTwin final : public Twin {
   FlatParameters
       parameters_;  ///< the gradients are the first shard's, and once added up those of the whole batch
   std::vector<std::unique_ptr<ManualShard>> shards_;
-  int shards_in_use_ = 1;            ///< by the batch in hand
-  mutable bool is_added_up_ = true;  ///< whether the gradients of the shards are
-  bool has_intermediates_ = false;   ///< whether the last step kept them
-  Tensor logits_;                    ///< where it did not
-  std::vector<Slice> slices_;
-  double clip_norm_;       ///< 0: gradients are not clipped
-  double clip_norm_type_;  ///< p of that norm
+  int shards_in_use_ = 1;              ///< by the batch in hand
+  bool has_intermediates_ = false;     ///< whether the last step kept them
+  Tensor logits_;                      ///< where it did not
+  mutable std::vector<Slice> slices_;  ///< mutable: gradients that are asked for are added up first
+  double clip_norm_;                   ///< 0: gradients are not clipped
+  double clip_norm_type_;              ///< p of that norm
 };
 
 }  // namespace twingrad

@@ -52,14 +52,14 @@ class Adam final : public Optimizer {
   void set_learning_rate(double learning_rate) override { options_.learning_rate = learning_rate; }
 
   void step(Tensor& parameters, const Tensor& gradients) override {
-    if (!scratch_.defined()) {
-      begin(parameters);
-    }
-    ++steps_;
-    if (!step_in_one_pass(parameters, gradients)) {
+    if (!step_by_sum(parameters, {gradients})) {
+      begin_step(parameters);
       step_by_tensor_operations(parameters, gradients);
     }
   }
+
+  /// In one loop over memory (adam_one_pass.cpp): not for AMSGrad, and only where all vectors are contiguous on the CPU.
+  bool step_by_sum(Tensor& parameters, const std::vector<Tensor>& gradients) override;
 
   std::vector<StateVector> state() override {
     std::vector<StateVector> state = {{"mean", &mean_}, {"square", &square_}};
@@ -70,16 +70,13 @@ class Adam final : public Optimizer {
   }
 
  private:
-  void begin(const Tensor& parameters) {
+  void begin_step(const Tensor& parameters) {
     for (const StateVector& vector : state()) {
       if (!vector.value->defined()) {
         *vector.value = at::zeros_like(parameters);
       }
     }
-    if (!options_.amsgrad) {
-      largest_square_ = square_;
-    }
-    scratch_ = at::empty_like(parameters);
+    ++steps_;
   }
 
   /// The formulas above, an operation a line, on any device.
@@ -96,20 +93,22 @@ class Adam final : public Optimizer {
     if (amsgrad) {
       at::maximum_out(largest_square_, largest_square_, square_);
     }
-    at::sqrt_out(scratch_, largest_square_).div_(std::sqrt(correction(beta2))).add_(epsilon);
+    if (!scratch_.defined()) {
+      scratch_ = at::empty_like(parameters);
+    }
+    at::sqrt_out(scratch_, amsgrad ? largest_square_ : square_)
+        .div_(std::sqrt(correction(beta2)))
+        .add_(epsilon);
     parameters.addcdiv_(mean_, scratch_, -learning_rate / correction(beta1));
   }
-
-  /// The same in one loop over memory (adam_one_pass.cpp). Returns false, having done nothing, for AMSGrad
-  /// and unless all four vectors are contiguous on the CPU.
-  bool step_in_one_pass(Tensor& parameters, const Tensor& gradients);
 
   /// 1 − βᵗ
   double correction(double beta) const { return 1 - std::pow(beta, static_cast<double>(steps_)); }
 
   Options options_;
-  Tensor mean_, square_, scratch_;
-  Tensor largest_square_;  ///< without AMSGrad it is square_ itself
+  Tensor mean_, square_;
+  Tensor largest_square_;  ///< of AMSGrad alone
+  Tensor scratch_;
 };
 
 }  // namespace twingrad

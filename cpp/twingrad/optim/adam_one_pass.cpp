@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+
 #include "twingrad/optim/adam.h"
 #include "twingrad/runtime/function_clones.h"
 
@@ -7,49 +10,74 @@ namespace {
 /// What one step needs beside the vectors, in the dtype of the vectors.
 template <typename Scalar>
 struct Coefficients {
-  Scalar decay_factor, coupled_decay, beta1, one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2,
-      epsilon, rate;
+  Scalar decay_factor, coupled_decay, beta1, one_minus_beta1, beta2, one_minus_beta2,
+      inverse_root_correction2, epsilon, rate;
 };
 
-/// Reads and writes each vector once, where the tensor operations of adam.h pass over them eleven times.
+/// Reads and writes each vector once, where the tensor operations of adam.h pass over them eleven times. The gradient is the
+/// sum of `parts`, a block of it at a time.
 template <typename Scalar>
-inline __attribute__((always_inline)) void one_pass(std::int64_t count, const Coefficients<Scalar> c,
-                                                    Scalar* w, const Scalar* gradient, Scalar* mean,
-                                                    Scalar* square) {
+inline __attribute__((always_inline)) void one_pass(std::int64_t count, const Coefficients<Scalar>& c,
+                                                    Scalar* w, const std::vector<const Scalar*>& parts,
+                                                    Scalar* mean, Scalar* square) {
+  constexpr std::int64_t kLine = 64 / sizeof(Scalar);
+  constexpr std::int64_t kBlock = 8 * kLine;
+  constexpr std::int64_t kAhead = 16 * kLine;
+  Scalar sum[kBlock];
+  for (std::int64_t first = 0; first < count; first += kBlock) {
+    const std::int64_t size = std::min(kBlock, count - first);
+    // Parts come from other cores, which have read w since the last step: asking for both beforehand halves the time where
+    // cores share no cache.
+    for (std::int64_t line = first + kAhead; line < std::min(first + kAhead + kBlock, count); line += kLine) {
+      for (const Scalar* part : parts) {
+        __builtin_prefetch(part + line);
+      }
+      __builtin_prefetch(w + line, /*to write it*/ 1);
+    }
+    std::copy_n(parts[0] + first, size, sum);
+    for (std::size_t part = 1; part < parts.size(); ++part) {
+      for (std::int64_t i = 0; i < size; ++i) {
+        sum[i] += parts[part][first + i];
+      }
+    }
 #pragma GCC ivdep
-  for (std::int64_t i = 0; i < count; ++i) {
-    const Scalar g = gradient[i] + c.coupled_decay * w[i];
-    const Scalar m = c.beta1 * mean[i] + c.one_minus_beta1 * g;
-    const Scalar v = c.beta2 * square[i] + c.one_minus_beta2 * (g * g);
-    mean[i] = m;
-    square[i] = v;
-    w[i] = c.decay_factor * w[i] - c.rate * (m / (std::sqrt(v) * c.inverse_root_correction2 + c.epsilon));
+    for (std::int64_t i = 0; i < size; ++i) {
+      Scalar& weight = w[first + i];
+      const Scalar g = sum[i] + c.coupled_decay * weight;
+      const Scalar m = c.beta1 * mean[first + i] + c.one_minus_beta1 * g;
+      const Scalar v = c.beta2 * square[first + i] + c.one_minus_beta2 * (g * g);
+      mean[first + i] = m;
+      square[first + i] = v;
+      weight =
+          c.decay_factor * weight - c.rate * (m / (std::sqrt(v) * c.inverse_root_correction2 + c.epsilon));
+    }
   }
 }
 
 TWINGRAD_FUNCTION_CLONES void one_pass_float(std::int64_t count, const Coefficients<float>& c, float* w,
-                                             const float* gradient, float* mean, float* square) {
-  one_pass(count, c, w, gradient, mean, square);
+                                             const std::vector<const float*>& parts, float* mean,
+                                             float* square) {
+  one_pass(count, c, w, parts, mean, square);
 }
 
 TWINGRAD_FUNCTION_CLONES void one_pass_double(std::int64_t count, const Coefficients<double>& c, double* w,
-                                              const double* gradient, double* mean, double* square) {
-  one_pass(count, c, w, gradient, mean, square);
+                                              const std::vector<const double*>& parts, double* mean,
+                                              double* square) {
+  one_pass(count, c, w, parts, mean, square);
 }
 
 }  // namespace
 
-bool Adam::step_in_one_pass(Tensor& parameters, const Tensor& gradients) {
-  if (options_.amsgrad) {
+bool Adam::step_by_sum(Tensor& parameters, const std::vector<Tensor>& gradients) {
+  const auto fits = [&](const Tensor& vector) {
+    return vector.device().is_cpu() && vector.is_contiguous() &&
+           vector.scalar_type() == parameters.scalar_type();
+  };
+  if (options_.amsgrad || !fits(parameters) || !std::all_of(gradients.begin(), gradients.end(), fits)) {
     return false;
   }
-  for (const Tensor& vector : {parameters, gradients, mean_, square_}) {
-    if (!vector.device().is_cpu() || !vector.is_contiguous() ||
-        vector.scalar_type() != parameters.scalar_type()) {
-      return false;
-    }
-  }
   const auto run = [&]<typename Scalar>(Scalar /*dtype*/, auto one_pass_function) {
+    begin_step(parameters);
     const auto scalar = [](double value) { return static_cast<Scalar>(value); };
     const double decay = options_.learning_rate * options_.weight_decay;
     const Coefficients<Scalar> coefficients{
@@ -63,16 +91,19 @@ bool Adam::step_in_one_pass(Tensor& parameters, const Tensor& gradients) {
         scalar(options_.epsilon),
         scalar(options_.learning_rate / correction(options_.beta1)),
     };
-    one_pass_function(parameters.numel(), coefficients, parameters.data_ptr<Scalar>(),
-                      gradients.data_ptr<Scalar>(), mean_.data_ptr<Scalar>(), square_.data_ptr<Scalar>());
+    std::vector<const Scalar*> parts;
+    for (const Tensor& gradient : gradients) {
+      parts.push_back(gradient.data_ptr<Scalar>());
+    }
+    one_pass_function(parameters.numel(), coefficients, parameters.data_ptr<Scalar>(), parts,
+                      mean_.data_ptr<Scalar>(), square_.data_ptr<Scalar>());
+    return true;
   };
   switch (parameters.scalar_type()) {
     case at::kFloat:
-      run(float{}, one_pass_float);
-      return true;
+      return run(float{}, one_pass_float);
     case at::kDouble:
-      run(double{}, one_pass_double);
-      return true;
+      return run(double{}, one_pass_double);
     default:
       return false;
   }

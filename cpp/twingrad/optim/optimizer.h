@@ -28,6 +28,12 @@ class Optimizer {
   /// One step: changes `parameters` in place.
   virtual void step(Tensor& parameters, const Tensor& gradients) = 0;
 
+  /// The same step by a gradient that lies in parts, one from each thread: their sum, in their order, which is not stored.
+  /// Returns false, having done nothing, unless the rule can.
+  virtual bool step_by_sum(Tensor& /*parameters*/, const std::vector<Tensor>& /*gradients*/) {
+    return false;
+  }
+
   /// The learning rate of the steps to come, for example from a schedule (schedule.h). The state stays.
   virtual void set_learning_rate(double learning_rate) = 0;
 

@@ -1,7 +1,11 @@
 #include "twingrad/runtime/workers.h"
 
 #include <ATen/Parallel.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
+#include <algorithm>
 #include <chrono>
 #include <stdexcept>
 #include <utility>
@@ -32,6 +36,15 @@ void wait_for_change(const std::atomic<std::uint32_t>& value, std::uint32_t old)
   value.wait(old, std::memory_order_acquire);
 }
 
+/// The core that this thread is on, or −1.
+int core_in_use() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
 }  // namespace
 
 Workers::Workers(int count) {
@@ -40,6 +53,8 @@ Workers::Workers(int count) {
   }
   failures_.resize(static_cast<std::size_t>(count));
   taken_ = std::vector<std::atomic<std::uint32_t>>(static_cast<std::size_t>(count));
+  cores_ = std::vector<std::atomic<int>>(static_cast<std::size_t>(count));
+  std::fill(cores_.begin(), cores_.end(), -1);
   for (int index = 1; index < count; ++index) {
     threads_.emplace_back([this, index] { serve(index); });
   }
@@ -68,6 +83,7 @@ void Workers::run(int tasks, const std::function<void(int)>& task) {
   for (std::size_t idle = static_cast<std::size_t>(tasks); idle < taken_.size(); ++idle) {
     taken_[idle].store(round, std::memory_order_relaxed);
   }
+  cores_[0].store(core_in_use(), std::memory_order_relaxed);
   round_.store(round, std::memory_order_release);
   round_.notify_all();
   for (int index = 0; index < tasks; ++index) {
@@ -98,8 +114,31 @@ void Workers::serve(int index) {
     if (closing_) {
       return;
     }
+    keep_apart(index);
     take(index, seen);
   }
+}
+
+void Workers::keep_apart([[maybe_unused]] int index) {
+#if defined(__linux__)
+  // Threads that hardly sleep are placed anew by the system only now and then: two of them can share a core for a tenth of a
+  // second, and take turns, while another core idles. Who may not use a core is moved at once.
+  const auto before = cores_.begin() + index;
+  const int core = core_in_use();
+  before->store(core, std::memory_order_relaxed);
+  if (std::find(cores_.begin(), before, core) == before) {
+    return;
+  }
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) {
+    return;
+  }
+  cpu_set_t free = allowed;
+  std::for_each(cores_.begin(), before, [&](int other) { CPU_CLR(static_cast<std::size_t>(other), &free); });
+  if (CPU_COUNT(&free) > 0 && sched_setaffinity(0, sizeof free, &free) == 0) {
+    sched_setaffinity(0, sizeof allowed, &allowed);
+  }
+#endif
 }
 
 void Workers::take(int index, std::uint32_t round) noexcept {

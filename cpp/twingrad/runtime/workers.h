@@ -16,7 +16,7 @@ namespace twingrad {
 /// LibTorch's operations run on one thread inside a task, so a team of N computes on N threads and no more. Between two
 /// pieces of work a thread spins for some microseconds, since the next one usually follows at once, and then sleeps: a core
 /// that another process wants is given back. A task whose thread has not begun when the caller's own is done (the system has
-/// given its core to somebody else) is the caller's.
+/// given its core to somebody else) is the caller's; and a thread that the system has put on the caller's core moves away.
 class Workers {
  public:
   /// count ≥ 1 threads, the caller's own among them: with 1 no thread is started.
@@ -33,6 +33,8 @@ class Workers {
 
  private:
   void serve(int index);
+  /// Moves this thread to another core than those of the ones before it, as far as it may use one.
+  void keep_apart(int index);
   /// Runs a task of this round, unless it is taken already.
   void take(int index, std::uint32_t round) noexcept;
 
@@ -41,6 +43,7 @@ class Workers {
   std::atomic<std::uint32_t> round_ = 0;      ///< counts the pieces of work; a thread waits for it to change
   std::vector<std::atomic<std::uint32_t>> taken_;  ///< by task: the last round in which somebody took it
   std::atomic<std::uint32_t> unfinished_ = 0;      ///< tasks of the piece in hand
+  std::vector<std::atomic<int>> cores_;            ///< by thread: where it was in its last round
   std::atomic<bool> closing_ = false;
   std::vector<std::thread> threads_;
 };

@@ -66,10 +66,11 @@ void count_flips(const MlpSpec& spec, const Twin& autograd, const Twin& manual, 
   }
 }
 
-double agreement_bound(const MlpSpec& spec, at::ScalarType dtype, double largest_logit) {
+double agreement_bound(const MlpSpec& spec, at::ScalarType dtype, double largest_logit,
+                       bool weights_are_given) {
   const bool is_double = dtype == at::kDouble;
-  if (spec.initialization == Initialization::uniform && spec.normalization == Normalization::none &&
-      spec.hidden.size() <= 3) {
+  if (!weights_are_given && spec.initialization == Initialization::uniform &&
+      spec.normalization == Normalization::none && spec.hidden.size() <= 3) {
     return is_double ? 1e-13 : 1e-6;
   }
   const double epsilon =

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <random>
+#include <thread>
 
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/manual_twin.h"
@@ -19,12 +21,18 @@ namespace {
 
 constexpr std::int64_t kImages = 60'000;
 constexpr std::int64_t kTestImages = 10'000;
-/// What one run of an epoch may cost: about that of 784-98-10.
-constexpr double kOperations = 3e10;
+/// What one run of an epoch may cost: a few times that of 784-98-10.
+constexpr double kOperations = 1e11;
 constexpr std::int64_t kMostSteps = 3'000;
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double median_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
 data::LabelledImages random_images(std::int64_t count) {
@@ -45,15 +53,15 @@ data::LabelledImages random_images(std::int64_t count) {
   return images;
 }
 
-/// How many images an epoch is timed on.
+/// How many images an epoch is timed on: whole batches, unless they are all.
 std::int64_t images_of(const BenchmarkCase& of) {
   if (of.batch_size == 0) {
     return kImages;
   }
   const auto affordable =
       static_cast<std::int64_t>(kOperations / (6.0 * static_cast<double>(parameter_count(of.network))));
-  const std::int64_t images = std::clamp(affordable, 8 * of.batch_size, kMostSteps * of.batch_size);
-  return std::min(images, kImages);
+  const std::int64_t steps = std::clamp<std::int64_t>(affordable / of.batch_size, 8, kMostSteps);
+  return std::min(steps * of.batch_size, kImages);
 }
 
 /// The products of a step and nothing else: x Wᵀ, (∂L/∂y)ᵀ x and ∂L/∂y W of every layer, on the rows of one shard, all
@@ -96,6 +104,9 @@ struct Contender {
   std::function<double()> run;
 };
 
+/// A waiting thread of OpenBLAS spins for some 30 ms. After so long the threads of the one before are asleep.
+constexpr auto kPause = std::chrono::milliseconds(50);
+
 /// Runs each once to warm up, and then all in turn.
 std::vector<Timing> take_turns(std::vector<Contender> contenders, int repeats) {
   for (Contender& contender : contenders) {
@@ -103,6 +114,7 @@ std::vector<Timing> take_turns(std::vector<Contender> contenders, int repeats) {
   }
   for (int repeat = 0; repeat < repeats; ++repeat) {
     for (Contender& contender : contenders) {
+      std::this_thread::sleep_for(kPause);
       contender.timing.seconds.push_back(contender.run());
     }
   }
@@ -127,6 +139,31 @@ Contender repeated(const std::string& what, std::function<void()> work) {
             }
             return (now() - start) / times;
           }};
+}
+
+/// Half the time that a number takes to another core and back.
+double seconds_from_core_to_core(Workers& workers) {
+  constexpr int kTimes = 1000;
+  std::atomic<int> number = 0;
+  double start = 0;
+  double end = 0;
+  workers.run(2, [&](int i) {
+    for (int sent = i; sent < 2 * kTimes; sent += 2) {
+      for (int spin = 0; number.load(std::memory_order_acquire) != sent; ++spin) {
+        if (spin > kTimes) {
+          std::this_thread::yield();  // perhaps both are on one core
+        }
+      }
+      if (sent == 2) {  // the other thread is awake
+        start = now();
+      }
+      number.store(sent + 1, std::memory_order_release);
+    }
+    if (i == 1) {
+      end = now();
+    }
+  });
+  return (end - start) / (2 * kTimes - 2);
 }
 
 const char* name_of(LayerSpec::Kind kind) {
@@ -175,20 +212,23 @@ std::vector<BenchmarkCase> standard_benchmark_cases() {
           {{.hidden = {98}}, 1},    {{.hidden = {98}}, 16}};
 }
 
-double Timing::median() const {
-  std::vector<double> sorted = seconds;
-  std::sort(sorted.begin(), sorted.end());
-  const std::size_t middle = sorted.size() / 2;
-  return sorted.size() % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
+double Timing::median() const { return median_of(seconds); }
 double Timing::minimum() const { return *std::min_element(seconds.begin(), seconds.end()); }
 double Timing::maximum() const { return *std::max_element(seconds.begin(), seconds.end()); }
+
+double median_ratio(const Timing& timing, const Timing& other) {
+  std::vector<double> ratios = timing.seconds;
+  for (std::size_t turn = 0; turn < ratios.size(); ++turn) {
+    ratios[turn] /= other.seconds.at(turn);
+  }
+  return median_of(std::move(ratios));
+}
 
 BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& options) {
   const std::int64_t images = images_of(of);
   const std::int64_t rows = of.batch_size == 0 ? images : of.batch_size;
   const double scale = static_cast<double>(kImages) / static_cast<double>(images);
-  const double steps = static_cast<double>((images + rows - 1) / rows);
+  const std::int64_t steps = (images + rows - 1) / rows;
 
   BenchmarkResult result;
   result.of = of;
@@ -224,7 +264,13 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
     }
     return (now() - start) * scale;
   };
-  const auto train_manual = [&] { return train_epoch(manual); };
+  result.core_to_core.what = "from core to core";
+  const auto train_manual = [&] {
+    if (workers->count() > 1) {
+      result.core_to_core.seconds.push_back(seconds_from_core_to_core(*workers));
+    }
+    return train_epoch(manual);
+  };
   const auto evaluate = [&](Twin& twin) {
     Trainer trainer(of.network, {&twin}, train, test, {}, {});
     const double start = now();
@@ -238,10 +284,10 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
   const auto multiply_alone = [&] {
     use_threads(result.threads.manual);
     const double start = now();
-    for (double step = 0; step < steps; ++step) {
+    for (std::int64_t step = 0; step < steps; ++step) {
       workers->run(result.shards, [&](int shard) { products[static_cast<std::size_t>(shard)].run(); });
     }
-    return (now() - start) * scale;
+    return (now() - start) * static_cast<double>(kImages) / static_cast<double>(steps * rows);
   };
 
   std::vector<Contender> contenders;

@@ -33,13 +33,20 @@ struct Timing {
   double maximum() const;
 };
 
+/// How many times as long as `other` it took: the median of the turns' ratios. Both took the same turns.
+double median_ratio(const Timing& timing, const Timing& other);
+
 struct BenchmarkResult {
   BenchmarkCase of;
   ThreadPlan threads;
-  int shards = 1;             ///< of the manual twin
-  std::vector<Timing> epoch;  ///< each an epoch of 60,000 images: the twins, the matrix products alone, …
-  std::vector<Timing> evaluation;  ///< each of 10,000 images
+  int shards = 1;  ///< of the manual twin
+  /// Each an epoch of 60,000 images: autograd twin, manual twin, the matrix products alone, …
+  std::vector<Timing> epoch;
+  std::vector<Timing> evaluation;  ///< each of 10,000 images: autograd twin, manual twin
   std::vector<Timing> details;     ///< each one step, or the part of it that is named
+  /// From when one core writes a number until another reads it, before each epoch of the manual twin; nothing with one thread.
+  /// It tells whether the two share a cache, which a virtual machine is not always granted.
+  Timing core_to_core;
 };
 
 /// Times both twins on 60,000 random images of 28 × 28, as the trainer trains them, with Adam in float32; beside them the

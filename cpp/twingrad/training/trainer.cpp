@@ -231,7 +231,7 @@ void Trainer::compare_before_first_update() {
   compare_gradients(*twins_[0], *twins_[1], first);
   compare_weights(*twins_[0], *twins_[1], first);
   const double largest_logit = twins_[0]->logits().abs().max().item<double>();
-  const double bound = agreement_bound(spec_, options_.dtype, largest_logit);
+  const double bound = agreement_bound(spec_, options_.dtype, largest_logit, options_.weights_are_given);
   progress_.result.agreements.push_back(first);
   for (TrainingObserver* observer : observers_) {
     observer->on_agreement(first, bound);

@@ -28,6 +28,7 @@ struct TrainingOptions {
   std::uint64_t seed = 1;
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
+  bool weights_are_given = false;  ///< the twins begin with weights from a file, not with drawn ones
 
   /// How many images a step takes of so many; the last one of an epoch may take fewer.
   std::int64_t rows_of_a_step(std::int64_t images) const {

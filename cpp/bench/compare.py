@@ -129,22 +129,32 @@ class Measurements:
 
     def __init__(self):
         self.seconds = {}
+        self.ratios = {}
+        self.core_to_core = []
         self.remarks = {}
         self.accuracy = {}
 
-    def add(self, name, seconds, remark="", accuracy=None):
+    def add(self, name, seconds, ratio, remark="", accuracy=None):
+        """ratio: to the manual twin's seconds in this round"""
         self.seconds.setdefault(name, []).append(seconds)
+        self.ratios.setdefault(name, []).append(ratio)
         self.remarks[name] = remark
         self.accuracy.setdefault(name, []).append(accuracy)
 
-    def table(self, reference):
-        """Rows of text. The ratio is the median of the rounds' ratios to the reference."""
-        yield ["program", "threads", "seconds an epoch", "least", "most", f"/ {reference}", "test accuracy"]
+    def heading(self, case):
+        """Of the table: how far the cores were apart matters to whatever two threads share."""
+        if not self.core_to_core:
+            return case.name
+        return (f"{case.name} (from core to core in {statistics.median(self.core_to_core):.0f} ns, "
+                f"{min(self.core_to_core):.0f}–{max(self.core_to_core):.0f} by round)")
+
+    def table(self):
+        """Rows of text. The ratio is the median of the rounds' ratios to the manual twin."""
+        yield ["program", "threads", "seconds an epoch", "least", "most", "/ manual twin", "test accuracy"]
         for name, seconds in self.seconds.items():
-            ratios = [own / other for own, other in zip(seconds, self.seconds[reference])]
             accuracy = [value for value in self.accuracy[name] if value is not None]
             yield [name, self.remarks[name], f"{statistics.median(seconds):.3f}", f"{min(seconds):.3f}",
-                   f"{max(seconds):.3f}", f"{statistics.median(ratios):.2f}",
+                   f"{max(seconds):.3f}", f"{statistics.median(self.ratios[name]):.2f}",
                    f"{100 * statistics.median(accuracy):.1f} %" if accuracy else ""]
 
 
@@ -167,12 +177,16 @@ def measure(case, peers, programs, dataset, repeats):
     measurements = Measurements()
     for turn in range(repeats):
         answer = run_twingrad(programs, case, case.epochs - 1)
-        for row in answer["cases"][0]["rows"]:
-            measurements.add(row["what"], row["seconds"]["median"])
+        result = answer["cases"][0]
+        measurements.core_to_core += [1e9 * row["seconds"]["median"] for row in result["core_to_core"]]
+        for row in result["rows"]:
+            measurements.add(row["what"], row["seconds"]["median"], row["ratio_to_manual"])
+        manual = measurements.seconds["manual twin"][-1]
         for peer, setting in settings.items():
             result = peer.run(case, dataset, setting, case.epochs)
-            measurements.add(describe(result), statistics.median(result["seconds_per_epoch"][1:]),
-                             describe_threads(result), result["test_accuracy"])
+            seconds = statistics.median(result["seconds_per_epoch"][1:])
+            measurements.add(describe(result), seconds, seconds / manual, describe_threads(result),
+                             result["test_accuracy"])
         say(f"{case.name}: round {turn + 1} of {repeats}")
     return measurements, answer
 
@@ -221,9 +235,9 @@ def main():
     texts, documents = [], []
     for case in CASES:
         measurements, answer = measure(case, peers, options.programs, options.dataset, options.repeats)
-        rows = list(measurements.table("manual twin"))
-        texts.append("\n".join([case.name, *aligned(rows)]))
-        documents.append("\n".join([f"**{case.name}**", "", *markdown(rows)]))
+        rows = list(measurements.table())
+        texts.append("\n".join([measurements.heading(case), *aligned(rows)]))
+        documents.append("\n".join([f"**{measurements.heading(case)}**", "", *markdown(rows)]))
     about = (f"{datetime.date.today()}, {processor()}, {len(os.sched_getaffinity(0))} cores, LibTorch {answer['libtorch']}, "
              f"{answer['blas']}; {options.dataset}, float32, Adam; medians of {options.repeats} rounds, each program in turn, "
              f"each peer at its own best thread setting; load before {load_before:.1f}, after {os.getloadavg()[0]:.1f}.")

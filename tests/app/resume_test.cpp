@@ -373,6 +373,8 @@ TEST_F(ResumeTest, ACheckpointThatNoRunHasWrittenIsOneLine) {
   refuse("--resume run: expected ",
          [](CheckpointText& text) { text.run["lasting"] = Json::array({"--no\nsuch"}); });
   refuse("network", [](CheckpointText& text) { text.run["settings"]["network"] = "a\nb"; });
+  refuse(file + "the setting network widths, found a checkpoint of another version",
+         [](CheckpointText& text) { text.run["settings"]["network"].erase("widths"); });
   refuse("one that cannot be its", [](CheckpointText& text) { ++text.progress.result.steps; });
   refuse("one that cannot be its", [](CheckpointText& text) { text.progress.epoch = 0; });
   refuse("one that cannot be its", [](CheckpointText& text) { text.progress.samples_done = 1; });

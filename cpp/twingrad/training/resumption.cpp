@@ -13,6 +13,25 @@
 namespace twingrad {
 namespace {
 
+/// "network widths", of the key "/network/widths"
+std::string name_of(const std::string& key) {
+  std::string name = key.substr(1);
+  std::replace(name.begin(), name.end(), '/', ' ');
+  return name;
+}
+
+/// The name of the first setting that was not there yet; "" if there is none.
+std::string first_unknown(const nlohmann::ordered_json& now, const nlohmann::json& before) {
+  const nlohmann::json flat_before = before.flatten();
+  const nlohmann::ordered_json flat_now = now.flatten();
+  for (const auto& [key, value] : flat_now.items()) {
+    if (!flat_before.contains(key)) {
+      return name_of(key);
+    }
+  }
+  return "";
+}
+
 /// "network widths 784-64-10 in place of 784-128-10": the first setting that is not what it was; "" if there is none.
 std::string first_difference(const nlohmann::ordered_json& now, const nlohmann::json& before) {
   const nlohmann::json flat_before = before.flatten();
@@ -20,9 +39,7 @@ std::string first_difference(const nlohmann::ordered_json& now, const nlohmann::
   for (const auto& [key, value] : flat_now.items()) {
     const nlohmann::json was = flat_before.value(key, nlohmann::json());
     if (nlohmann::json(value) != was) {
-      std::string name = key.substr(1);
-      std::replace(name.begin(), name.end(), '/', ' ');
-      return fmt::format("{} {} in place of {}", name, value.dump(), printable(was.dump()));
+      return fmt::format("{} {} in place of {}", name_of(key), value.dump(), printable(was.dump()));
     }
   }
   return "";
@@ -59,6 +76,13 @@ nlohmann::ordered_json Resumption::finished_summary(std::int64_t epochs) const {
 }
 
 void Resumption::refuse_another_run(nlohmann::ordered_json settings) const {
+  if (const std::string unknown = first_unknown(settings, record_.settings); !unknown.empty()) {
+    throw UserError(newest_.path.string(),
+                    fmt::format("expected the setting {}, found a checkpoint of another version of twingrad "
+                                "without it",
+                                unknown),
+                    "continue the run with the version that began it");
+  }
   const nlohmann::ordered_json data = {{"dataset", settings.at("dataset")}};
   settings.erase("dataset");
   if (const std::string difference = first_difference(settings, record_.settings); !difference.empty()) {

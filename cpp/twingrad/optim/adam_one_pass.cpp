@@ -14,43 +14,42 @@ struct Coefficients {
       inverse_root_correction2, epsilon, rate;
 };
 
-/// Reads and writes each vector once, where the tensor operations of adam.h pass over them eleven times. The gradient is the
-/// sum of `parts`, a block of it at a time.
+/// Reads and writes each vector once, where the tensor operations of adam.h pass over them eleven times.
+template <typename Scalar>
+inline __attribute__((always_inline)) void update(std::int64_t count, const Coefficients<Scalar>& c,
+                                                  Scalar* w, const Scalar* gradient, Scalar* mean,
+                                                  Scalar* square) {
+#pragma GCC ivdep
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Scalar g = gradient[i] + c.coupled_decay * w[i];
+    const Scalar m = c.beta1 * mean[i] + c.one_minus_beta1 * g;
+    const Scalar v = c.beta2 * square[i] + c.one_minus_beta2 * (g * g);
+    mean[i] = m;
+    square[i] = v;
+    w[i] = c.decay_factor * w[i] - c.rate * (m / (std::sqrt(v) * c.inverse_root_correction2 + c.epsilon));
+  }
+}
+
+/// The same with the sum of `parts` as the gradient, a block of it at a time.
 template <typename Scalar>
 inline __attribute__((always_inline)) void one_pass(std::int64_t count, const Coefficients<Scalar>& c,
                                                     Scalar* w, const std::vector<const Scalar*>& parts,
                                                     Scalar* mean, Scalar* square) {
-  constexpr std::int64_t kLine = 64 / sizeof(Scalar);
-  constexpr std::int64_t kBlock = 8 * kLine;
-  constexpr std::int64_t kAhead = 16 * kLine;
+  if (parts.size() == 1) {
+    update(count, c, w, parts[0], mean, square);
+    return;
+  }
+  constexpr std::int64_t kBlock = 128;
   Scalar sum[kBlock];
   for (std::int64_t first = 0; first < count; first += kBlock) {
     const std::int64_t size = std::min(kBlock, count - first);
-    // Parts come from other cores, which have read w since the last step: asking for both beforehand halves the time where
-    // cores share no cache.
-    for (std::int64_t line = first + kAhead; line < std::min(first + kAhead + kBlock, count); line += kLine) {
-      for (const Scalar* part : parts) {
-        __builtin_prefetch(part + line);
-      }
-      __builtin_prefetch(w + line, /*to write it*/ 1);
-    }
     std::copy_n(parts[0] + first, size, sum);
     for (std::size_t part = 1; part < parts.size(); ++part) {
       for (std::int64_t i = 0; i < size; ++i) {
         sum[i] += parts[part][first + i];
       }
     }
-#pragma GCC ivdep
-    for (std::int64_t i = 0; i < size; ++i) {
-      Scalar& weight = w[first + i];
-      const Scalar g = sum[i] + c.coupled_decay * weight;
-      const Scalar m = c.beta1 * mean[first + i] + c.one_minus_beta1 * g;
-      const Scalar v = c.beta2 * square[first + i] + c.one_minus_beta2 * (g * g);
-      mean[first + i] = m;
-      square[first + i] = v;
-      weight =
-          c.decay_factor * weight - c.rate * (m / (std::sqrt(v) * c.inverse_root_correction2 + c.epsilon));
-    }
+    update(size, c, w + first, sum, mean + first, square + first);
   }
 }
 

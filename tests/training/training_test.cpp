@@ -11,6 +11,7 @@
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/threads.h"
 #include "twingrad/training/agreement.h"
+#include "twingrad/training/benchmark.h"
 #include "twingrad/training/trainer.h"
 
 namespace twingrad {
@@ -387,6 +388,11 @@ TEST(Agreement, BoundGrowsWithTheLogitsOutsideTheDefault) {
   EXPECT_DOUBLE_EQ(agreement_bound(normal, torch::kDouble, 0.1), 64 * 0x1p-52);
   EXPECT_DOUBLE_EQ(agreement_bound({.hidden = {8, 8, 8, 8}}, torch::kFloat, 2), 64 * 2 * 0x1p-23);
   EXPECT_DOUBLE_EQ(agreement_bound({}, torch::kFloat, 20, /*weights_are_given=*/true), 64 * 20 * 0x1p-23);
+}
+
+TEST(Benchmark, RatioIsTheMedianOfTheTurnsRatios) {
+  // Turn by turn 2, 3 and 1, where the medians of the two would give 4/3.
+  EXPECT_EQ(median_ratio({"one", {2, 9, 4}}, {"other", {1, 3, 4}}), 2);
 }
 
 }  // namespace

@@ -30,9 +30,7 @@ class Optimizer {
 
   /// The same step by a gradient that lies in parts, one from each thread: their sum, in their order, which is not stored.
   /// Returns false, having done nothing, unless the rule can.
-  virtual bool step_by_sum(Tensor& /*parameters*/, const std::vector<Tensor>& /*gradients*/) {
-    return false;
-  }
+  virtual bool step_by_sum(Tensor& /*parameters*/, const std::vector<Tensor>& /*gradients*/) { return false; }
 
   /// The learning rate of the steps to come, for example from a schedule (schedule.h). The state stays.
   virtual void set_learning_rate(double learning_rate) = 0;

@@ -66,7 +66,9 @@ ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images) {
   const std::int64_t rows = options.training.rows_of_a_step(images);
   const int threads = options.threads > 0 ? options.threads : std::min(available_processors(), kMostThreads);
   return plan_threads(threads, work_of(options.network, rows, options.training.dtype),
-                      options.autograd && options.manual);
+                      !options.manual     ? Twins::autograd
+                      : !options.autograd ? Twins::manual
+                                          : Twins::both);
 }
 
 /// Whether nothing is left to do. Says so.

@@ -13,29 +13,35 @@ namespace {
 
 const MlpSpec kSmall{.hidden = {98}};
 
-ThreadPlan plan_of(const MlpSpec& spec, std::int64_t rows, bool in_lockstep = false, int requested = 2) {
-  return plan_threads(requested, work_of(spec, rows), in_lockstep);
+ThreadPlan plan_of(const MlpSpec& spec, std::int64_t rows, Twins twins, int requested = 2) {
+  return plan_threads(requested, work_of(spec, rows), twins);
 }
 
 TEST(PlanThreads, SmallStepsStayOnOneThread) {
-  for (const std::int64_t rows : {1, 16}) {
-    const ThreadPlan plan = plan_of(kSmall, rows);
-    EXPECT_EQ(plan.autograd, ThreadSettings{}) << rows;
-    EXPECT_EQ(plan.manual, ThreadSettings{}) << rows;
-    EXPECT_EQ(plan.workers, 1) << rows;
+  for (const std::int64_t rows : {1, 16, 24}) {
+    for (const Twins twins : {Twins::autograd, Twins::manual, Twins::both}) {
+      const ThreadPlan plan = plan_of(kSmall, rows, twins);
+      EXPECT_EQ(plan.autograd, ThreadSettings{}) << rows;
+      EXPECT_EQ(plan.manual, ThreadSettings{}) << rows;
+      EXPECT_EQ(plan.workers, 1) << rows;
+    }
   }
 }
 
 TEST(PlanThreads, LargerOnesAreSharedByHandAndGivenToTheMatrixLibraryUnderAutograd) {
-  const ThreadPlan plan = plan_of(kSmall, 128);
-  EXPECT_EQ(plan.autograd, (ThreadSettings{.aten = 1, .blas = 2}));
-  EXPECT_EQ(plan.manual, ThreadSettings{});
-  EXPECT_EQ(plan.workers, 2);
+  for (const std::int64_t rows : {32, 128}) {
+    const ThreadPlan autograd = plan_of(kSmall, rows, Twins::autograd);
+    EXPECT_EQ(autograd.autograd, (ThreadSettings{.aten = 1, .blas = 2})) << rows;
+    EXPECT_EQ(autograd.workers, 1) << "they would spin beside the matrix library's threads";
+    const ThreadPlan manual = plan_of(kSmall, rows, Twins::manual);
+    EXPECT_EQ(manual.manual, ThreadSettings{}) << rows;
+    EXPECT_EQ(manual.workers, 2) << rows;
+  }
 }
 
 TEST(PlanThreads, InLockstepTheMatrixLibraryGetsThreadsForLargeProductsAlone) {
-  EXPECT_EQ(plan_of(kSmall, 128, /*in_lockstep=*/true).autograd.blas, 1);
-  EXPECT_EQ(plan_of(kSmall, 60'000, /*in_lockstep=*/true).autograd.blas, 2);
+  EXPECT_EQ(plan_of(kSmall, 128, Twins::both).autograd.blas, 1);
+  EXPECT_EQ(plan_of(kSmall, 60'000, Twins::both).autograd.blas, 2);
 }
 
 TEST(PlanThreads, WhatCannotBeShardedLeavesTheThreadsToTheLibraryThatMultiplies) {
@@ -43,19 +49,18 @@ TEST(PlanThreads, WhatCannotBeShardedLeavesTheThreadsToTheLibraryThatMultiplies)
   spec.normalization = Normalization::batch;
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
     const StepWork work = work_of(spec, 128, dtype);
-    const ThreadPlan plan = plan_threads(2, work, /*in_lockstep=*/false);
+    const ThreadPlan plan = plan_threads(2, work, Twins::manual);
     EXPECT_EQ(plan.workers, 1);
     const bool by_onednn = !product_library(dtype).empty();
     EXPECT_EQ(plan.manual.aten, by_onednn ? 2 : 1);
     EXPECT_EQ(plan.manual.blas, by_onednn ? 1 : 2);
-    const ThreadPlan in_lockstep = plan_threads(2, work, /*in_lockstep=*/true);
-    EXPECT_EQ(in_lockstep.manual.aten, 1) << "two pools would spin";
+    EXPECT_EQ(plan_threads(2, work, Twins::both).manual.aten, 1) << "two pools would spin";
   }
 }
 
 TEST(PlanThreads, TheRequestBoundsEveryCount) {
-  for (const bool in_lockstep : {false, true}) {
-    const ThreadPlan plan = plan_of({.hidden = {1024, 1024}}, 60'000, in_lockstep, /*requested=*/1);
+  for (const Twins twins : {Twins::autograd, Twins::manual, Twins::both}) {
+    const ThreadPlan plan = plan_of({.hidden = {1024, 1024}}, 60'000, twins, /*requested=*/1);
     EXPECT_EQ(plan.autograd, ThreadSettings{});
     EXPECT_EQ(plan.manual, ThreadSettings{});
     EXPECT_EQ(plan.workers, 1);

@@ -30,9 +30,15 @@ std::string first_two_words(const char* config) {
   return name + " " + version;
 }
 
-/// Floating-point operations of a step from which on products gain from threads of the matrix library. 784-98-10 at batch 128
-/// (6e7) takes 1.15 times as long with one thread as with two, at batch 60,000 1.5 times, at batch 16 (7e6) 0.93 times.
-constexpr double kManyOperations = 4e7;
+/// Floating-point operations of a step from which on products gain from threads of the matrix library. With autograd, 784-98-10
+/// at batch 16 (7e6) and 24 (1.1e7) takes 1.09 and 1.04 times as long with one thread as with two, at 32 (1.5e7) 1.16, 48 1.21,
+/// 64 1.25, 128 1.4 times. (So where the cores share a cache. Where they do not: 0.82, 0.83, 0.91, 0.98, 1.0 and more.)
+constexpr double kManyOperations = 1.2e7;
+
+/// The same of oneDNN, which computes in LibTorch's pool. By hand with batch normalization, 784-98-10 takes 1.08 times as long
+/// with one thread at batch 32, 1.15 at 48 (2.2e7), 1.20 at 64, 1.36 at 128. (Where the cores do not share a cache: 0.64, 0.69,
+/// 0.73, 0.84.)
+constexpr double kManyOperationsByOneDnn = 2e7;
 
 /// The same where the twins take turns within a step: the library's threads still spin when the manual twin begins. At 1.6e8
 /// the autograd twin gains 5 % from them and the manual one loses half of its speed, at 2.4e8 the one gains 15 %.
@@ -167,15 +173,22 @@ int StepWork::worthwhile_threads(int most) const {
   return static_cast<int>(std::clamp(worthwhile, 1.0, static_cast<double>(most)));
 }
 
-ThreadPlan plan_threads(int requested, const StepWork& work, bool in_lockstep) {
+ThreadPlan plan_threads(int requested, const StepWork& work, Twins twins) {
   const int threads = requested > 0 ? requested : available_processors();
+  const bool in_lockstep = twins == Twins::both;
   ThreadPlan plan;
-  const auto blas_threads = [&](double many) { return work.operations() >= many ? threads : 1; };
-  plan.autograd.blas = blas_threads(in_lockstep ? kManyOperationsInLockstep : kManyOperations);
+  const auto threads_from = [&](double many) { return work.operations() >= many ? threads : 1; };
+  if (twins != Twins::manual) {
+    plan.autograd.blas = threads_from(in_lockstep ? kManyOperationsInLockstep : kManyOperations);
+  }
+  if (twins == Twins::autograd) {
+    return plan;  // workers that have gathered a batch would spin on the cores that its products want
+  }
   // oneDNN computes in LibTorch's pool. In lockstep autograd's products keep the other one awake.
   const bool by_onednn = work.float32 && !product_library().empty();
   if (!work.shardable && !(by_onednn && in_lockstep)) {
-    (by_onednn ? plan.manual.aten : plan.manual.blas) = blas_threads(kManyOperations);
+    (by_onednn ? plan.manual.aten : plan.manual.blas) =
+        threads_from(by_onednn ? kManyOperationsByOneDnn : kManyOperations);
   }
   plan.workers = work.worthwhile_threads(threads);
   return plan;

@@ -56,8 +56,10 @@ struct ThreadPlan {
   std::string describe(bool autograd_twin, bool manual_twin, const std::string& product_library) const;
 };
 
-/// Chooses, by the amount of work. requested bounds every count; 0: available_processors(). in_lockstep: the twins take turns in
-/// every step.
-ThreadPlan plan_threads(int requested, const StepWork& work, bool in_lockstep);
+/// Who takes part in a step: one of the twins, or both in turn, in lockstep.
+enum class Twins { autograd, manual, both };
+
+/// Chooses for the twins that take part, by the amount of work. requested bounds every count; 0: available_processors().
+ThreadPlan plan_threads(int requested, const StepWork& work, Twins twins);
 
 }  // namespace twingrad

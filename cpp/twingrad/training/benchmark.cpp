@@ -232,7 +232,9 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
 
   BenchmarkResult result;
   result.of = of;
-  result.threads = plan_threads(options.threads, work_of(of.network, rows), /*in_lockstep=*/false);
+  const StepWork work = work_of(of.network, rows);
+  result.threads = plan_threads(options.threads, work, Twins::manual);
+  result.threads.autograd = plan_threads(options.threads, work, Twins::autograd).autograd;
   flush_denormal_numbers();
   keep_freed_memory();
   const auto workers = std::make_shared<Workers>(result.threads.workers);
@@ -240,6 +242,8 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
   const data::LabelledImages test_pixels = random_images(kTestImages);
   const data::ImageTensors train(pixels, at::kCPU, workers);
   const data::ImageTensors test(test_pixels, at::kCPU, workers);
+  const data::ImageTensors train_of_autograd(pixels, at::kCPU);  // without the workers, as in training
+  const data::ImageTensors test_of_autograd(test_pixels, at::kCPU);
 
   const Tensor initial = draw_initial_parameters(of.network, 1);
   AutogradTwin autograd(of.network, {}, initial, at::kFloat, result.threads.autograd);
@@ -252,12 +256,12 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
     train.gather(at::arange(images, at::kLong), batch, labels);  // once, as the trainer does
   }
   std::int64_t epoch = 0;
-  const auto train_epoch = [&](Twin& twin) {
+  const auto train_epoch = [&](Twin& twin, const data::ImageTensors& gathered) {
     const double start = now();
     const Tensor order = data::shuffled_indices(images, 1, ++epoch);
     for (std::int64_t first = 0; first < images; first += rows) {
       if (of.batch_size != 0) {
-        train.gather(order.narrow(0, first, std::min(rows, images - first)), batch, labels);
+        gathered.gather(order.narrow(0, first, std::min(rows, images - first)), batch, labels);
       }
       twin.compute_gradients(batch, labels);
       twin.update();
@@ -269,10 +273,11 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
     if (workers->count() > 1) {
       result.core_to_core.seconds.push_back(seconds_from_core_to_core(*workers));
     }
-    return train_epoch(manual);
+    return train_epoch(manual, train);
   };
-  const auto evaluate = [&](Twin& twin) {
-    Trainer trainer(of.network, {&twin}, train, test, {}, {});
+  const auto evaluate = [&](Twin& twin, const data::ImageTensors& of_training,
+                            const data::ImageTensors& of_test) {
+    Trainer trainer(of.network, {&twin}, of_training, of_test, {}, {});
     const double start = now();
     trainer.evaluate();
     return now() - start;
@@ -291,7 +296,7 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
   };
 
   std::vector<Contender> contenders;
-  contenders.push_back({{"autograd twin", {}}, [&] { return train_epoch(autograd); }});
+  contenders.push_back({{"autograd twin", {}}, [&] { return train_epoch(autograd, train_of_autograd); }});
   contenders.push_back({{"manual twin", {}}, train_manual});
   contenders.push_back({{"matrix products alone", {}}, multiply_alone});
   if (!product_library().empty()) {
@@ -306,9 +311,10 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
     contenders.push_back({{"matrix products alone" + suffix, {}}, by_libtorch(multiply_alone)});
   }
   result.epoch = take_turns(std::move(contenders), options.repeats);
-  result.evaluation = take_turns({{{"autograd twin", {}}, [&] { return evaluate(autograd); }},
-                                  {{"manual twin", {}}, [&] { return evaluate(manual); }}},
-                                 options.repeats);
+  result.evaluation = take_turns(
+      {{{"autograd twin", {}}, [&] { return evaluate(autograd, train_of_autograd, test_of_autograd); }},
+       {{"manual twin", {}}, [&] { return evaluate(manual, train, test); }}},
+      options.repeats);
 
   train.gather(data::shuffled_indices(images, 1, 1).narrow(0, 0, rows), batch, labels);
   const std::int64_t shard_rows = part_of(rows, result.shards, 0).size;

@@ -326,6 +326,7 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
        parts_of_a_shard(shard, of.network, batch.narrow(0, 0, shard_rows), labels.narrow(0, 0, shard_rows))) {
     parts.push_back(std::move(part));
   }
+  manual.compute_gradients(batch, labels);  // an evaluation may have ended with fewer shards
   parts.push_back(repeated("optimizer, all threads", [&] { manual.update(); }));
   use_threads(result.threads.manual);
   result.details = take_turns(std::move(parts), options.repeats);

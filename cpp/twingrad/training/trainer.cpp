@@ -1,5 +1,6 @@
 #include "twingrad/training/trainer.h"
 
+#include <ATen/Dispatch.h>
 #include <fmt/format.h>
 #include <torch/cuda.h>
 
@@ -17,8 +18,21 @@ namespace {
 constexpr std::int64_t kEvaluationBatch = 1000;
 constexpr double kSecondsBetweenProgress = 0.1;
 
+/// How many of the rows of logits [B, C] are largest, the first of equals, at their label. By hand: the four small tensor
+/// operations that say the same take 5 µs more a step, of 50 at batch 16, while other threads wait.
 std::int64_t count_correct(const at::Tensor& logits, const at::Tensor& labels) {
-  return (logits.argmax(1) == labels).sum().item<std::int64_t>();
+  const at::Tensor rows = logits.to(at::kCPU).contiguous();
+  const at::Tensor of_rows = labels.to(at::kCPU);
+  const auto* label = of_rows.data_ptr<std::int64_t>();
+  std::int64_t correct = 0;
+  AT_DISPATCH_FLOATING_TYPES(rows.scalar_type(), "count_correct", [&] {
+    const auto* row = rows.data_ptr<scalar_t>();
+    const std::int64_t classes = rows.size(1);
+    for (std::int64_t i = 0; i < rows.size(0); ++i, row += classes) {
+      correct += std::max_element(row, row + classes) - row == label[i] ? 1 : 0;
+    }
+  });
+  return correct;
 }
 
 bool is_finite(const at::Tensor& tensor) { return tensor.isfinite().all().item<bool>(); }

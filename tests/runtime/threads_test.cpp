@@ -58,6 +58,16 @@ TEST(PlanThreads, WhatCannotBeShardedLeavesTheThreadsToTheLibraryThatMultiplies)
   }
 }
 
+TEST(PlanThreads, OneDnnGetsThreadsLaterThanTheMatrixLibrary) {
+  MlpSpec spec = kSmall;
+  spec.normalization = Normalization::batch;
+  const bool by_onednn = !product_library().empty();
+  const ThreadPlan small = plan_of(spec, 32, Twins::manual);
+  EXPECT_EQ(small.manual, by_onednn ? ThreadSettings{} : (ThreadSettings{.aten = 1, .blas = 2}));
+  const ThreadPlan larger = plan_of(spec, 48, Twins::manual);
+  EXPECT_EQ(larger.manual, (ThreadSettings{.aten = by_onednn ? 2 : 1, .blas = by_onednn ? 1 : 2}));
+}
+
 TEST(PlanThreads, TheRequestBoundsEveryCount) {
   for (const Twins twins : {Twins::autograd, Twins::manual, Twins::both}) {
     const ThreadPlan plan = plan_of({.hidden = {1024, 1024}}, 60'000, twins, /*requested=*/1);

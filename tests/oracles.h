@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "twingrad/training/agreement.h"
+#include "twingrad/compare/agreement.h"
 
 namespace twingrad::testing {
 

@@ -6,7 +6,7 @@
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/option_values.h"
-#include "twingrad/runtime/multiply.h"
+#include "twingrad/ops/matmul.h"
 #include "twingrad/runtime/version.h"
 #include "twingrad/training/benchmark.h"
 
@@ -45,7 +45,7 @@ void print(std::FILE* stream, const std::string& heading, const std::vector<Timi
 
 void print(std::FILE* stream, const BenchmarkResult& result) {
   fmt::print(stream, "\n{} · {}{}\n", result.of.name(),
-             result.threads.describe(true, true, product_library()),
+             result.threads.describe(true, true, ops::product_library()),
              result.shards > 1 ? fmt::format(" · {} shards", result.shards) : "");
   if (const Timing& timing = result.core_to_core; !timing.seconds.empty()) {
     fmt::print(stream, "from core to core in {:.0f} ns ({:.0f}–{:.0f})\n", 1e9 * timing.median(),
@@ -101,7 +101,7 @@ int bench_command(const std::vector<std::string>& arguments) {
     print(stream, result);
     std::fflush(stream);
     rows.push_back({{"name", of.name()},
-                    {"threads", result.threads.describe(true, true, product_library())},
+                    {"threads", result.threads.describe(true, true, ops::product_library())},
                     {"shards", result.shards},
                     {"core_to_core",
                      result.core_to_core.seconds.empty() ? Json::array() : to_json({result.core_to_core})},
@@ -113,7 +113,7 @@ int bench_command(const std::vector<std::string>& arguments) {
     fmt::print("{}\n", Json{{"machine", machine},
                             {"libtorch", libtorch_version()},
                             {"blas", blas_library()},
-                            {"products_by_hand", product_library()},
+                            {"products_by_hand", ops::product_library()},
                             {"cases", rows}}
                            .dump(2));
   }

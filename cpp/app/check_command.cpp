@@ -67,7 +67,7 @@ std::vector<Target> all_targets() {
 }
 
 /// What the command was asked for.
-struct Request {
+struct CheckRequest {
   std::vector<std::string> names;
   std::string bug;
   bool list = false;
@@ -128,7 +128,7 @@ Json to_json(const Check& check) {
           {"passed", check.passed}};
 }
 
-int list(const std::vector<Target>& targets, const Request& request) {
+int list(const std::vector<Target>& targets, const CheckRequest& request) {
   Json rows = Json::array();
   for (const Target& target : targets) {
     if (request.list) {
@@ -212,7 +212,7 @@ void require_writable(const std::string& out) {
   }
 }
 
-int sweep(const std::vector<Target>& targets, const Request& request) {
+int sweep(const std::vector<Target>& targets, const CheckRequest& request) {
   if (!request.out.empty()) {
     require_writable(request.out);
   }
@@ -248,7 +248,7 @@ int sweep(const std::vector<Target>& targets, const Request& request) {
   return kDone;
 }
 
-[[noreturn]] void throw_nothing_to_check(const Request& request) {
+[[noreturn]] void throw_nothing_to_check(const CheckRequest& request) {
   throw UserError("--dtype",
                   fmt::format("expected an entry with a check in {}, found none",
                               *request.where.dtype == at::kFloat ? "float32" : "float64"),
@@ -256,7 +256,7 @@ int sweep(const std::vector<Target>& targets, const Request& request) {
 }
 
 /// Runs the target of a bug with the bug planted, and shows what the oracles say.
-int show_bug(const std::vector<Target>& targets, const Request& request) {
+int show_bug(const std::vector<Target>& targets, const CheckRequest& request) {
   std::vector<std::string> known = {"none"};
   for (const Target& target : targets) {
     for (const PlantedBug& bug : target.bugs) {
@@ -312,7 +312,7 @@ std::string table_line(const std::string& name, std::size_t width, const std::ve
                      reference, differences, float32, rejected, bugs);
 }
 
-int run_checks(const std::vector<Target>& targets, const Request& request) {
+int run_checks(const std::vector<Target>& targets, const CheckRequest& request) {
   const bool json = request.json;
   const auto start = std::chrono::steady_clock::now();
   Json rows = Json::array();
@@ -366,7 +366,7 @@ int run_checks(const std::vector<Target>& targets, const Request& request) {
 }
 
 /// Refuses options that do not fit together, and a device that is not there.
-void require_sense(const Request& request) {
+void require_sense(const CheckRequest& request) {
   if (!request.out.empty() && !request.sweep) {
     throw UserError("--out", "expected it with --sweep, found it alone", "add --sweep");
   }
@@ -383,7 +383,7 @@ void require_sense(const Request& request) {
 }  // namespace
 
 int check_command(const std::vector<std::string>& arguments) {
-  Request request;
+  CheckRequest request;
   CLI::App command(
       "Holds every gradient that is written by hand against autograd, central differences and planted bugs.",
       "twingrad check");

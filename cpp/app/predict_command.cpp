@@ -30,7 +30,7 @@ constexpr std::size_t kDrawn = 8;
 /// Classes that are told of a drawn image.
 constexpr std::int64_t kLikeliest = 3;
 
-struct Request {
+struct PredictRequest {
   std::string model;
   std::vector<std::string> images;
   std::string activation = "relu";
@@ -138,7 +138,7 @@ void predict(Predictor& predictor, std::vector<Answer>& answers) {
 }
 
 /// Parses the arguments. Returns false after --help.
-bool parse_request(const std::vector<std::string>& arguments, Request& request) {
+bool parse_request(const std::vector<std::string>& arguments, PredictRequest& request) {
   CLI::App command("Tells what is on images: the class and its probability by both twins.",
                    "twingrad predict");
   const std::string group = "Options";
@@ -159,7 +159,7 @@ bool parse_request(const std::vector<std::string>& arguments, Request& request) 
              {"--activation", "NAME", "relu", "of weights that do not tell: those that Python has written"},
              [&](const std::string& text) {
                Names<std::string> names;
-               for (const ActivationEntry& entry : activations()) {
+               for (const nn::ActivationEntry& entry : nn::activations()) {
                  names.emplace_back(entry.name, entry.name);
                }
                request.activation = choose("--activation", text, names);
@@ -181,7 +181,7 @@ bool parse_request(const std::vector<std::string>& arguments, Request& request) 
 }  // namespace
 
 int predict_command(const std::vector<std::string>& arguments) {
-  Request request;
+  PredictRequest request;
   if (!parse_request(arguments, request)) {
     return kDone;
   }

@@ -11,11 +11,11 @@
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/manual_twin.h"
 #include "twingrad/mlp/weights.h"
+#include "twingrad/ops/matmul.h"
 #include "twingrad/report/console.h"
 #include "twingrad/report/run_description.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/memory.h"
-#include "twingrad/runtime/multiply.h"
 #include "twingrad/runtime/threads.h"
 #include "twingrad/training/checkpoint_writer.h"
 #include "twingrad/training/resumption.h"
@@ -44,8 +44,8 @@ data::Dataset load_dataset(const TrainCommandOptions& options) {
 }
 
 std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options, const ThreadPlan& threads,
-                                              const std::shared_ptr<Workers>& workers) {
-  const Tensor initial = draw_initial_parameters(options.network, options.training.seed);
+                                              const std::shared_ptr<ThreadPool>& workers) {
+  const at::Tensor initial = draw_initial_parameters(options.network, options.training.seed);
   const auto tensors = at::TensorOptions().dtype(options.training.dtype).device(options.training.device);
   std::vector<std::unique_ptr<Twin>> twins;
   if (options.autograd) {
@@ -132,7 +132,7 @@ int train_command(const std::vector<std::string>& arguments) {
                     .twins = options.autograd && options.manual ? 2 : 1,
                     .images = dataset.train});
 
-  std::optional<ProductsOfLibTorch> same_products;
+  std::optional<ops::LibTorchProductsGuard> same_products;
   if (options.autograd && options.manual) {
     same_products
         .emplace();  // no sum is added up in another order, which would put inputs of ReLU beyond the kink
@@ -158,7 +158,7 @@ int train_command(const std::vector<std::string>& arguments) {
     resumption->refuse_another_run(settings);
   }
 
-  const auto workers = std::make_shared<Workers>(threads.workers);
+  const auto workers = std::make_shared<ThreadPool>(threads.workers);
   const data::ImageTensors train(dataset.train, options.training.device, workers);
   const data::ImageTensors test(dataset.test, options.training.device, workers);
   const std::vector<std::unique_ptr<Twin>> twins = make_twins(options, threads, workers);

@@ -20,9 +20,9 @@ constexpr std::int64_t kMany = 1'000'000'000;
 
 /// The numbers whose default depends on another option.
 struct Given {
-  std::optional<double> learning_rate;
+  std::optional<double> lr;
   std::optional<double> weight_decay;
-  std::optional<double> epsilon;
+  std::optional<double> eps;
 };
 
 using OptimizerKind = OptimizerOptions::Kind;
@@ -40,7 +40,7 @@ const std::vector<std::pair<std::string, ScheduleKind>> kSchedules = {{"constant
 
 std::vector<std::string> activation_names() {
   std::vector<std::string> names;
-  for (const ActivationEntry& entry : activations()) {
+  for (const nn::ActivationEntry& entry : nn::activations()) {
     names.push_back(entry.name);
   }
   return names;
@@ -141,8 +141,8 @@ void add_loss_options(CLI::App& command, MlpSpec& network) {
              {"--reduction", "NAME", "mean",
               "descend on the mean or the sum of the batch's losses; what is shown is the mean"},
              [&](const std::string& text) {
-               network.reduction = choose<Reduction>("--reduction", text,
-                                                     {{"mean", Reduction::mean}, {"sum", Reduction::sum}});
+               network.reduction = choose<nn::Reduction>(
+                   "--reduction", text, {{"mean", nn::Reduction::mean}, {"sum", nn::Reduction::sum}});
              });
   add_option(
       command, group,
@@ -189,7 +189,7 @@ void add_optimizer_options(CLI::App& command, OptimizerOptions& optimizer, Given
              [&](const std::string& text) { optimizer.kind = choose("--optimizer", text, kOptimizers); });
   add_option(command, group,
              {"--lr", "NUMBER", "", "learning rate; default 1e-3, for sgd, rmsprop and adagrad 1e-2"},
-             [&](const std::string& text) { given.learning_rate = parse_number("--lr", text, 0, 1e6); });
+             [&](const std::string& text) { given.lr = parse_number("--lr", text, 0, 1e6); });
   add_option(command, group, {"--momentum", "NUMBER", "0", "of sgd and rmsprop"},
              [&](const std::string& text) { optimizer.momentum = parse_number("--momentum", text, 0, 1); });
   add_option(command, group, {"--dampening", "NUMBER", "0", "of sgd's momentum"},
@@ -206,16 +206,14 @@ void add_optimizer_options(CLI::App& command, OptimizerOptions& optimizer, Given
   add_flag(command, group, "--centered", optimizer.centered, "rmsprop: by the variance of the gradient");
   add_option(command, group,
              {"--eps", "NUMBER", "", "beside the root, for all but sgd; default 1e-8, for adagrad 1e-10"},
-             [&](const std::string& text) { given.epsilon = parse_number("--eps", text, 1e-30, 1e6); });
+             [&](const std::string& text) { given.eps = parse_number("--eps", text, 1e-30, 1e6); });
   add_option(command, group,
              {"--lr-decay", "NUMBER", "0", "adagrad: update t takes lr / (1 + (t - 1) lr_decay)"},
-             [&](const std::string& text) {
-               optimizer.learning_rate_decay = parse_number("--lr-decay", text, 0, 1e6);
-             });
+             [&](const std::string& text) { optimizer.lr_decay = parse_number("--lr-decay", text, 0, 1e6); });
   add_option(command, group,
              {"--initial-accumulator", "NUMBER", "0", "adagrad: where the sum of squares starts"},
              [&](const std::string& text) {
-               optimizer.initial_accumulator = parse_number("--initial-accumulator", text, 0, 1e6);
+               optimizer.initial_accumulator_value = parse_number("--initial-accumulator", text, 0, 1e6);
              });
   add_option(
       command, group,
@@ -254,12 +252,13 @@ void add_schedule_options(CLI::App& command, ScheduleOptions& schedule) {
              schedule.div_factor, 1e-6, 1e12);
   add_number({"--final-div-factor", "NUMBER", "1e4", "one_cycle: the rate at the start over that at the end"},
              schedule.final_div_factor, 1e-6, 1e12);
-  add_option(command, group, {"--anneal", "NAME", "cosine", "one_cycle: along a cosine or linear"},
-             [&](const std::string& text) {
-               schedule.anneal = choose<OneCycle::Anneal>(
-                   "--anneal", text,
-                   {{"cosine", OneCycle::Anneal::cosine}, {"linear", OneCycle::Anneal::linear}});
-             });
+  add_option(
+      command, group, {"--anneal", "NAME", "cosine", "one_cycle: along a cosine or linear"},
+      [&](const std::string& text) {
+        schedule.anneal = choose<optim::OneCycleLR::Anneal>(
+            "--anneal", text,
+            {{"cosine", optim::OneCycleLR::Anneal::cosine}, {"linear", optim::OneCycleLR::Anneal::linear}});
+      });
   add_flag(command, group, "--three-phase", schedule.three_phase,
            "one_cycle: down as fast as up, then on to the end");
   add_option(command, group, {"--warm-up", "N", "0", "updates in which the rate climbs to the whole"},
@@ -409,9 +408,10 @@ void refuse_contradictions(const OptimizerOptions& optimizer, const Given& given
   need(optimizer.beta2 == defaults.beta2 || adam, "--beta2", "--optimizer adam or adamw", found);
   need(!optimizer.centered || rmsprop, "--centered", "--optimizer rmsprop", found);
   need(optimizer.alpha == defaults.alpha || rmsprop, "--alpha", "--optimizer rmsprop", found);
-  need(optimizer.learning_rate_decay == 0 || adagrad, "--lr-decay", "--optimizer adagrad", found);
-  need(optimizer.initial_accumulator == 0 || adagrad, "--initial-accumulator", "--optimizer adagrad", found);
-  need(!given.epsilon || !sgd, "--eps", "--optimizer adam, adamw, rmsprop or adagrad", found);
+  need(optimizer.lr_decay == 0 || adagrad, "--lr-decay", "--optimizer adagrad", found);
+  need(optimizer.initial_accumulator_value == 0 || adagrad, "--initial-accumulator", "--optimizer adagrad",
+       found);
+  need(!given.eps || !sgd, "--eps", "--optimizer adam, adamw, rmsprop or adagrad", found);
   need(!optimizer.nesterov || optimizer.momentum > 0, "--nesterov", "a momentum above 0", "none",
        "add --momentum 0.9");
   need(!optimizer.nesterov || optimizer.dampening == 0, "--nesterov", "no --dampening", "one",
@@ -481,7 +481,7 @@ void refuse_contradictions_of_loss(const MlpSpec& network, std::int64_t classes)
         fmt::format("expected a class from 0 to {}, found {}", classes - 1, *network.ignore_index),
         "name one of the classes");
   }
-  need(!network.batch_mean || network.reduction == Reduction::mean, "--batch-mean", "--reduction mean",
+  need(!network.batch_mean || network.reduction == nn::Reduction::mean, "--batch-mean", "--reduction mean",
        "--reduction sum");
   need(!network.log_target || network.label_smoothing > 0, "--log-target",
        "a --label-smoothing above 0, without which the logarithm of a label is infinite", "none",
@@ -562,10 +562,10 @@ std::optional<TrainCommandOptions> parse_train_options(const std::vector<std::st
   options.network.normalization_affine = !no_affine;
   options.network.normalization_statistics = !no_statistics;
   const OptimizerOptions defaults = default_options(options.optimizer.kind);
-  options.optimizer.learning_rate = given.learning_rate.value_or(defaults.learning_rate);
+  options.optimizer.lr = given.lr.value_or(defaults.lr);
   options.optimizer.weight_decay = given.weight_decay.value_or(defaults.weight_decay);
-  options.optimizer.epsilon = given.epsilon.value_or(defaults.epsilon);
-  options.training.learning_rate = options.optimizer.learning_rate;  // what a schedule starts from
+  options.optimizer.eps = given.eps.value_or(defaults.eps);
+  options.training.lr = options.optimizer.lr;  // what a schedule starts from
   refuse_contradictions(options, given, !argument_of("--init", arguments).empty());
   return options;
 }

@@ -24,16 +24,16 @@
 #include "twingrad/layers/matmul.h"
 #include "twingrad/layers/rms_norm.h"
 #include "twingrad/layers/softmax.h"
-#include "twingrad/losses/bce_with_logits.h"
-#include "twingrad/losses/cross_entropy.h"
-#include "twingrad/losses/huber.h"
-#include "twingrad/losses/kl_divergence.h"
-#include "twingrad/losses/l1.h"
-#include "twingrad/losses/mse.h"
-#include "twingrad/losses/nll.h"
-#include "twingrad/losses/smooth_l1.h"
-#include "twingrad/losses/soft_cross_entropy.h"
-#include "twingrad/losses/weighted_cross_entropy.h"
+#include "twingrad/losses/bce_with_logits_loss.h"
+#include "twingrad/losses/cross_entropy_loss.h"
+#include "twingrad/losses/huber_loss.h"
+#include "twingrad/losses/kl_div_loss.h"
+#include "twingrad/losses/l1_loss.h"
+#include "twingrad/losses/mse_loss.h"
+#include "twingrad/losses/nll_loss.h"
+#include "twingrad/losses/smooth_l1_loss.h"
+#include "twingrad/losses/soft_cross_entropy_loss.h"
+#include "twingrad/losses/weighted_cross_entropy_loss.h"
 #include "twingrad/mlp/spec.h"
 #include "twingrad/optim/adam.h"
 #include "twingrad/runtime/threads.h"
@@ -147,16 +147,16 @@ void register_losses() {
   const Tensor log_probabilities = logits.log_softmax(1);
   const Tensor classes = at::randint(kClasses, {kRows}, at::kLong);
   const Tensor probabilities = at::rand({kRows, kClasses}).softmax(1);
-  register_loss<CrossEntropy>("cross_entropy", logits, classes);
-  register_loss<WeightedCrossEntropy>("weighted_cross_entropy", logits, classes);
-  register_loss<SoftCrossEntropy>("soft_cross_entropy", logits, probabilities);
-  register_loss<NLL>("nll", log_probabilities, classes);
-  register_loss<KLDivergence>("kl_divergence", log_probabilities, probabilities);
-  register_loss<BCEWithLogits>("bce_with_logits", logits, probabilities);
-  register_loss<MSE>("mse", logits, probabilities);
-  register_loss<L1>("l1", logits, probabilities);
-  register_loss<SmoothL1>("smooth_l1", logits, probabilities);
-  register_loss<Huber>("huber", logits, probabilities);
+  register_loss<CrossEntropyLoss>("cross_entropy", logits, classes);
+  register_loss<WeightedCrossEntropyLoss>("weighted_cross_entropy", logits, classes);
+  register_loss<SoftCrossEntropyLoss>("soft_cross_entropy", logits, probabilities);
+  register_loss<NLLLoss>("nll", log_probabilities, classes);
+  register_loss<KLDivLoss>("kl_divergence", log_probabilities, probabilities);
+  register_loss<BCEWithLogitsLoss>("bce_with_logits", logits, probabilities);
+  register_loss<MSELoss>("mse", logits, probabilities);
+  register_loss<L1Loss>("l1", logits, probabilities);
+  register_loss<SmoothL1Loss>("smooth_l1", logits, probabilities);
+  register_loss<HuberLoss>("huber", logits, probabilities);
 }
 
 void gather(benchmark::State& state) {

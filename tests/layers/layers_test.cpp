@@ -17,6 +17,8 @@
 namespace twingrad {
 namespace {
 
+using namespace nn;
+
 using testing::autograd_gradients;
 using testing::expect_matches_oracles;
 using testing::Function;
@@ -265,12 +267,12 @@ TEST_F(LayerTest, DropoutMultipliesAsTorchNnDropoutDoes) {
 
 TEST_F(LayerTest, DropoutPassesEverythingInEvaluation) {
   Dropout layer;
-  layer.set_training(false);
+  layer.eval();
   const Tensor x = random_input(5, 4);
   const Tensor kept = x.clone();
   expect_matches_oracles(
       layer, [](const Tensors& in) { return in[0]; }, x);
-  layer.set_training(true);
+  layer.train();
   layer.set_mask(torch::ones({5, 4}));
   layer.forward(x);
   EXPECT_TRUE(x.equal(kept)) << "the input of an evaluation is not a buffer for the next training step";
@@ -352,7 +354,7 @@ TEST_F(LayerTest, ResidualTellsItsBranchOfEvaluation) {
   branch.push_back(std::make_unique<Dropout>());
   Residual layer(std::move(branch));
   EXPECT_THROW(layer.forward(random_input(2, 3)), std::invalid_argument) << "in training without a mask";
-  layer.set_training(false);
+  layer.eval();
   const Tensor x = random_input(2, 3);
   EXPECT_TRUE(layer.forward(x).equal(2 * x));
 }

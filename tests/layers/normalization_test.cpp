@@ -9,6 +9,8 @@
 namespace twingrad {
 namespace {
 
+using namespace nn;
+
 using testing::autograd_gradients;
 using testing::expect_matches_oracles;
 using testing::Function;
@@ -83,7 +85,7 @@ TEST_F(BatchNormTest, MatchesBothOraclesForTwoRows) {
 
 TEST_F(BatchNormTest, MatchesBothOraclesInEvaluation) {
   BatchNorm1d layer(weight, bias, statistics);
-  layer.set_training(false);
+  layer.eval();
   for (const std::int64_t rows : {1, 6}) {
     SCOPED_TRACE(rows);
     expect_matches_oracles(layer, reference(false), random_input(rows, 4), {weight, bias});
@@ -94,7 +96,7 @@ TEST_F(BatchNormTest, MatchesBothOraclesWithoutWeightAndBias) {
   for (const bool training : {true, false}) {
     const Function f = reference(training);
     BatchNorm1d layer({}, {}, statistics);
-    layer.set_training(training);
+    layer.train(training);
     expect_matches_oracles(layer, f, random_input(6, 4));
   }
 }
@@ -102,7 +104,7 @@ TEST_F(BatchNormTest, MatchesBothOraclesWithoutWeightAndBias) {
 TEST_F(BatchNormTest, WithoutRunningStatisticsEvaluationTakesThoseOfTheBatch) {
   const Function f = reference(true);
   BatchNorm1d layer(weight, bias, {});
-  layer.set_training(false);
+  layer.eval();
   expect_matches_oracles(layer, f, random_input(6, 4), {weight, bias});
 }
 
@@ -148,7 +150,7 @@ TEST_F(BatchNormTest, RunningStatisticsFollowThoseOfTorchNn) {
     }
     EXPECT_EQ(ours.statistics().batches, theirs->num_batches_tracked.item<std::int64_t>());
     theirs->eval();
-    ours.set_training(false);
+    ours.eval();
     const Tensor x = random_input(3, 4);
     EXPECT_LE(relative_error(theirs->forward(x).detach(), ours.forward(x)), kAutogradBound);
     EXPECT_EQ(ours.statistics().batches, 4) << "evaluation remembers nothing";
@@ -168,7 +170,7 @@ TEST_F(BatchNormTest, RefusesOneRowInTrainingAsTorchNnDoes) {
   EXPECT_THROW(layer.forward(x), std::invalid_argument);
   EXPECT_ANY_THROW(torch_module(weight, bias, 0.1)->forward(x));
   BatchNorm1d without_statistics(weight, bias, {});
-  without_statistics.set_training(false);
+  without_statistics.eval();
   EXPECT_THROW(without_statistics.forward(x), std::invalid_argument);
 }
 

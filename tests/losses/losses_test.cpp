@@ -7,12 +7,14 @@
 #include "twingrad/layers/matmul.h"
 #include "twingrad/layers/relu.h"
 #include "twingrad/layers/softmax.h"
-#include "twingrad/losses/cross_entropy.h"
-#include "twingrad/losses/negative_log_likelihood.h"
+#include "twingrad/losses/cross_entropy_loss.h"
+#include "twingrad/losses/log_likelihood_loss.h"
 #include "twingrad/mlp/spec.h"
 
 namespace twingrad {
 namespace {
+
+using namespace nn;
 
 using testing::autograd_gradients;
 using testing::Function;
@@ -40,7 +42,7 @@ TEST_F(LossTest, CrossEntropyMatchesBothOracles) {
     const Tensor target = torch::randint(0, 4, {6}, torch::kLong);
     const Function f = torch_cross_entropy(target, reduction);
     const Tensor one = torch::ones({}, torch::kDouble);
-    CrossEntropy loss(reduction);
+    CrossEntropyLoss loss(reduction);
     EXPECT_LE(relative_error(f({logits}), loss.forward(logits, target)), kAutogradBound);
     EXPECT_LE(relative_error(autograd_gradients(f, {logits}, one)[0], loss.backward()), kAutogradBound);
     EXPECT_LE(relative_error(numeric_gradients(f, {logits}, one)[0], loss.backward()), kNumericBound);
@@ -51,7 +53,7 @@ TEST_F(LossTest, CrossEntropyIsExactForLogitsOfTenThousand) {
   const Tensor logits =
       torch::tensor({{1e4, -1e4, 0.0}, {1e4, -1e4, 0.0}, {-1e4, -1e4, -1e4}}, torch::kDouble);
   const Tensor target = torch::tensor({0, 1, 2}, torch::kLong);
-  CrossEntropy loss(Reduction::sum);
+  CrossEntropyLoss loss(Reduction::sum);
   EXPECT_DOUBLE_EQ(loss.forward(logits, target).item<double>(), 0 + 2e4 + std::log(3.0));
   const Tensor third = torch::full({3}, 1.0 / 3, torch::kDouble);
   EXPECT_TRUE(loss.backward()[0].equal(torch::zeros({3}, torch::kDouble)));
@@ -74,7 +76,7 @@ TEST_F(LossTest, CrossEntropyByRowsIsThatByTensorOperations) {
     logits[5].fill_(-INFINITY);
     const Tensor target = torch::randint(0, 4, {rows}, torch::kLong);
     const Tensor upstream = torch::rand({rows}, dtype);
-    CrossEntropy by_rows(Reduction::none), by_operations(Reduction::none);
+    CrossEntropyLoss by_rows(Reduction::none), by_operations(Reduction::none);
     const Tensor losses = by_rows.forward(logits, target);
     // A few roundings apart; where one is not finite, the other is not.
     const double few = dtype == torch::kFloat ? 1e-6 : 1e-15;
@@ -87,7 +89,7 @@ TEST_F(LossTest, CrossEntropyByRowsIsThatByTensorOperations) {
 
 TEST_F(LossTest, CrossEntropyRefusesAClassThatIsNone) {
   for (const std::int64_t target : {-1, 4}) {
-    CrossEntropy loss;
+    CrossEntropyLoss loss;
     EXPECT_THROW(loss.forward(torch::randn({1, 4}), torch::full({1}, target, torch::kLong)), c10::Error)
         << target;
   }
@@ -100,7 +102,7 @@ TEST_F(LossTest, CrossEntropyRefusesAClassThatIsNone) {
 std::pair<Tensor, Tensor> chain_by_hand(Layer& softmax, const Tensor& logits, const Tensor& labels,
                                         Reduction reduction) {
   Log log(kExerciseEpsilon);
-  NegativeLogLikelihood likelihood(reduction);
+  LogLikelihoodLoss likelihood(reduction);
   const Tensor value = likelihood.forward(log.forward(softmax.forward(logits)), labels);
   return {value, softmax.backward(log.backward(likelihood.backward()))};
 }
@@ -220,7 +222,7 @@ TEST_F(LossTest, TheOraclesRejectAMissingOneOverN) {
   const Tensor logits = torch::randn({6, 4}, torch::kDouble);
   const Tensor target = torch::randint(0, 4, {6}, torch::kLong);
   const Function mean = torch_cross_entropy(target, Reduction::mean);
-  CrossEntropy sum(Reduction::sum);
+  CrossEntropyLoss sum(Reduction::sum);
   sum.forward(logits, target);
   EXPECT_GT(
       relative_error(autograd_gradients(mean, {logits}, torch::ones({}, torch::kDouble))[0], sum.backward()),

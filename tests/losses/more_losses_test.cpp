@@ -2,20 +2,22 @@
 #include <torch/torch.h>
 
 #include "../oracles.h"
-#include "twingrad/losses/bce_with_logits.h"
-#include "twingrad/losses/cross_entropy.h"
-#include "twingrad/losses/huber.h"
-#include "twingrad/losses/kl_divergence.h"
-#include "twingrad/losses/l1.h"
-#include "twingrad/losses/mse.h"
-#include "twingrad/losses/negative_log_likelihood.h"
-#include "twingrad/losses/nll.h"
-#include "twingrad/losses/smooth_l1.h"
-#include "twingrad/losses/soft_cross_entropy.h"
-#include "twingrad/losses/weighted_cross_entropy.h"
+#include "twingrad/losses/bce_with_logits_loss.h"
+#include "twingrad/losses/cross_entropy_loss.h"
+#include "twingrad/losses/huber_loss.h"
+#include "twingrad/losses/kl_div_loss.h"
+#include "twingrad/losses/l1_loss.h"
+#include "twingrad/losses/log_likelihood_loss.h"
+#include "twingrad/losses/mse_loss.h"
+#include "twingrad/losses/nll_loss.h"
+#include "twingrad/losses/smooth_l1_loss.h"
+#include "twingrad/losses/soft_cross_entropy_loss.h"
+#include "twingrad/losses/weighted_cross_entropy_loss.h"
 
 namespace twingrad {
 namespace {
+
+using namespace nn;
 
 using testing::autograd_gradients;
 using testing::Function;
@@ -123,11 +125,11 @@ struct ClassCase {
   }
   Make cross_entropy() const {
     return [*this](Reduction reduction) {
-      return std::make_unique<WeightedCrossEntropy>(options(reduction), smoothing);
+      return std::make_unique<WeightedCrossEntropyLoss>(options(reduction), smoothing);
     };
   }
   Make nll() const {
-    return [*this](Reduction reduction) { return std::make_unique<NLL>(options(reduction)); };
+    return [*this](Reduction reduction) { return std::make_unique<NLLLoss>(options(reduction)); };
   }
   Reference torch_cross_entropy() const {
     return [*this](const Tensor& input, const Tensor& target, Reduction reduction) {
@@ -144,9 +146,9 @@ struct ClassCase {
 
 TEST_F(MoreLossesTest, CrossEntropyMatchesForEveryReduction) {
   const Reference reference = ClassCase{}.torch_cross_entropy();
-  expect_matches_oracles(plain<CrossEntropy>(), reference, logits(6, 4), classes(6, 4));
-  expect_matches_oracles(plain<CrossEntropy>(), reference, logits(1, 1), classes(1, 1));
-  expect_matches_oracles(plain<CrossEntropy>(), reference, logits(4, 6).t(), classes(6, 4));
+  expect_matches_oracles(plain<CrossEntropyLoss>(), reference, logits(6, 4), classes(6, 4));
+  expect_matches_oracles(plain<CrossEntropyLoss>(), reference, logits(1, 1), classes(1, 1));
+  expect_matches_oracles(plain<CrossEntropyLoss>(), reference, logits(4, 6).t(), classes(6, 4));
 }
 
 TEST_F(MoreLossesTest, WeightedCrossEntropyMatchesInEveryCombinationOfItsOptions) {
@@ -167,15 +169,15 @@ TEST_F(MoreLossesTest, WeightedCrossEntropyMatchesInEveryCombinationOfItsOptions
 TEST_F(MoreLossesTest, WeightedCrossEntropyWithoutOptionsIsCrossEntropy) {
   const Tensor input = logits(6, 4);
   const Tensor target = classes(6, 4);
-  CrossEntropy simple;
-  WeightedCrossEntropy general;
+  CrossEntropyLoss simple;
+  WeightedCrossEntropyLoss general;
   EXPECT_LE(relative_error(simple.forward(input, target), general.forward(input, target)), 1e-15);
   EXPECT_LE(relative_error(simple.backward(), general.backward()), 1e-15);
 }
 
 TEST_F(MoreLossesTest, TheWeightedMeanDividesByTheSumOfTheWeights) {
   // Two rows of loss log 2, of weights 1 and 3: still log 2, where a division by N would give 2 log 2.
-  WeightedCrossEntropy loss({.class_weights = torch::tensor({1.0, 3.0}, torch::kDouble)});
+  WeightedCrossEntropyLoss loss({.class_weights = torch::tensor({1.0, 3.0}, torch::kDouble)});
   const Tensor input = torch::zeros({2, 2}, torch::kDouble);
   EXPECT_DOUBLE_EQ(loss.forward(input, torch::tensor({0, 1}, torch::kLong)).item<double>(), std::log(2.0));
 }
@@ -200,7 +202,7 @@ TEST_F(MoreLossesTest, AllRowsIgnoredGiveAMeanOfNaNAndGradientZero) {
     for (const double smoothing : {0.0, 0.1}) {
       const ClassCase options{weighted ? class_weights(4) : Tensor(), -100, smoothing};
       expect_same_as_libtorch(options.cross_entropy(), options.torch_cross_entropy(), logits(3, 4), target);
-      WeightedCrossEntropy loss(options.options(Reduction::mean), smoothing);
+      WeightedCrossEntropyLoss loss(options.options(Reduction::mean), smoothing);
       EXPECT_TRUE(loss.forward(logits(3, 4), target).isnan().item<bool>());
       EXPECT_TRUE(loss.backward().eq(0).all().item<bool>());
     }
@@ -214,7 +216,7 @@ TEST_F(MoreLossesTest, WeightsThatSumToZeroGiveNaNAsInLibTorch) {
   const Tensor target = torch::tensor({0, 1, -100}, torch::kLong);
   expect_same_as_libtorch(options.cross_entropy(), options.torch_cross_entropy(), logits(3, 3), target);
   // NLL multiplies the zeros beside the target by 1/0 too, LibTorch leaves them alone.
-  NLL loss(options.options(Reduction::mean));
+  NLLLoss loss(options.options(Reduction::mean));
   EXPECT_TRUE(loss.forward(logits(3, 3), target).isnan().item<bool>());
   EXPECT_TRUE(loss.backward()[0][0].isnan().item<bool>());
   EXPECT_TRUE(loss.backward()[2].eq(0).all().item<bool>()) << "the ignored row";
@@ -240,7 +242,7 @@ TEST_F(MoreLossesTest, ClassLossesOfExtremeLogitsAreWhatLibTorchGives) {
     }
     expect_same_as_libtorch(ClassCase{}.nll(), ClassCase{}.torch_nll(), x, t);
     if (row < 6) {  // the simple class has no index to ignore
-      expect_same_as_libtorch(plain<CrossEntropy>(), ClassCase{}.torch_cross_entropy(), x, t);
+      expect_same_as_libtorch(plain<CrossEntropyLoss>(), ClassCase{}.torch_cross_entropy(), x, t);
     }
   }
 }
@@ -248,7 +250,7 @@ TEST_F(MoreLossesTest, ClassLossesOfExtremeLogitsAreWhatLibTorchGives) {
 TEST_F(MoreLossesTest, ClassLossesInFloat32FollowFloat64) {
   const Tensor input = logits(16, 10);
   const Tensor target = classes(16, 10);
-  expect_float32_follows(plain<CrossEntropy>(), input, target);
+  expect_float32_follows(plain<CrossEntropyLoss>(), input, target);
   expect_float32_follows(ClassCase{{}, 2, 0.1}.cross_entropy(), input, target);
   expect_float32_follows(ClassCase{}.nll(), input, target);
 }
@@ -262,7 +264,7 @@ struct SoftCase {
 
   Make make() const {
     return [*this](Reduction reduction) {
-      return std::make_unique<SoftCrossEntropy>(SoftCrossEntropy::Options{
+      return std::make_unique<SoftCrossEntropyLoss>(SoftCrossEntropyLossOptions{
           .reduction = reduction, .class_weights = weights, .label_smoothing = smoothing});
     };
   }
@@ -314,21 +316,21 @@ struct DifferenceCase {
 
 std::vector<DifferenceCase> difference_cases() {
   std::vector<DifferenceCase> cases = {
-      {plain<MSE>(),
+      {plain<MSELoss>(),
        [](const Tensor& x, const Tensor& t, Reduction r) { return torch::mse_loss(x, t, in_libtorch(r)); },
        0},
-      {plain<L1>(),
+      {plain<L1Loss>(),
        [](const Tensor& x, const Tensor& t, Reduction r) { return torch::l1_loss(x, t, in_libtorch(r)); },
        0}};
   for (const double seam : {1.0, 0.3}) {
-    cases.push_back({[=](Reduction r) { return std::make_unique<Huber>(r, seam); },
+    cases.push_back({[=](Reduction r) { return std::make_unique<HuberLoss>(r, seam); },
                      [=](const Tensor& x, const Tensor& t, Reduction r) {
                        return torch::huber_loss(x, t, in_libtorch(r), seam);
                      },
                      seam});
   }
   for (const double seam : {1.0, 0.3, 0.0}) {
-    cases.push_back({[=](Reduction r) { return std::make_unique<SmoothL1>(r, seam); },
+    cases.push_back({[=](Reduction r) { return std::make_unique<SmoothL1Loss>(r, seam); },
                      [=](const Tensor& x, const Tensor& t, Reduction r) {
                        return torch::smooth_l1_loss(x, t, in_libtorch(r), seam);
                      },
@@ -371,20 +373,20 @@ TEST_F(MoreLossesTest, DefaultsAreThoseOfTorchNn) {
   const auto distance = [&](Loss&& ours, auto theirs) {
     return relative_error(theirs(x, t), ours.forward(x, t));
   };
-  EXPECT_LE(distance(MSE(), torch::nn::MSELoss()), kAutogradBound);
-  EXPECT_LE(distance(L1(), torch::nn::L1Loss()), kAutogradBound);
-  EXPECT_LE(distance(Huber(), torch::nn::HuberLoss()), kAutogradBound);
-  EXPECT_LE(distance(SmoothL1(), torch::nn::SmoothL1Loss()), kAutogradBound);
-  EXPECT_LE(distance(BCEWithLogits(), torch::nn::BCEWithLogitsLoss()), kAutogradBound);
-  EXPECT_LE(distance(SoftCrossEntropy(), torch::nn::CrossEntropyLoss()), kAutogradBound);
+  EXPECT_LE(distance(MSELoss(), torch::nn::MSELoss()), kAutogradBound);
+  EXPECT_LE(distance(L1Loss(), torch::nn::L1Loss()), kAutogradBound);
+  EXPECT_LE(distance(HuberLoss(), torch::nn::HuberLoss()), kAutogradBound);
+  EXPECT_LE(distance(SmoothL1Loss(), torch::nn::SmoothL1Loss()), kAutogradBound);
+  EXPECT_LE(distance(BCEWithLogitsLoss(), torch::nn::BCEWithLogitsLoss()), kAutogradBound);
+  EXPECT_LE(distance(SoftCrossEntropyLoss(), torch::nn::CrossEntropyLoss()), kAutogradBound);
   const Tensor p = torch::softmax(t, 1);
-  KLDivergence divergence;
+  KLDivLoss divergence;
   EXPECT_LE(relative_error(torch::nn::KLDivLoss()(x, p), divergence.forward(x, p)), kAutogradBound);
   const Tensor target = torch::tensor({0, 1, -100, 3, 2, 1}, torch::kLong);
-  WeightedCrossEntropy cross_entropy;
+  WeightedCrossEntropyLoss cross_entropy;
   EXPECT_LE(relative_error(torch::nn::CrossEntropyLoss()(x, target), cross_entropy.forward(x, target)),
             kAutogradBound);
-  NLL nll;
+  NLLLoss nll;
   EXPECT_LE(relative_error(torch::nn::NLLLoss()(x, target), nll.forward(x, target)), kAutogradBound);
 }
 
@@ -397,8 +399,8 @@ struct BinaryCase {
 
   Make make() const {
     return [*this](Reduction reduction) {
-      return std::make_unique<BCEWithLogits>(
-          BCEWithLogits::Options{.reduction = reduction, .weight = weight, .pos_weight = pos_weight});
+      return std::make_unique<BCEWithLogitsLoss>(
+          BCEWithLogitsLossOptions{.reduction = reduction, .weight = weight, .pos_weight = pos_weight});
     };
   }
   Reference reference() const {
@@ -440,8 +442,8 @@ TEST_F(MoreLossesTest, BCEWithLogitsOfExtremeLogitsIsWhatLibTorchGives) {
 
 Make kl_divergence(bool log_target, bool batch_mean) {
   return [=](Reduction reduction) {
-    return std::make_unique<KLDivergence>(
-        KLDivergence::Options{.reduction = reduction, .log_target = log_target, .batch_mean = batch_mean});
+    return std::make_unique<KLDivLoss>(
+        KLDivLossOptions{.reduction = reduction, .log_target = log_target, .batch_mean = batch_mean});
   };
 }
 
@@ -475,7 +477,7 @@ TEST_F(MoreLossesTest, KLDivergenceIsZeroWhereTheTargetIsZero) {
   const Tensor input = torch::tensor({{-1.0, -1e4, -50.0}}, torch::kDouble);
   const Tensor target = torch::tensor({{1.0, 0.0, 0.0}}, torch::kDouble);
   expect_same_as_libtorch(kl_divergence(false, false), torch_kl_divergence(false, false), input, target);
-  KLDivergence loss({.reduction = Reduction::sum});
+  KLDivLoss loss({.reduction = Reduction::sum});
   EXPECT_DOUBLE_EQ(loss.forward(input, target).item<double>(), 1.0);
   // t = 0 given as log t = −∞: LibTorch has 0 · (−∞ − x) = NaN there, and so have we.
   const Tensor log_target = torch::tensor({{0.0, -kInfinity, -kInfinity}}, torch::kDouble);
@@ -498,7 +500,7 @@ std::vector<NamedLoss> all_losses() {
     return torch::rand({rows, columns}, torch::kDouble);
   };
   const std::vector<DifferenceCase> differences = difference_cases();
-  return {{"cross_entropy", plain<CrossEntropy>(), ClassCase{}.torch_cross_entropy(), classes},
+  return {{"cross_entropy", plain<CrossEntropyLoss>(), ClassCase{}.torch_cross_entropy(), classes},
           {"weighted_cross_entropy", ClassCase{}.cross_entropy(), ClassCase{}.torch_cross_entropy(), classes},
           {"cross_entropy.label_smoothing", ClassCase{{}, -100, 0.1}.cross_entropy(),
            ClassCase{{}, -100, 0.1}.torch_cross_entropy(), classes},
@@ -550,7 +552,7 @@ TEST_F(MoreLossesTest, BackwardCanBeAskedAgainAndLeavesItsInputsAlone) {
 
 TEST_F(MoreLossesTest, LabelsOfAMatrixMatchForEveryReduction) {
   expect_matches_oracles(
-      plain<NegativeLogLikelihood>(),
+      plain<LogLikelihoodLoss>(),
       [](const Tensor& input, const Tensor& target, Reduction reduction) {
         const Tensor losses = -(target * input).sum(1);
         return reduction == Reduction::mean  ? losses.mean()
@@ -562,18 +564,18 @@ TEST_F(MoreLossesTest, LabelsOfAMatrixMatchForEveryReduction) {
 
 TEST_F(MoreLossesTest, WrongOptionsAndShapesAreRefused) {
   using Wrong = std::invalid_argument;
-  EXPECT_THROW(WeightedCrossEntropy({}, -0.1), Wrong);
-  EXPECT_THROW(WeightedCrossEntropy({}, 1.1), Wrong);
-  EXPECT_THROW(SoftCrossEntropy({.label_smoothing = 1.1}), Wrong);
-  EXPECT_THROW(Huber(Reduction::mean, 0), Wrong);
-  EXPECT_THROW(SmoothL1(Reduction::mean, -1), Wrong);
+  EXPECT_THROW(WeightedCrossEntropyLoss({}, -0.1), Wrong);
+  EXPECT_THROW(WeightedCrossEntropyLoss({}, 1.1), Wrong);
+  EXPECT_THROW(SoftCrossEntropyLoss({.label_smoothing = 1.1}), Wrong);
+  EXPECT_THROW(HuberLoss(Reduction::mean, 0), Wrong);
+  EXPECT_THROW(SmoothL1Loss(Reduction::mean, -1), Wrong);
   const Tensor x = logits(2, 3);
-  EXPECT_THROW(MSE().forward(x, logits(2, 1)), Wrong)
+  EXPECT_THROW(MSELoss().forward(x, logits(2, 1)), Wrong)
       << "LibTorch broadcasts with a warning; nobody means it";
-  EXPECT_THROW(SoftCrossEntropy().forward(x, logits(3, 3)), Wrong);
-  EXPECT_THROW(BCEWithLogits().forward(x, logits(3, 3)), Wrong);
-  EXPECT_THROW(KLDivergence().forward(x, logits(3, 3)), Wrong);
-  EXPECT_ANY_THROW(NLL().forward(x, torch::tensor({0, 3}, torch::kLong))) << "there are classes 0, 1, 2";
+  EXPECT_THROW(SoftCrossEntropyLoss().forward(x, logits(3, 3)), Wrong);
+  EXPECT_THROW(BCEWithLogitsLoss().forward(x, logits(3, 3)), Wrong);
+  EXPECT_THROW(KLDivLoss().forward(x, logits(3, 3)), Wrong);
+  EXPECT_ANY_THROW(NLLLoss().forward(x, torch::tensor({0, 3}, torch::kLong))) << "there are classes 0, 1, 2";
 }
 
 TEST_F(MoreLossesTest, TheOraclesTellTheVariantsApart) {
@@ -584,15 +586,15 @@ TEST_F(MoreLossesTest, TheOraclesTellTheVariantsApart) {
     loss.forward(input, t);
     return loss.backward().clone();
   };
-  const Tensor plain_gradient = gradient(CrossEntropy(), target);
-  EXPECT_GT(relative_error(plain_gradient, gradient(WeightedCrossEntropy({}, 0.1), target)), 1e-2);
+  const Tensor plain_gradient = gradient(CrossEntropyLoss(), target);
+  EXPECT_GT(relative_error(plain_gradient, gradient(WeightedCrossEntropyLoss({}, 0.1), target)), 1e-2);
   EXPECT_GT(relative_error(plain_gradient,
-                           gradient(WeightedCrossEntropy({.class_weights = class_weights(4)}), target)),
+                           gradient(WeightedCrossEntropyLoss({.class_weights = class_weights(4)}), target)),
             1e-2);
-  EXPECT_GT(
-      relative_error(gradient(KLDivergence(), input), gradient(KLDivergence({.batch_mean = true}), input)),
-      1);
-  EXPECT_GT(relative_error(gradient(Huber(), input * 2), gradient(SmoothL1(Reduction::mean, 0.5), input * 2)),
+  EXPECT_GT(relative_error(gradient(KLDivLoss(), input), gradient(KLDivLoss({.batch_mean = true}), input)),
+            1);
+  EXPECT_GT(relative_error(gradient(HuberLoss(), input * 2),
+                           gradient(SmoothL1Loss(Reduction::mean, 0.5), input * 2)),
             1e-2);
 }
 

@@ -11,10 +11,12 @@
 #include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/mlp/manual_twin.h"
 #include "twingrad/mlp/training_loss.h"
-#include "twingrad/runtime/multiply.h"
+#include "twingrad/ops/matmul.h"
 
 namespace twingrad {
 namespace {
+
+using at::Tensor;
 
 using testing::relative_error;
 
@@ -62,19 +64,19 @@ TEST(FlatParameters, AreThoseThatCameIn) {
 TEST(FlatParameters, AWeightLiesAsItsProductReadsIt) {
   const MlpSpec spec{.inputs = 5, .hidden = {4}, .classes = 3};
   for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
-    const bool is_transposed = !product_library(dtype).empty();
+    const bool is_transposed = !ops::product_library(dtype).empty();
     const Parameter weight = FlatParameters(spec, draw_initial_parameters(spec, 1), dtype).at("0.weight");
     EXPECT_EQ(weight.value.t().is_contiguous(), is_transposed);
     EXPECT_EQ(weight.grad.t().is_contiguous(), is_transposed);
   }
-  const ProductsOfLibTorch guard;
+  const ops::LibTorchProductsGuard guard;
   EXPECT_TRUE(FlatParameters(spec, draw_initial_parameters(spec, 1), torch::kFloat)
                   .at("0.weight")
                   .value.is_contiguous());
 }
 
-TEST(ProductsOfLibTorch, GiveBothTwinsTheSameBitsInTheFirstLayer) {
-  const ProductsOfLibTorch guard;
+TEST(ops::LibTorchProductsGuard, GiveBothTwinsTheSameBitsInTheFirstLayer) {
+  const ops::LibTorchProductsGuard guard;
   const MlpSpec spec{.inputs = 784, .hidden = {128}};
   const Tensor images = torch::rand({1000, 784});
   const Tensor labels = torch::randint(10, {1000}, torch::kLong);
@@ -192,7 +194,7 @@ void expect_agreement(const MlpSpec& spec, const OptimizerOptions& optimizer = {
 }
 
 TEST_F(TwinsTest, AgreeForEveryActivation) {
-  for (const ActivationEntry& entry : activations()) {
+  for (const nn::ActivationEntry& entry : nn::activations()) {
     SCOPED_TRACE(entry.name);
     expect_agreement({.inputs = 20, .hidden = {16, 12}, .classes = 5, .activation = entry.name});
   }
@@ -201,7 +203,7 @@ TEST_F(TwinsTest, AgreeForEveryActivation) {
 TEST_F(TwinsTest, AgreeForEveryLossReductionBiasAndInitialization) {
   for (const LossEntry& loss : losses()) {
     SCOPED_TRACE(loss.name);
-    for (const Reduction reduction : {Reduction::mean, Reduction::sum}) {
+    for (const Reduction reduction : {nn::Reduction::mean, nn::Reduction::sum}) {
       for (const Bias bias : {Bias::every_layer, Bias::column_of_ones}) {
         for (const Initialization initialization : {Initialization::uniform, Initialization::normal}) {
           expect_agreement({.inputs = 8,
@@ -257,7 +259,7 @@ std::vector<Variant> variants() {
     if (entry.is_entrywise) {  // the other losses are the cross-entropy in other words
       add(entry.name, nothing, of(entry.kind));
     }
-    add(entry.name + " sum", of(entry.kind), [](MlpSpec& spec) { spec.reduction = Reduction::sum; });
+    add(entry.name + " sum", of(entry.kind), [](MlpSpec& spec) { spec.reduction = nn::Reduction::sum; });
     const auto add_option = [&](LossOption option, const std::string& name,
                                 const std::function<void(MlpSpec&)>& change) {
       if (entry.takes(option)) {
@@ -266,7 +268,7 @@ std::vector<Variant> variants() {
             entry.name + " sum" + name,
             [=](MlpSpec& spec) {
               spec.loss = entry.kind;
-              spec.reduction = Reduction::sum;
+              spec.reduction = nn::Reduction::sum;
             },
             change);
       }
@@ -444,7 +446,7 @@ TEST_F(TwinsTest, TheLossShownIsTheMeanOfWhatItsNameSays) {
 
 TEST_F(TwinsTest, ABatchWhoseRowsAreAllIgnoredHasNeitherLossNorGradient) {
   for (const LossKind loss : {LossKind::cross_entropy, LossKind::nll}) {
-    for (const Reduction reduction : {Reduction::mean, Reduction::sum}) {
+    for (const Reduction reduction : {nn::Reduction::mean, nn::Reduction::sum}) {
       for (const std::vector<double>& weights : {std::vector<double>{}, {0.5, 2, 1, 3}}) {
         MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4, .loss = loss, .reduction = reduction};
         spec.class_weights = weights;
@@ -494,7 +496,7 @@ TEST_F(TwinsTest, EvaluateAlikeAfterTraining) {
     in_training = twin->forward(images, labels);  // moves the running statistics of both
   }
   for (Twin* twin : {static_cast<Twin*>(&twins.autograd), static_cast<Twin*>(&twins.manual)}) {
-    twin->set_training(false);
+    twin->eval();
     twin->forward(images, labels);
   }
   EXPECT_LE(relative_error(twins.autograd.logits(), twins.manual.logits()), 1e-12)
@@ -511,7 +513,7 @@ TEST_F(TwinsTest, EvaluateABatchByItselfWithoutRunningStatistics) {
   const Tensor labels = torch::randint(0, 5, {7}, torch::kLong);
   for (Twin* twin : {static_cast<Twin*>(&twins.autograd), static_cast<Twin*>(&twins.manual)}) {
     const double in_training = twin->forward(images, labels);
-    twin->set_training(false);
+    twin->eval();
     EXPECT_NEAR(twin->forward(images, labels), in_training, 1e-14) << "the same statistics, " << twin->name();
   }
   EXPECT_LE(relative_error(twins.autograd.logits(), twins.manual.logits()), 1e-12);
@@ -528,18 +530,18 @@ TEST_F(TwinsTest, AgreeForEveryOptimizer) {
   using Kind = OptimizerOptions::Kind;
   const MlpSpec spec{.inputs = 20, .hidden = {16}, .classes = 5};
   for (const OptimizerOptions& optimizer :
-       {OptimizerOptions{.kind = Kind::sgd, .learning_rate = 0.1},
-        OptimizerOptions{.kind = Kind::sgd, .learning_rate = 0.1, .momentum = 0.9},
-        OptimizerOptions{.kind = Kind::sgd, .learning_rate = 0.1, .momentum = 0.9, .nesterov = true},
-        OptimizerOptions{.kind = Kind::sgd, .learning_rate = 0.1, .weight_decay = 0.01},
+       {OptimizerOptions{.kind = Kind::sgd, .lr = 0.1},
+        OptimizerOptions{.kind = Kind::sgd, .lr = 0.1, .momentum = 0.9},
+        OptimizerOptions{.kind = Kind::sgd, .lr = 0.1, .momentum = 0.9, .nesterov = true},
+        OptimizerOptions{.kind = Kind::sgd, .lr = 0.1, .weight_decay = 0.01},
         OptimizerOptions{.kind = Kind::adam, .weight_decay = 0.01},
         OptimizerOptions{.kind = Kind::adamw, .weight_decay = 0.01},
         OptimizerOptions{.kind = Kind::adam, .amsgrad = true},
-        OptimizerOptions{.kind = Kind::sgd, .learning_rate = 0.1, .momentum = 0.9, .dampening = 0.3},
+        OptimizerOptions{.kind = Kind::sgd, .lr = 0.1, .momentum = 0.9, .dampening = 0.3},
         OptimizerOptions{.kind = Kind::rmsprop},
         OptimizerOptions{.kind = Kind::rmsprop, .momentum = 0.9, .centered = true},
-        OptimizerOptions{.kind = Kind::adagrad, .learning_rate = 0.01},
-        OptimizerOptions{.kind = Kind::sgd, .learning_rate = 0.1, .clip_norm = 0.05}}) {
+        OptimizerOptions{.kind = Kind::adagrad, .lr = 0.01},
+        OptimizerOptions{.kind = Kind::sgd, .lr = 0.1, .clip_norm = 0.05}}) {
     expect_agreement(spec, optimizer);
   }
 }
@@ -550,19 +552,18 @@ TEST_F(TwinsTest, AgreeForEveryNumberOfAnOptimizer) {
   const MlpSpec spec{.inputs = 20, .hidden = {16}, .classes = 5};
   for (const OptimizerOptions& optimizer :
        {OptimizerOptions{.kind = Kind::adam, .beta1 = 0.5},
-        OptimizerOptions{.kind = Kind::adam, .beta2 = 0.9},
-        OptimizerOptions{.kind = Kind::adam, .epsilon = 1e-2},
-        OptimizerOptions{.kind = Kind::adamw, .beta1 = 0.5, .beta2 = 0.9, .epsilon = 1e-2},
+        OptimizerOptions{.kind = Kind::adam, .beta2 = 0.9}, OptimizerOptions{.kind = Kind::adam, .eps = 1e-2},
+        OptimizerOptions{.kind = Kind::adamw, .beta1 = 0.5, .beta2 = 0.9, .eps = 1e-2},
         OptimizerOptions{.kind = Kind::adam, .amsgrad = true, .beta1 = 0, .beta2 = 0.5},
         OptimizerOptions{.kind = Kind::rmsprop, .alpha = 0.5},
-        OptimizerOptions{.kind = Kind::rmsprop, .epsilon = 1e-2},
-        OptimizerOptions{.kind = Kind::adagrad, .learning_rate = 0.01, .epsilon = 1e-10},
-        OptimizerOptions{.kind = Kind::adagrad, .learning_rate = 0.01, .learning_rate_decay = 0.1},
-        OptimizerOptions{.kind = Kind::adagrad, .learning_rate = 0.01, .initial_accumulator = 0.1},
-        OptimizerOptions{.kind = Kind::sgd, .learning_rate = 0.1, .clip_norm = 0.05, .clip_norm_type = 1},
-        OptimizerOptions{.kind = Kind::sgd, .learning_rate = 0.1, .clip_norm = 0.05, .clip_norm_type = 3},
+        OptimizerOptions{.kind = Kind::rmsprop, .eps = 1e-2},
+        OptimizerOptions{.kind = Kind::adagrad, .lr = 0.01, .eps = 1e-10},
+        OptimizerOptions{.kind = Kind::adagrad, .lr = 0.01, .lr_decay = 0.1},
+        OptimizerOptions{.kind = Kind::adagrad, .lr = 0.01, .initial_accumulator_value = 0.1},
+        OptimizerOptions{.kind = Kind::sgd, .lr = 0.1, .clip_norm = 0.05, .clip_norm_type = 1},
+        OptimizerOptions{.kind = Kind::sgd, .lr = 0.1, .clip_norm = 0.05, .clip_norm_type = 3},
         OptimizerOptions{.kind = Kind::sgd,
-        .learning_rate = 0.1,
+        .lr = 0.1,
         .clip_norm = 0.05,
         .clip_norm_type = std::numeric_limits<double>::infinity()}}) {
     expect_agreement(spec, optimizer);
@@ -593,11 +594,12 @@ TEST_F(TwinsTest, EveryNumberOfAnOptimizerChangesTheWalk) {
     expect_change(default_options(kind), [](OptimizerOptions& o) { o.beta2 = 0.5; });
   }
   for (const Kind kind : {Kind::adam, Kind::adamw, Kind::rmsprop, Kind::adagrad}) {
-    expect_change(default_options(kind), [](OptimizerOptions& o) { o.epsilon = 0.1; });
+    expect_change(default_options(kind), [](OptimizerOptions& o) { o.eps = 0.1; });
   }
   expect_change(default_options(Kind::rmsprop), [](OptimizerOptions& o) { o.alpha = 0.5; });
-  expect_change(default_options(Kind::adagrad), [](OptimizerOptions& o) { o.learning_rate_decay = 0.5; });
-  expect_change(default_options(Kind::adagrad), [](OptimizerOptions& o) { o.initial_accumulator = 0.5; });
+  expect_change(default_options(Kind::adagrad), [](OptimizerOptions& o) { o.lr_decay = 0.5; });
+  expect_change(default_options(Kind::adagrad),
+                [](OptimizerOptions& o) { o.initial_accumulator_value = 0.5; });
   OptimizerOptions clipped = default_options(Kind::sgd);
   clipped.clip_norm = 0.01;
   expect_change(clipped, [](OptimizerOptions& o) { o.clip_norm_type = 1; });
@@ -608,21 +610,21 @@ TEST(Optimizer, DefaultsAreThoseOfTorchOptim) {
   using Kind = OptimizerOptions::Kind;
   namespace optim = torch::optim;
   const OptimizerOptions adam = default_options(Kind::adam);
-  EXPECT_EQ(adam.learning_rate, optim::AdamOptions().lr());
+  EXPECT_EQ(adam.lr, optim::AdamOptions().lr());
   EXPECT_EQ(std::make_tuple(adam.beta1, adam.beta2), optim::AdamOptions().betas());
-  EXPECT_EQ(adam.epsilon, optim::AdamOptions().eps());
+  EXPECT_EQ(adam.eps, optim::AdamOptions().eps());
   EXPECT_EQ(adam.weight_decay, optim::AdamOptions().weight_decay());
   EXPECT_EQ(default_options(Kind::adamw).weight_decay, optim::AdamWOptions().weight_decay());
-  EXPECT_EQ(default_options(Kind::adamw).learning_rate, optim::AdamWOptions().lr());
+  EXPECT_EQ(default_options(Kind::adamw).lr, optim::AdamWOptions().lr());
   const OptimizerOptions rmsprop = default_options(Kind::rmsprop);
-  EXPECT_EQ(rmsprop.learning_rate, optim::RMSpropOptions().lr());
+  EXPECT_EQ(rmsprop.lr, optim::RMSpropOptions().lr());
   EXPECT_EQ(rmsprop.alpha, optim::RMSpropOptions().alpha());
-  EXPECT_EQ(rmsprop.epsilon, optim::RMSpropOptions().eps());
+  EXPECT_EQ(rmsprop.eps, optim::RMSpropOptions().eps());
   const OptimizerOptions adagrad = default_options(Kind::adagrad);
-  EXPECT_EQ(adagrad.learning_rate, optim::AdagradOptions().lr());
-  EXPECT_EQ(adagrad.learning_rate_decay, optim::AdagradOptions().lr_decay());
-  EXPECT_EQ(adagrad.initial_accumulator, optim::AdagradOptions().initial_accumulator_value());
-  EXPECT_EQ(adagrad.epsilon, optim::AdagradOptions().eps());
+  EXPECT_EQ(adagrad.lr, optim::AdagradOptions().lr());
+  EXPECT_EQ(adagrad.lr_decay, optim::AdagradOptions().lr_decay());
+  EXPECT_EQ(adagrad.initial_accumulator_value, optim::AdagradOptions().initial_accumulator_value());
+  EXPECT_EQ(adagrad.eps, optim::AdagradOptions().eps());
 }
 
 /// Each number of a schedule reaches its formula.
@@ -645,7 +647,7 @@ TEST(Schedule, EveryNumberReachesItsFormula) {
   EXPECT_DOUBLE_EQ(warm_up[59], 1.6);
   ScheduleOptions one_cycle{
       .kind = Kind::one_cycle, .pct_start = 0.35, .div_factor = 10, .final_div_factor = 100};
-  one_cycle.anneal = OneCycle::Anneal::linear;
+  one_cycle.anneal = optim::OneCycleLR::Anneal::linear;
   const std::vector<double> two = rates(one_cycle);
   EXPECT_DOUBLE_EQ(two[0], 0.2);
   EXPECT_DOUBLE_EQ(two[10], 1.1) << "half way up along a line";
@@ -656,7 +658,7 @@ TEST(Schedule, EveryNumberReachesItsFormula) {
   EXPECT_DOUBLE_EQ(three[20], 2);
   EXPECT_DOUBLE_EQ(three[40], 0.2) << "as fast down as up";
   EXPECT_DOUBLE_EQ(three[59], 0.002);
-  one_cycle.anneal = OneCycle::Anneal::cosine;
+  one_cycle.anneal = optim::OneCycleLR::Anneal::cosine;
   EXPECT_NEAR(rates(one_cycle)[5], 2 - 1.8 / 2 * (1 + std::cos(M_PI * 0.25)), 1e-15);
 }
 
@@ -692,7 +694,7 @@ TEST_F(TwinsTest, BeginAtTheSameWeights) {
 TEST_F(TwinsTest, TheManualTwinTrainsWithGradientsGloballyDisabled) {
   const MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4};
   const torch::NoGradGuard no_grad;
-  ManualTwin twin(spec, {.learning_rate = 0.01}, draw_initial_parameters(spec, 1), torch::kDouble);
+  ManualTwin twin(spec, {.lr = 0.01}, draw_initial_parameters(spec, 1), torch::kDouble);
   const Tensor images = torch::rand({32, 8}, torch::kDouble);
   const Tensor labels = torch::randint(0, 4, {32}, torch::kLong);
   const double first = twin.forward(images, labels);
@@ -730,7 +732,7 @@ TEST_F(TwinsTest, TheLossShownIsTheMeanEvenWhereTheGradientIsThatOfTheSum) {
   const Tensor labels = torch::randint(0, 4, {10}, torch::kLong);
   MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4};
   Twins mean(spec, {}, torch::kDouble);
-  spec.reduction = Reduction::sum;
+  spec.reduction = nn::Reduction::sum;
   Twins sum(spec, {}, torch::kDouble);
   EXPECT_NEAR(mean.manual.forward(images, labels), sum.manual.forward(images, labels), 1e-13);
   EXPECT_NEAR(mean.autograd.forward(images, labels), sum.autograd.forward(images, labels), 1e-13);
@@ -776,10 +778,10 @@ TEST_F(TwinsTest, DropoutMasksKeepTheirShareAndAreIndependent) {
 
 TEST_F(TwinsTest, TheLearningRateOfBothCanBeSet) {
   const MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4};
-  Twins twins(spec, {.learning_rate = 1e-3}, torch::kDouble);
+  Twins twins(spec, {.lr = 1e-3}, torch::kDouble);
   const Tensor before = twins.manual.parameters()[0].tensor.clone();
-  twins.autograd.set_learning_rate(0);
-  twins.manual.set_learning_rate(0);
+  twins.autograd.set_lr(0);
+  twins.manual.set_lr(0);
   twins.step(spec, torch::kDouble);
   EXPECT_TRUE(twins.manual.parameters()[0].tensor.equal(before));
   EXPECT_TRUE(twins.autograd.parameters()[0].tensor.equal(before));
@@ -796,8 +798,8 @@ class FakeTwin final : public Twin {
   double forward(const Tensor& /*images*/, const Tensor& /*labels*/) override { return 0; }
   void backward() override {}
   void update() override {}
-  void set_learning_rate(double /*rate*/) override {}
-  void set_training(bool /*training*/) override {}
+  void set_lr(double /*rate*/) override {}
+  void train(bool /*training*/) override {}
   void set_dropout_masks(const std::vector<Tensor>& /*masks*/) override {}
   void keep_intermediate_gradients(bool /*keep*/) override {}
   Tensor logits() const override { return {}; }

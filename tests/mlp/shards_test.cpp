@@ -5,14 +5,16 @@
 #include <cstring>
 
 #include "../oracles.h"
+#include "twingrad/compare/agreement.h"
 #include "twingrad/data/batches.h"
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/mlp/manual_twin.h"
-#include "twingrad/training/agreement.h"
 
 namespace twingrad {
 namespace {
+
+using at::Tensor;
 
 using testing::relative_error;
 
@@ -27,7 +29,7 @@ struct Batch {
 
 ManualTwin twin_of(const MlpSpec& spec, int workers, at::ScalarType dtype = torch::kDouble,
                    const OptimizerOptions& optimizer = {}) {
-  return {spec, optimizer, draw_initial_parameters(spec, 2), dtype, std::make_shared<Workers>(workers)};
+  return {spec, optimizer, draw_initial_parameters(spec, 2), dtype, std::make_shared<ThreadPool>(workers)};
 }
 
 /// Wide enough that three threads get a shard each.
@@ -49,7 +51,7 @@ TEST(Shards, AgreeWithAutograd) {
   torch::manual_seed(5);
   std::vector<MlpSpec> specs(5, wide());
   specs[1].dropout = 0.5;
-  specs[2].reduction = Reduction::sum;
+  specs[2].reduction = nn::Reduction::sum;
   specs[3].normalization = Normalization::batch;
   specs[4].loss = LossKind::softmax_log;
   for (const MlpSpec& spec : specs) {
@@ -109,7 +111,7 @@ TEST(Shards, InOneGoBlockByBlockGiveTheSameGradients) {
 
 TEST(Shards, NoRowsGiveNoGradient) {
   MlpSpec spec = wide();
-  spec.reduction = Reduction::sum;
+  spec.reduction = nn::Reduction::sum;
   const Batch batch(spec, 0, torch::kDouble);
   ManualTwin twin = twin_of(spec, 3);
   twin.compute_gradients(batch.images, batch.labels);
@@ -152,8 +154,7 @@ TEST(Shards, ARunRepeatsBitForBit) {
 TEST(Shards, ClipTheGradientOfTheWholeBatch) {
   const MlpSpec spec = wide();
   const Batch batch(spec, 128, torch::kDouble);
-  const OptimizerOptions options{
-      .kind = OptimizerOptions::Kind::sgd, .learning_rate = 0.1, .clip_norm = 1e-3};
+  const OptimizerOptions options{.kind = OptimizerOptions::Kind::sgd, .lr = 0.1, .clip_norm = 1e-3};
   ManualTwin one = twin_of(spec, 1, torch::kDouble, options);
   ManualTwin three = twin_of(spec, 3, torch::kDouble, options);
   for (ManualTwin* twin : {&one, &three}) {
@@ -207,7 +208,7 @@ TEST(Memory, ASteadyStepOfTheDefaultNetworkTakesNone) {
   const MlpSpec spec;  // 784-128-10, ReLU, cross-entropy
   const data::Dataset dataset = data::synthetic(1, 512, 10);
   for (const int threads : {1, 2}) {
-    const auto workers = std::make_shared<Workers>(threads);
+    const auto workers = std::make_shared<ThreadPool>(threads);
     const data::ImageTensors images(dataset.train, at::kCPU, workers);
     ManualTwin twin(spec, {}, draw_initial_parameters(spec, 1), torch::kFloat, workers);
     Tensor batch = torch::empty({0});

@@ -11,6 +11,8 @@
 namespace twingrad {
 namespace {
 
+using namespace optim;
+
 using testing::kBound;
 using testing::largest_distance;
 using testing::relative_error;
@@ -19,24 +21,22 @@ using TorchOptimizer = std::unique_ptr<torch::optim::Optimizer>;
 // ---- Adam with amsgrad
 // ---------------------------------------------------------------------------------------------
 
-double amsgrad_distance(const Adam::Options& options) {
+double amsgrad_distance(const AdamOptions& options) {
   Adam ours(options);
   return largest_distance(ours, [&](const Tensor& leaf) -> TorchOptimizer {
     const std::vector<Tensor> leaves = {leaf};
     if (options.decoupled) {
       return std::make_unique<torch::optim::AdamW>(
-          leaves,
-          torch::optim::AdamWOptions(options.learning_rate).weight_decay(options.weight_decay).amsgrad(true));
+          leaves, torch::optim::AdamWOptions(options.lr).weight_decay(options.weight_decay).amsgrad(true));
     }
     return std::make_unique<torch::optim::Adam>(
-        leaves,
-        torch::optim::AdamOptions(options.learning_rate).weight_decay(options.weight_decay).amsgrad(true));
+        leaves, torch::optim::AdamOptions(options.lr).weight_decay(options.weight_decay).amsgrad(true));
   });
 }
 
 TEST(AMSGrad, WalksWithTorchOptim) {
   EXPECT_LE(amsgrad_distance({.amsgrad = true}), kBound);
-  EXPECT_LE(amsgrad_distance({.learning_rate = 0.1, .amsgrad = true}), kBound);
+  EXPECT_LE(amsgrad_distance({.lr = 0.1, .amsgrad = true}), kBound);
   EXPECT_LE(amsgrad_distance({.weight_decay = 0.1, .amsgrad = true}), kBound);
   EXPECT_LE(amsgrad_distance({.weight_decay = 0.1, .decoupled = true, .amsgrad = true}), kBound);
 }
@@ -47,8 +47,8 @@ TEST(AMSGrad, IsNotAdam) {
 
 TEST(AMSGrad, RemembersALargeGradientForGood) {
   // After one gradient of 1 and many of 0, v has forgotten it (0.999^20000 = 2e-9), the largest v has not.
-  Adam adam({.learning_rate = 1});
-  Adam amsgrad({.learning_rate = 1, .amsgrad = true});
+  Adam adam({.lr = 1});
+  Adam amsgrad({.lr = 1, .amsgrad = true});
   Tensor by_adam = torch::zeros({1}, torch::kDouble);
   Tensor by_amsgrad = torch::zeros({1}, torch::kDouble);
   const auto step = [&](double gradient) {
@@ -71,13 +71,13 @@ TEST(AMSGrad, RemembersALargeGradientForGood) {
 // ---- RMSprop
 // --------------------------------------------------------------------------------------------------------
 
-double rmsprop_distance(const RMSprop::Options& options) {
+double rmsprop_distance(const RMSpropOptions& options) {
   RMSprop ours(options);
   return largest_distance(ours, [&](const Tensor& leaf) {
     return std::make_unique<torch::optim::RMSprop>(std::vector<Tensor>{leaf},
-                                                   torch::optim::RMSpropOptions(options.learning_rate)
+                                                   torch::optim::RMSpropOptions(options.lr)
                                                        .alpha(options.alpha)
-                                                       .eps(options.epsilon)
+                                                       .eps(options.eps)
                                                        .weight_decay(options.weight_decay)
                                                        .momentum(options.momentum)
                                                        .centered(options.centered));
@@ -86,8 +86,8 @@ double rmsprop_distance(const RMSprop::Options& options) {
 
 TEST(RMSprop, WalksWithTorchOptim) {
   EXPECT_LE(rmsprop_distance({}), kBound);
-  EXPECT_LE(rmsprop_distance({.learning_rate = 1e-3, .alpha = 0.9}), kBound);
-  EXPECT_LE(rmsprop_distance({.epsilon = 1e-3}), kBound);
+  EXPECT_LE(rmsprop_distance({.lr = 1e-3, .alpha = 0.9}), kBound);
+  EXPECT_LE(rmsprop_distance({.eps = 1e-3}), kBound);
   EXPECT_LE(rmsprop_distance({.weight_decay = 0.1}), kBound);
   EXPECT_LE(rmsprop_distance({.momentum = 0.9}), kBound);
   EXPECT_LE(rmsprop_distance({.centered = true}), kBound);
@@ -115,29 +115,27 @@ TEST(RMSprop, TheWalkRejectsAWrongRule) {
 // ---- Adagrad
 // --------------------------------------------------------------------------------------------------------
 
-double adagrad_distance(const Adagrad::Options& options) {
+double adagrad_distance(const AdagradOptions& options) {
   Adagrad ours(options);
   return largest_distance(ours, [&](const Tensor& leaf) {
     return std::make_unique<torch::optim::Adagrad>(
-        std::vector<Tensor>{leaf}, torch::optim::AdagradOptions(options.learning_rate)
-                                       .lr_decay(options.learning_rate_decay)
+        std::vector<Tensor>{leaf}, torch::optim::AdagradOptions(options.lr)
+                                       .lr_decay(options.lr_decay)
                                        .weight_decay(options.weight_decay)
                                        .initial_accumulator_value(options.initial_accumulator_value)
-                                       .eps(options.epsilon));
+                                       .eps(options.eps));
   });
 }
 
 TEST(Adagrad, WalksWithTorchOptim) {
   EXPECT_LE(adagrad_distance({}), kBound);
-  EXPECT_LE(adagrad_distance({.learning_rate_decay = 0.01}), kBound);
+  EXPECT_LE(adagrad_distance({.lr_decay = 0.01}), kBound);
   EXPECT_LE(adagrad_distance({.weight_decay = 0.1}), kBound);
   EXPECT_LE(adagrad_distance({.initial_accumulator_value = 0.1}), kBound);
-  EXPECT_LE(adagrad_distance({.epsilon = 1e-3}), kBound);
-  EXPECT_LE(adagrad_distance({.learning_rate = 0.1,
-                              .learning_rate_decay = 0.01,
-                              .weight_decay = 0.1,
-                              .initial_accumulator_value = 1e-4}),
-            kBound);
+  EXPECT_LE(adagrad_distance({.eps = 1e-3}), kBound);
+  EXPECT_LE(
+      adagrad_distance({.lr = 0.1, .lr_decay = 0.01, .weight_decay = 0.1, .initial_accumulator_value = 1e-4}),
+      kBound);
 }
 
 TEST(Adagrad, HasTheDefaultsOfTorchOptim) {
@@ -166,7 +164,7 @@ TEST(Optimizers, TakeANewLearningRateBetweenSteps) {
     using Options = decltype(options);
     const auto before_step = [](std::int64_t step, Optimizer& by_hand, torch::optim::Optimizer& theirs) {
       const double rate = 0.01 / (1 + 0.1 * static_cast<double>(step));
-      by_hand.set_learning_rate(rate);
+      by_hand.set_lr(rate);
       static_cast<Options&>(theirs.param_groups()[0].options()).lr(rate);
     };
     return largest_distance(ours, make, before_step);
@@ -202,22 +200,22 @@ TEST(Optimizers, TakeANewLearningRateBetweenSteps) {
 
 TEST(Optimizers, RefuseWhatTorchOptimRefuses) {
   using Wrong = std::invalid_argument;
-  EXPECT_THROW(SGD({.learning_rate = -1}), Wrong);
-  EXPECT_THROW(SGD({.learning_rate = NAN}), Wrong);
+  EXPECT_THROW(SGD({.lr = -1}), Wrong);
+  EXPECT_THROW(SGD({.lr = NAN}), Wrong);
   EXPECT_THROW(SGD({.momentum = -0.1}), Wrong);
   EXPECT_THROW(SGD({.weight_decay = -0.1}), Wrong);
   EXPECT_THROW(SGD({.nesterov = true}), Wrong) << "Nesterov's rule without momentum";
   EXPECT_THROW(SGD({.momentum = 0.9, .dampening = 0.1, .nesterov = true}), Wrong);
   EXPECT_NO_THROW(SGD({.momentum = 0.9, .nesterov = true}));
-  EXPECT_NO_THROW(SGD({.learning_rate = 0}));
+  EXPECT_NO_THROW(SGD({.lr = 0}));
   EXPECT_THROW(Adam({.beta1 = 1}), Wrong);
   EXPECT_THROW(Adam({.beta2 = 1}), Wrong);
   EXPECT_THROW(Adam({.beta2 = -0.1}), Wrong);
-  EXPECT_THROW(Adam({.epsilon = -1e-8}), Wrong);
+  EXPECT_THROW(Adam({.eps = -1e-8}), Wrong);
   EXPECT_THROW(RMSprop({.alpha = -0.1}), Wrong);
   EXPECT_THROW(RMSprop({.momentum = -0.1}), Wrong);
   EXPECT_THROW(Adagrad({.initial_accumulator_value = -1}), Wrong);
-  EXPECT_THROW(Adagrad({.learning_rate_decay = -1}), Wrong);
+  EXPECT_THROW(Adagrad({.lr_decay = -1}), Wrong);
 }
 
 TEST(Optimizers, LeaveTheGradientsAsTheyAreAndTakeNone) {

@@ -8,14 +8,16 @@
 namespace twingrad {
 namespace {
 
+using namespace optim;
+
 using testing::kBound;
 using testing::largest_distance;
 
-double sgd_distance(const SGD::Options& options) {
+double sgd_distance(const SGDOptions& options) {
   SGD ours(options);
   return largest_distance(ours, [&](const Tensor& leaf) {
     return std::make_unique<torch::optim::SGD>(std::vector<Tensor>{leaf},
-                                               torch::optim::SGDOptions(options.learning_rate)
+                                               torch::optim::SGDOptions(options.lr)
                                                    .momentum(options.momentum)
                                                    .dampening(options.dampening)
                                                    .weight_decay(options.weight_decay)
@@ -24,17 +26,16 @@ double sgd_distance(const SGD::Options& options) {
 }
 
 TEST(SGD, WalksWithTorchOptim) {
-  EXPECT_LE(sgd_distance({.learning_rate = 0.01}), kBound);
-  EXPECT_LE(sgd_distance({.learning_rate = 0.01, .weight_decay = 0.1}), kBound);
-  EXPECT_LE(sgd_distance({.learning_rate = 0.01, .momentum = 0.9}), kBound);
-  EXPECT_LE(sgd_distance({.learning_rate = 0.01, .momentum = 0.9, .dampening = 0.5}), kBound);
-  EXPECT_LE(sgd_distance({.learning_rate = 0.01, .momentum = 0.9, .nesterov = true}), kBound);
-  EXPECT_LE(sgd_distance({.learning_rate = 0.01, .momentum = 0.9, .weight_decay = 0.1, .nesterov = true}),
-            kBound);
+  EXPECT_LE(sgd_distance({.lr = 0.01}), kBound);
+  EXPECT_LE(sgd_distance({.lr = 0.01, .weight_decay = 0.1}), kBound);
+  EXPECT_LE(sgd_distance({.lr = 0.01, .momentum = 0.9}), kBound);
+  EXPECT_LE(sgd_distance({.lr = 0.01, .momentum = 0.9, .dampening = 0.5}), kBound);
+  EXPECT_LE(sgd_distance({.lr = 0.01, .momentum = 0.9, .nesterov = true}), kBound);
+  EXPECT_LE(sgd_distance({.lr = 0.01, .momentum = 0.9, .weight_decay = 0.1, .nesterov = true}), kBound);
 }
 
 TEST(SGD, LeavesTheGradientsAsTheyAre) {
-  SGD optimizer({.learning_rate = 0.1, .momentum = 0.9, .weight_decay = 0.1, .nesterov = true});
+  SGD optimizer({.lr = 0.1, .momentum = 0.9, .weight_decay = 0.1, .nesterov = true});
   Tensor parameters = torch::ones({4});
   const Tensor gradients = torch::ones({4});
   optimizer.step(parameters, gradients);
@@ -42,24 +43,22 @@ TEST(SGD, LeavesTheGradientsAsTheyAre) {
   EXPECT_TRUE(gradients.equal(torch::ones({4})));
 }
 
-double adam_distance(const Adam::Options& options) {
+double adam_distance(const AdamOptions& options) {
   Adam ours(options);
   return largest_distance(ours, [&](const Tensor& leaf) -> std::unique_ptr<torch::optim::Optimizer> {
     const std::vector<Tensor> leaves = {leaf};
     if (options.decoupled) {
-      return std::make_unique<torch::optim::AdamW>(leaves, torch::optim::AdamWOptions(options.learning_rate)
-                                                               .eps(options.epsilon)
-                                                               .weight_decay(options.weight_decay));
+      return std::make_unique<torch::optim::AdamW>(
+          leaves, torch::optim::AdamWOptions(options.lr).eps(options.eps).weight_decay(options.weight_decay));
     }
-    return std::make_unique<torch::optim::Adam>(leaves, torch::optim::AdamOptions(options.learning_rate)
-                                                            .eps(options.epsilon)
-                                                            .weight_decay(options.weight_decay));
+    return std::make_unique<torch::optim::Adam>(
+        leaves, torch::optim::AdamOptions(options.lr).eps(options.eps).weight_decay(options.weight_decay));
   });
 }
 
 TEST(Adam, WalksWithTorchOptim) {
   EXPECT_LE(adam_distance({}), kBound);
-  EXPECT_LE(adam_distance({.learning_rate = 0.1}), kBound);
+  EXPECT_LE(adam_distance({.lr = 0.1}), kBound);
   EXPECT_LE(adam_distance({.weight_decay = 0.1}), kBound);
   EXPECT_LE(adam_distance({.weight_decay = 0.1, .decoupled = true}), kBound);
 }
@@ -79,7 +78,7 @@ TEST(Adam, TheWalkRejectsAWrongRule) {
 TEST(Adam, PutsEpsilonOutsideTheRoot) {
   // A step from 0 with g = 1e-9, learning rate 1: −g/(g + 1e-8) = −0.0909. With epsilon beside the
   // uncorrected root it would be −0.00315, and no gradient of ordinary size would show it.
-  Adam optimizer({.learning_rate = 1});
+  Adam optimizer({.lr = 1});
   Tensor parameters = torch::zeros({1}, torch::kDouble);
   optimizer.step(parameters, torch::full({1}, 1e-9, torch::kDouble));
   EXPECT_NEAR(parameters.item<double>(), -1.0 / 11, 1e-12);
@@ -87,8 +86,8 @@ TEST(Adam, PutsEpsilonOutsideTheRoot) {
 
 TEST(Adam, OnePassDoesWhatTheTensorOperationsDo) {
   for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
-    for (const Adam::Options& options : {Adam::Options{}, Adam::Options{.weight_decay = 0.1},
-                                         Adam::Options{.weight_decay = 0.1, .decoupled = true}}) {
+    for (const AdamOptions& options : {AdamOptions{}, AdamOptions{.weight_decay = 0.1},
+                                       AdamOptions{.weight_decay = 0.1, .decoupled = true}}) {
       torch::manual_seed(9);
       const Tensor start = torch::randn({1003}, dtype);
       Tensor contiguous = start.clone();

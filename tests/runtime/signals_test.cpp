@@ -17,7 +17,7 @@
 #include <thread>
 
 #include "twingrad/mlp/manual_twin.h"
-#include "twingrad/runtime/multiply.h"
+#include "twingrad/ops/matmul.h"
 #include "twingrad/runtime/threads.h"
 
 namespace twingrad {
@@ -72,7 +72,7 @@ class SignalsTest : public ::testing::Test {
     work();
     std::atomic<bool> is_done = false;
     std::thread ringer([&] {
-      const SignalsHeldBack for_good;
+      const SignalBlockGuard for_good;
       while (!is_done) {
         for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
           syscall(SYS_tgkill, getpid(), std::stoi(task.path().filename().string()), SIGUSR1);
@@ -96,9 +96,9 @@ class SignalsTest : public ::testing::Test {
 
 TEST_F(SignalsTest, AreHeldBackAndArriveAfterwards) {
   {
-    const SignalsHeldBack outer;
+    const SignalBlockGuard outer;
     {
-      const SignalsHeldBack inner;
+      const SignalBlockGuard inner;
       raise(SIGUSR1);
     }
     EXPECT_EQ(handled, 0) << "the outer one still lives";
@@ -110,7 +110,7 @@ TEST_F(SignalsTest, NoneInterruptsAProduct) {
   Tensor out = torch::empty({64, 98});
   const Tensor a = torch::rand({64, 784});
   const Tensor b = torch::rand({784, 98});
-  interrupt([&] { multiply(out, a, b); });
+  interrupt([&] { matmul(out, a, b); });
 }
 
 /// The threads of this process, and whether each lets SIGUSR1 through.
@@ -142,7 +142,7 @@ TEST_F(SignalsTest, NoneReachesThePoolOfLibTorch) {
   Tensor out = torch::empty({250, 128});
   const Tensor a = torch::rand({250, 784});
   const Tensor b = torch::rand({784, 128});
-  interrupt([&] { multiply(out, a, b); });
+  interrupt([&] { matmul(out, a, b); });
   use_threads({.aten = 1, .blas = 1});
 }
 
@@ -150,7 +150,7 @@ TEST_F(SignalsTest, NoneInterruptsAStepOfTheManualTwin) {
   const MlpSpec spec;
   const Tensor images = torch::rand({600, spec.inputs});
   const Tensor labels = torch::randint(spec.classes, {600}, torch::kLong);
-  ManualTwin twin(spec, {}, draw_initial_parameters(spec, 1), torch::kFloat, std::make_shared<Workers>(2));
+  ManualTwin twin(spec, {}, draw_initial_parameters(spec, 1), torch::kFloat, std::make_shared<ThreadPool>(2));
   interrupt([&] {
     twin.compute_gradients(images, labels);
     twin.update();

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "twingrad/mlp/spec.h"
-#include "twingrad/runtime/multiply.h"
+#include "twingrad/ops/matmul.h"
 
 namespace twingrad {
 namespace {
@@ -51,7 +51,7 @@ TEST(PlanThreads, WhatCannotBeShardedLeavesTheThreadsToTheLibraryThatMultiplies)
     const StepWork work = work_of(spec, 128, dtype);
     const ThreadPlan plan = plan_threads(2, work, Twins::manual);
     EXPECT_EQ(plan.workers, 1);
-    const bool by_onednn = !product_library(dtype).empty();
+    const bool by_onednn = !ops::product_library(dtype).empty();
     EXPECT_EQ(plan.manual.aten, by_onednn ? 2 : 1);
     EXPECT_EQ(plan.manual.blas, by_onednn ? 1 : 2);
     EXPECT_EQ(plan_threads(2, work, Twins::both).manual.aten, 1) << "two pools would spin";
@@ -61,7 +61,7 @@ TEST(PlanThreads, WhatCannotBeShardedLeavesTheThreadsToTheLibraryThatMultiplies)
 TEST(PlanThreads, OneDnnGetsThreadsLaterThanTheMatrixLibrary) {
   MlpSpec spec = kSmall;
   spec.normalization = Normalization::batch;
-  const bool by_onednn = !product_library().empty();
+  const bool by_onednn = !ops::product_library().empty();
   const ThreadPlan small = plan_of(spec, 32, Twins::manual);
   EXPECT_EQ(small.manual, by_onednn ? ThreadSettings{} : (ThreadSettings{.aten = 1, .blas = 2}));
   const ThreadPlan larger = plan_of(spec, 48, Twins::manual);

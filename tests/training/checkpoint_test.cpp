@@ -16,6 +16,8 @@
 namespace twingrad {
 namespace {
 
+using at::Tensor;
+
 using ::testing::HasSubstr;
 
 /// Keeps the content of each checkpoint's file.
@@ -116,19 +118,15 @@ std::vector<Case> cases() {
        batch_norm,
        {},
        {.kind = Schedule::one_cycle}},
-      {"sgd", plain, {.kind = Kind::sgd, .learning_rate = 0.1}},
+      {"sgd", plain, {.kind = Kind::sgd, .lr = 0.1}},
       {"sgd with momentum, warm-up, clipping",
        plain,
-       {.kind = Kind::sgd, .learning_rate = 0.1, .momentum = 0.9, .nesterov = true, .clip_norm = 1},
+       {.kind = Kind::sgd, .lr = 0.1, .momentum = 0.9, .nesterov = true, .clip_norm = 1},
        {.warm_up = 12}},
-      {"rmsprop", plain, {.kind = Kind::rmsprop, .learning_rate = 1e-3, .momentum = 0.5, .centered = true}},
+      {"rmsprop", plain, {.kind = Kind::rmsprop, .lr = 1e-3, .momentum = 0.5, .centered = true}},
       {"adagrad",
        plain,
-       {.kind = Kind::adagrad,
-        .learning_rate = 0.01,
-        .epsilon = 1e-10,
-        .learning_rate_decay = 0.1,
-        .initial_accumulator = 0.1}},
+       {.kind = Kind::adagrad, .lr = 0.01, .eps = 1e-10, .lr_decay = 0.1, .initial_accumulator_value = 0.1}},
   };
   return cases;
 }
@@ -140,7 +138,7 @@ TEST(Checkpoint, ContinuesBitForBitFromEveryMoment) {
       const TrainingOptions options{.epochs = 3,
                                     .batch_size = of.batch_size,
                                     .checkpoint_every = 2,
-                                    .learning_rate = of.optimizer.learning_rate,
+                                    .lr = of.optimizer.lr,
                                     .schedule = of.schedule,
                                     .dtype = dtype};
       const Start whole(dataset, of.network, of.optimizer, options);

@@ -14,6 +14,8 @@
 namespace twingrad {
 namespace {
 
+using at::Tensor;
+
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;

@@ -4,18 +4,20 @@
 
 #include <set>
 
+#include "twingrad/compare/agreement.h"
 #include "twingrad/data/batches.h"
 #include "twingrad/data/dataset.h"
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/manual_twin.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/threads.h"
-#include "twingrad/training/agreement.h"
 #include "twingrad/training/benchmark.h"
 #include "twingrad/training/trainer.h"
 
 namespace twingrad {
 namespace {
+
+using at::Tensor;
 
 // ---- Batches
 // -------------------------------------------------------------------------------------------------------
@@ -216,7 +218,7 @@ TEST_F(TrainerTest, ReportsTheFirstTheLastAndEveryNthEpoch) {
 }
 
 TEST_F(TrainerTest, TheLossOfAnEpochIsTheMeanOverImagesBeforeTheirUpdate) {
-  Training run(dataset, spec, {.learning_rate = 0}, {.epochs = 1, .batch_size = 32, .dtype = torch::kDouble});
+  Training run(dataset, spec, {.lr = 0}, {.epochs = 1, .batch_size = 32, .dtype = torch::kDouble});
   run.go({&run.manual});  // a learning rate of 0: every batch sees the same weights
   Tensor images = torch::empty({0}, torch::kDouble);
   Tensor labels = torch::empty({0}, torch::kLong);
@@ -268,8 +270,8 @@ class BuggyTwin final : public Twin {
     twin_.gradients()[2].tensor.mul_(factor_);
   }
   void update() override { twin_.update(); }
-  void set_learning_rate(double rate) override { twin_.set_learning_rate(rate); }
-  void set_training(bool training) override { twin_.set_training(training); }
+  void set_lr(double rate) override { twin_.set_lr(rate); }
+  void train(bool training) override { twin_.train(training); }
   void set_dropout_masks(const std::vector<Tensor>& masks) override { twin_.set_dropout_masks(masks); }
   void keep_intermediate_gradients(bool keep) override { twin_.keep_intermediate_gradients(keep); }
   Tensor logits() const override { return twin_.logits(); }

@@ -12,7 +12,6 @@ namespace twingrad::catalogue {
 namespace {
 
 namespace F = torch::nn::functional;
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 struct Reference {
   std::function<Tensor(const Tensor&)> function;

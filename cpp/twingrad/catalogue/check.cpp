@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "twingrad/catalogue/cases.h"
-#include "twingrad/gradcheck/difference.h"
+#include "twingrad/compare/difference.h"
 #include "twingrad/gradcheck/gradcheck.h"
 
 namespace twingrad::catalogue {

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,7 +14,11 @@
 /// The catalogue: every gradient that this library writes by hand, with what proves it.
 namespace twingrad::catalogue {
 
+using namespace nn;  // NOLINT: the catalogue is about these, and the header is not installed
+
 using Tensors = std::vector<Tensor>;
+
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// A function with its backward by hand, on plain tensors: the input first, then the parameters, then the
 /// constants, to which no gradient flows (the target of a loss, class weights, a mask, running statistics).

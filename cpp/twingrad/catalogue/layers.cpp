@@ -17,7 +17,6 @@ namespace twingrad::catalogue {
 namespace {
 
 constexpr double kEpsilon = 1e-12;
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// A matrix of N(0, 4).
 Inputs matrix() {
@@ -225,7 +224,7 @@ Entry dropout(bool training) {
             return of_layer([=](const std::vector<Parameter>& p) {
               auto layer = std::make_unique<Dropout>(kP);
               layer->set_mask(p[0].value);
-              layer->set_training(training);
+              layer->train(training);
               return layer;
             });
           },

@@ -3,24 +3,22 @@
 #include <limits>
 
 #include "twingrad/catalogue/cases.h"
-#include "twingrad/losses/bce_with_logits.h"
-#include "twingrad/losses/cross_entropy.h"
-#include "twingrad/losses/huber.h"
-#include "twingrad/losses/kl_divergence.h"
-#include "twingrad/losses/l1.h"
-#include "twingrad/losses/mse.h"
-#include "twingrad/losses/negative_log_likelihood.h"
-#include "twingrad/losses/nll.h"
-#include "twingrad/losses/smooth_l1.h"
-#include "twingrad/losses/soft_cross_entropy.h"
-#include "twingrad/losses/weighted_cross_entropy.h"
+#include "twingrad/losses/bce_with_logits_loss.h"
+#include "twingrad/losses/cross_entropy_loss.h"
+#include "twingrad/losses/huber_loss.h"
+#include "twingrad/losses/kl_div_loss.h"
+#include "twingrad/losses/l1_loss.h"
+#include "twingrad/losses/log_likelihood_loss.h"
+#include "twingrad/losses/mse_loss.h"
+#include "twingrad/losses/nll_loss.h"
+#include "twingrad/losses/smooth_l1_loss.h"
+#include "twingrad/losses/soft_cross_entropy_loss.h"
+#include "twingrad/losses/weighted_cross_entropy_loss.h"
 
 // The inputs of a loss are the input, the target, and weights if it has any; all but the first are constants.
 
 namespace twingrad::catalogue {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 at::Reduction::Reduction of_torch(Reduction reduction) {
   return reduction == Reduction::mean  ? at::Reduction::Mean
@@ -113,7 +111,9 @@ Entry cross_entropy(Reduction reduction) {
   return {
       .name = name,
       .make =
-          [=] { return of_loss([=](const Tensors&) { return std::make_unique<CrossEntropy>(reduction); }); },
+          [=] {
+            return of_loss([=](const Tensors&) { return std::make_unique<CrossEntropyLoss>(reduction); });
+          },
       .reference =
           [=](const Tensors& in) { return torch::cross_entropy_loss(in[0], in[1], {}, of_torch(reduction)); },
       .constants = 1,
@@ -159,7 +159,8 @@ Entry weighted_cross_entropy(const ClassVariant& variant, Reduction reduction) {
   const std::string name = name_with("cross_entropy." + variant.name, reduction);
   const Inputs inputs = of_classes(true, variant.weights);
   const auto make = [=](const Tensors& in) {
-    return std::make_unique<WeightedCrossEntropy>(class_options(variant, reduction, in), variant.smoothing);
+    return std::make_unique<WeightedCrossEntropyLoss>(class_options(variant, reduction, in),
+                                                      variant.smoothing);
   };
   return {.name = name,
           .make = [=] { return of_loss(make); },
@@ -193,7 +194,7 @@ Entry soft_cross_entropy(bool weights_and_smoothing) {
     return drawn;
   };
   const auto make = [=](const Tensors& in) {
-    return std::make_unique<SoftCrossEntropy>(SoftCrossEntropy::Options{
+    return std::make_unique<SoftCrossEntropyLoss>(SoftCrossEntropyLossOptions{
         .class_weights = weights_and_smoothing ? in[2] : Tensor(), .label_smoothing = smoothing});
   };
   return {.name = name,
@@ -221,7 +222,7 @@ Entry nll(const ClassVariant& variant, Reduction reduction) {
   const std::string name = name_with(variant.name.empty() ? "nll" : "nll." + variant.name, reduction);
   const Inputs inputs = of_classes(false, variant.weights);
   const auto make = [=](const Tensors& in) {
-    return std::make_unique<NLL>(class_options(variant, reduction, in));
+    return std::make_unique<NLLLoss>(class_options(variant, reduction, in));
   };
   return {.name = name,
           .make = [=] { return of_loss(make); },
@@ -257,8 +258,7 @@ Entry negative_log_likelihood(Reduction reduction) {
       .name = name,
       .make =
           [=] {
-            return of_loss(
-                [=](const Tensors&) { return std::make_unique<NegativeLogLikelihood>(reduction); });
+            return of_loss([=](const Tensors&) { return std::make_unique<LogLikelihoodLoss>(reduction); });
           },
       .reference =
           [=](const Tensors& in) {
@@ -293,16 +293,16 @@ struct DifferenceVariant {
 std::vector<DifferenceVariant> difference_variants() {
   using T = const Tensor&;
   using R = at::Reduction::Reduction;
-  return {{"mse", [](Reduction r) { return std::make_unique<MSE>(r); },
+  return {{"mse", [](Reduction r) { return std::make_unique<MSELoss>(r); },
            [](T x, T t, R r) { return torch::mse_loss(x, t, r); }, "factor_two",
            "the 2 of the square is forgotten", [](T d) { return d; }},
-          {"l1", [](Reduction r) { return std::make_unique<L1>(r); },
+          {"l1", [](Reduction r) { return std::make_unique<L1Loss>(r); },
            [](T x, T t, R r) { return torch::l1_loss(x, t, r); }, "slope_of_the_square",
            "d in place of sign(d)", [](T d) { return d; }},
-          {"smooth_l1", [](Reduction r) { return std::make_unique<SmoothL1>(r, 0.5); },
+          {"smooth_l1", [](Reduction r) { return std::make_unique<SmoothL1Loss>(r, 0.5); },
            [](T x, T t, R r) { return torch::smooth_l1_loss(x, t, r, 0.5); }, "beta_forgotten",
            "inside, the slope is d/β: with β = 1 nobody sees it", [](T d) { return d.clamp(-0.5, 0.5); }},
-          {"huber", [](Reduction r) { return std::make_unique<Huber>(r, 0.5); },
+          {"huber", [](Reduction r) { return std::make_unique<HuberLoss>(r, 0.5); },
            [](T x, T t, R r) { return torch::huber_loss(x, t, r, 0.5); }, "delta_forgotten",
            "outside, the slope is δ sign(d): with δ = 1 nobody sees it",
            [](T d) { return (d / 0.5).clamp(-1, 1); }}};
@@ -350,9 +350,10 @@ Entry bce_with_logits(const std::string& variant, Reduction reduction) {
     return drawn;
   };
   const auto make = [=](const Tensors& in) {
-    return std::make_unique<BCEWithLogits>(BCEWithLogits::Options{.reduction = reduction,
-                                                                  .weight = weight ? in[2] : Tensor(),
-                                                                  .pos_weight = positive ? in[2] : Tensor()});
+    return std::make_unique<BCEWithLogitsLoss>(
+        BCEWithLogitsLossOptions{.reduction = reduction,
+                                 .weight = weight ? in[2] : Tensor(),
+                                 .pos_weight = positive ? in[2] : Tensor()});
   };
   // Nothing infinite: (1 − t) z is 0 · ∞ = NaN, in LibTorch too.
   Case far = {"far logits", inputs(5, 4), false};
@@ -379,8 +380,8 @@ Entry kl_divergence(const std::string& variant, Reduction reduction) {
     return Tensors{draw({rows, columns}).log_softmax(1), log_target ? target : target.exp()};
   };
   const auto make = [=](const Tensors&) {
-    return std::make_unique<KLDivergence>(
-        KLDivergence::Options{.reduction = reduction, .log_target = log_target, .batch_mean = batch_mean});
+    return std::make_unique<KLDivLoss>(
+        KLDivLossOptions{.reduction = reduction, .log_target = log_target, .batch_mean = batch_mean});
   };
   // Over no columns the mean over the rows is 0, not NaN.
   Limits limits = entry_limits(reduction);

@@ -74,7 +74,7 @@ Entry batch_norm(const std::string& variant) {
     }
     auto layer = std::make_unique<BatchNorm1d>(affine_too ? p[0] : Parameter{},
                                                affine_too ? p[1] : Parameter{}, statistics);
-    layer->set_training(!evaluates);
+    layer->train(!evaluates);
     return layer;
   };
   // In training a row alone has no spread, and two are normalized to ±1 whatever they are, so that their

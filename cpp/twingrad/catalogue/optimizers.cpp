@@ -30,15 +30,15 @@ class Rule final : public Optimizer {
   using Function = std::function<void(Tensor& w, const Tensor& g, Memory& memory)>;
   explicit Rule(Function function) : function_(std::move(function)) {}
 
-  void step(Tensor& parameters, const Tensor& gradients) override {
+  void step(Tensor& parameters, TensorList gradient_parts) override {
     if (memory_.step++ == 0) {
       memory_.first = at::zeros_like(parameters);
       memory_.second = at::zeros_like(parameters);
     }
-    function_(parameters, gradients, memory_);
+    function_(parameters, sum(gradient_parts), memory_);
   }
 
-  void set_learning_rate(double /*learning_rate*/) override {}
+  void set_lr(double /*lr*/) override {}
 
   std::vector<StateVector> state() override {
     return {{"first", &memory_.first}, {"second", &memory_.second}};
@@ -53,29 +53,29 @@ OptimizerBug bug(const std::string& name, const std::string& why, const Rule::Fu
   return {name, why, [rule] { return std::make_unique<Rule>(rule); }};
 }
 
-OptimizerBug wrong_options(const std::string& name, const std::string& why, const SGD::Options& options) {
+OptimizerBug wrong_options(const std::string& name, const std::string& why, const SGDOptions& options) {
   return {name, why, [=] { return std::make_unique<SGD>(options); }};
 }
-OptimizerBug wrong_options(const std::string& name, const std::string& why, const Adam::Options& options) {
+OptimizerBug wrong_options(const std::string& name, const std::string& why, const AdamOptions& options) {
   return {name, why, [=] { return std::make_unique<Adam>(options); }};
 }
-OptimizerBug wrong_options(const std::string& name, const std::string& why, const RMSprop::Options& options) {
+OptimizerBug wrong_options(const std::string& name, const std::string& why, const RMSpropOptions& options) {
   return {name, why, [=] { return std::make_unique<RMSprop>(options); }};
 }
-OptimizerBug wrong_options(const std::string& name, const std::string& why, const Adagrad::Options& options) {
+OptimizerBug wrong_options(const std::string& name, const std::string& why, const AdagradOptions& options) {
   return {name, why, [=] { return std::make_unique<Adagrad>(options); }};
 }
 
 // ---- SGD ----
 
-OptimizerEntry sgd(const std::string& name, const SGD::Options& options,
+OptimizerEntry sgd(const std::string& name, const SGDOptions& options,
                    const std::vector<OptimizerBug>& bugs) {
   return {.name = name,
           .make = [=] { return std::make_unique<SGD>(options); },
           .reference =
               [=](const Tensor& parameters) {
                 return std::make_unique<torch::optim::SGD>(std::vector<Tensor>{parameters},
-                                                           torch::optim::SGDOptions(options.learning_rate)
+                                                           torch::optim::SGDOptions(options.lr)
                                                                .momentum(options.momentum)
                                                                .dampening(options.dampening)
                                                                .weight_decay(options.weight_decay)
@@ -86,17 +86,17 @@ OptimizerEntry sgd(const std::string& name, const SGD::Options& options,
 
 std::vector<OptimizerEntry> sgd_entries() {
   return {
-      sgd("sgd", {.learning_rate = 0.01},
+      sgd("sgd", {.lr = 0.01},
           {bug("sgd.ascent", "the sign is lost between the gradient and the step",
                [](Tensor& w, const Tensor& g, Memory&) { w.add_(g, 0.01); }),
            bug("sgd.normalized", "the direction alone is followed: the gradient is divided by its length",
                [](Tensor& w, const Tensor& g, Memory&) { w.sub_(g / g.norm(), 0.01); })}),
-      sgd("sgd.weight_decay", {.learning_rate = 0.01, .weight_decay = 0.1},
+      sgd("sgd.weight_decay", {.lr = 0.01, .weight_decay = 0.1},
           {bug("sgd.weight_decay.without_rate", "decay beside the rate: λ w instead of α λ w",
                [](Tensor& w, const Tensor& g, Memory&) { w.mul_(1 - 0.1).sub_(g, 0.01); }),
            bug("sgd.weight_decay.of_the_size", "the decay of |w| in place of w²/2: a constant pull, as in L1",
                [](Tensor& w, const Tensor& g, Memory&) { w.sub_(g + 0.1 * w.sign(), 0.01); })}),
-      sgd("sgd.momentum", {.learning_rate = 0.01, .momentum = 0.9},
+      sgd("sgd.momentum", {.lr = 0.01, .momentum = 0.9},
           {bug("sgd.momentum.reset", "the velocity is a local variable and begins at zero in every step",
                [](Tensor& w, const Tensor& g, Memory&) { w.sub_(g, 0.01); }),
            bug("sgd.momentum.average", "v ← μ v + (1 − μ) g, as in Adam: a step ten times smaller",
@@ -104,15 +104,15 @@ std::vector<OptimizerEntry> sgd_entries() {
                  m.first.mul_(0.9).add_(g, 0.1);
                  w.sub_(m.first, 0.01);
                })}),
-      sgd("sgd.dampening", {.learning_rate = 0.01, .momentum = 0.9, .dampening = 0.5},
+      sgd("sgd.dampening", {.lr = 0.01, .momentum = 0.9, .dampening = 0.5},
           {bug("sgd.dampening.in_the_first_step", "the first velocity is the gradient itself, undamped",
                [](Tensor& w, const Tensor& g, Memory& m) {
                  m.first.mul_(0.9).add_(g, 0.5);
                  w.sub_(m.first, 0.01);
                }),
            wrong_options("sgd.dampening.forgotten", "the option is read and not used",
-                         SGD::Options{.learning_rate = 0.01, .momentum = 0.9})}),
-      sgd("sgd.nesterov", {.learning_rate = 0.01, .momentum = 0.9, .nesterov = true},
+                         SGDOptions{.lr = 0.01, .momentum = 0.9})}),
+      sgd("sgd.nesterov", {.lr = 0.01, .momentum = 0.9, .nesterov = true},
           {bug("sgd.nesterov.old_velocity", "the look-ahead is taken with the velocity before its update",
                [](Tensor& w, const Tensor& g, Memory& m) {
                  const Tensor direction = g + 0.9 * m.first;
@@ -120,28 +120,26 @@ std::vector<OptimizerEntry> sgd_entries() {
                  w.sub_(direction, 0.01);
                }),
            wrong_options("sgd.nesterov.no_look_ahead", "the step is the velocity alone: plain momentum",
-                         SGD::Options{.learning_rate = 0.01, .momentum = 0.9})}),
+                         SGDOptions{.lr = 0.01, .momentum = 0.9})}),
   };
 }
 
 // ---- Adam ----
 
-OptimizerEntry adam(const std::string& name, const Adam::Options& options,
+OptimizerEntry adam(const std::string& name, const AdamOptions& options,
                     const std::vector<OptimizerBug>& bugs) {
   return {.name = name,
           .make = [=] { return std::make_unique<Adam>(options); },
           .reference = [=](const Tensor& parameters) -> std::unique_ptr<torch::optim::Optimizer> {
             const std::vector<Tensor> leaves = {parameters};
             if (options.decoupled) {
-              return std::make_unique<torch::optim::AdamW>(leaves,
-                                                           torch::optim::AdamWOptions(options.learning_rate)
-                                                               .weight_decay(options.weight_decay)
-                                                               .amsgrad(options.amsgrad));
+              return std::make_unique<torch::optim::AdamW>(leaves, torch::optim::AdamWOptions(options.lr)
+                                                                       .weight_decay(options.weight_decay)
+                                                                       .amsgrad(options.amsgrad));
             }
-            return std::make_unique<torch::optim::Adam>(leaves,
-                                                        torch::optim::AdamOptions(options.learning_rate)
-                                                            .weight_decay(options.weight_decay)
-                                                            .amsgrad(options.amsgrad));
+            return std::make_unique<torch::optim::Adam>(leaves, torch::optim::AdamOptions(options.lr)
+                                                                    .weight_decay(options.weight_decay)
+                                                                    .amsgrad(options.amsgrad));
           },
           .bugs = bugs};
 }
@@ -184,7 +182,7 @@ std::vector<OptimizerEntry> adam_entries() {
       adam("adam.weight_decay", {.weight_decay = 0.1},
            {wrong_options("adam.weight_decay.decoupled",
                           "AdamW's decay in Adam: they differ, and both are called weight decay",
-                          Adam::Options{.weight_decay = 0.1, .decoupled = true}),
+                          AdamOptions{.weight_decay = 0.1, .decoupled = true}),
             bug("adam.weight_decay.after_the_moments",
                 "λ w is added to the step and divided by √v̂, but m and v do not see it",
                 [](Tensor& w, const Tensor& g, Memory& m) {
@@ -194,32 +192,32 @@ std::vector<OptimizerEntry> adam_entries() {
                   w.sub_(1e-3 * mean / ((m.second / (1 - std::pow(0.999, m.step))).sqrt() + 1e-8));
                 })}),
       adam("adamw", {.weight_decay = 0.01, .decoupled = true},
-           {wrong_options("adamw.coupled", "Adam's decay in AdamW", Adam::Options{.weight_decay = 0.01}),
+           {wrong_options("adamw.coupled", "Adam's decay in AdamW", AdamOptions{.weight_decay = 0.01}),
             wrong_options("adamw.decay_without_rate", "w is multiplied by 1 − λ, not by 1 − α λ",
-                          Adam::Options{.weight_decay = 10, .decoupled = true})}),
+                          AdamOptions{.weight_decay = 10, .decoupled = true})}),
   };
 }
 
 // ---- AMSGrad, RMSprop, Adagrad ----
 
-OptimizerEntry rmsprop(const std::string& name, const RMSprop::Options& options,
+OptimizerEntry rmsprop(const std::string& name, const RMSpropOptions& options,
                        const std::vector<OptimizerBug>& bugs) {
   return {.name = name,
           .make = [=] { return std::make_unique<RMSprop>(options); },
           .reference =
               [=](const Tensor& parameters) {
-                return std::make_unique<torch::optim::RMSprop>(
-                    std::vector<Tensor>{parameters}, torch::optim::RMSpropOptions(options.learning_rate)
-                                                         .alpha(options.alpha)
-                                                         .eps(options.epsilon)
-                                                         .weight_decay(options.weight_decay)
-                                                         .momentum(options.momentum)
-                                                         .centered(options.centered));
+                return std::make_unique<torch::optim::RMSprop>(std::vector<Tensor>{parameters},
+                                                               torch::optim::RMSpropOptions(options.lr)
+                                                                   .alpha(options.alpha)
+                                                                   .eps(options.eps)
+                                                                   .weight_decay(options.weight_decay)
+                                                                   .momentum(options.momentum)
+                                                                   .centered(options.centered));
               },
           .bugs = bugs};
 }
 
-OptimizerEntry adagrad(const std::string& name, const Adagrad::Options& options,
+OptimizerEntry adagrad(const std::string& name, const AdagradOptions& options,
                        const std::vector<OptimizerBug>& bugs) {
   return {.name = name,
           .make = [=] { return std::make_unique<Adagrad>(options); },
@@ -227,11 +225,11 @@ OptimizerEntry adagrad(const std::string& name, const Adagrad::Options& options,
               [=](const Tensor& parameters) {
                 return std::make_unique<torch::optim::Adagrad>(
                     std::vector<Tensor>{parameters},
-                    torch::optim::AdagradOptions(options.learning_rate)
-                        .lr_decay(options.learning_rate_decay)
+                    torch::optim::AdagradOptions(options.lr)
+                        .lr_decay(options.lr_decay)
                         .weight_decay(options.weight_decay)
                         .initial_accumulator_value(options.initial_accumulator_value)
-                        .eps(options.epsilon));
+                        .eps(options.eps));
               },
           .bugs = bugs};
 }
@@ -239,7 +237,7 @@ OptimizerEntry adagrad(const std::string& name, const Adagrad::Options& options,
 std::vector<OptimizerEntry> adaptive_entries() {
   return {
       adam("adam.amsgrad", {.amsgrad = true},
-           {wrong_options("adam.amsgrad.forgets", "the largest v is replaced by the newest", Adam::Options{}),
+           {wrong_options("adam.amsgrad.forgets", "the largest v is replaced by the newest", AdamOptions{}),
             bug("adam.amsgrad.corrected_first", "the largest of v̂ in place of the v̂ of the largest v",
                 [](Tensor& w, const Tensor& g, Memory& m) {
                   if (m.step == 1) {
@@ -252,9 +250,9 @@ std::vector<OptimizerEntry> adaptive_entries() {
                 })}),
       adam("adamw.amsgrad", {.weight_decay = 0.01, .decoupled = true, .amsgrad = true},
            {wrong_options("adamw.amsgrad.coupled", "Adam's decay in AdamW",
-                          Adam::Options{.weight_decay = 0.01, .amsgrad = true}),
+                          AdamOptions{.weight_decay = 0.01, .amsgrad = true}),
             wrong_options("adamw.amsgrad.forgets", "the largest v is replaced by the newest",
-                          Adam::Options{.weight_decay = 0.01, .decoupled = true})}),
+                          AdamOptions{.weight_decay = 0.01, .decoupled = true})}),
       rmsprop("rmsprop", {},
               {bug("rmsprop.epsilon_inside_the_root",
                    "√(v + ε) in place of √v + ε: shows in tiny gradients alone",
@@ -270,7 +268,7 @@ std::vector<OptimizerEntry> adaptive_entries() {
       rmsprop(
           "rmsprop.momentum", {.momentum = 0.9},
           {wrong_options("rmsprop.momentum.forgotten", "the velocity is computed and not used",
-                         RMSprop::Options{}),
+                         RMSpropOptions{}),
            bug("rmsprop.momentum.before_the_root", "the velocity gathers g, and is divided by √v afterwards",
                [](Tensor& w, const Tensor& g, Memory& m) {
                  m.second.mul_(0.99).addcmul_(g, g, 0.01);
@@ -279,7 +277,7 @@ std::vector<OptimizerEntry> adaptive_entries() {
                })}),
       rmsprop(
           "rmsprop.centered", {.centered = true},
-          {wrong_options("rmsprop.centered.mean_forgotten", "v in place of v − m²", RMSprop::Options{}),
+          {wrong_options("rmsprop.centered.mean_forgotten", "v in place of v − m²", RMSpropOptions{}),
            bug("rmsprop.centered.mean_not_squared", "v − m: a variance is the mean square less the square",
                [](Tensor& w, const Tensor& g, Memory& m) {
                  m.second.mul_(0.99).addcmul_(g, g, 0.01);
@@ -294,7 +292,7 @@ std::vector<OptimizerEntry> adaptive_entries() {
                  w.sub_(0.01 * (g + 0.1 * w) / (m.second.sqrt() + 1e-8));
                }),
            wrong_options("rmsprop.weight_decay.forgotten", "the decay is an option that nothing reads",
-                         RMSprop::Options{})}),
+                         RMSpropOptions{})}),
       adagrad("adagrad", {},
               {bug("adagrad.forgets", "a running mean in place of the sum: RMSprop",
                    [](Tensor& w, const Tensor& g, Memory& m) {
@@ -306,9 +304,9 @@ std::vector<OptimizerEntry> adaptive_entries() {
                      m.second.addcmul_(g, g);
                      w.sub_(0.01 * g / (m.second + 1e-10));
                    })}),
-      adagrad("adagrad.rate_decay", {.learning_rate_decay = 0.01},
+      adagrad("adagrad.rate_decay", {.lr_decay = 0.01},
               {wrong_options("adagrad.rate_decay.forgotten", "the decay is an option that nothing reads",
-                             Adagrad::Options{}),
+                             AdagradOptions{}),
                bug("adagrad.rate_decay.from_one",
                    "α / (1 + t decay) counts t from 0; from 1 the first step is too short",
                    [](Tensor& w, const Tensor& g, Memory& m) {
@@ -318,9 +316,9 @@ std::vector<OptimizerEntry> adaptive_entries() {
       adagrad("adagrad.weight_decay", {.weight_decay = 0.1, .initial_accumulator_value = 0.5},
               {wrong_options("adagrad.weight_decay.start_at_zero",
                              "the sum begins at 0, whatever the option says",
-                             Adagrad::Options{.weight_decay = 0.1}),
+                             AdagradOptions{.weight_decay = 0.1}),
                wrong_options("adagrad.weight_decay.forgotten", "the decay is an option that nothing reads",
-                             Adagrad::Options{.initial_accumulator_value = 0.5})}),
+                             AdagradOptions{.initial_accumulator_value = 0.5})}),
   };
 }
 

@@ -11,6 +11,8 @@
 
 namespace twingrad::catalogue {
 
+using namespace optim;  // NOLINT: see entry.h
+
 /// A classic mistake in an update rule. It must be rejected.
 struct OptimizerBug {
   std::string name;

@@ -70,7 +70,7 @@ Tensor rates_of_step_lr(unsigned step_size, double gamma, int steps) {
 }
 
 ValuesEntry step_decay() {
-  const StepDecay right = {.step_size = 4, .gamma = 0.5};
+  const StepLR right = {.step_size = 4, .gamma = 0.5};
   return schedule("schedule.step", "torch::optim", rates_of_step_lr(4, 0.5, 20), rate_of(right),
                   {{"one_step_early", "t counts from 1 here and from 0 there",
                     [=](std::int64_t t) { return right.rate(kBase, t + 1); }},
@@ -79,18 +79,18 @@ ValuesEntry step_decay() {
 }
 
 ValuesEntry cosine() {
-  const CosineAnnealing right = {.t_max = 10, .eta_min = 0.01};
+  const CosineAnnealingLR right = {.t_max = 10, .eta_min = 0.01};
   return schedule(
       "schedule.cosine", "Python", recorded(python::kCosine), rate_of(right),
       {{"whole_period", "2π in place of π: the rate is back at its start after t_max",
-        rate_of(CosineAnnealing{.t_max = 5, .eta_min = 0.01})},
+        rate_of(CosineAnnealingLR{.t_max = 5, .eta_min = 0.01})},
        {"minimum_added", "η_min is added, but the amplitude is not lessened by it", [](std::int64_t t) {
           return 0.01 + kBase * (1 + std::cos(std::numbers::pi * static_cast<double>(t) / 10)) / 2;
         }}});
 }
 
 ValuesEntry warm_up() {
-  const LinearWarmUp right = {.start_factor = 0.1, .end_factor = 0.8, .total_steps = 7};
+  const LinearLR right = {.start_factor = 0.1, .end_factor = 0.8, .total_steps = 7};
   return schedule("schedule.warm_up", "Python", recorded(python::kWarmUp), rate_of(right),
                   {{"from_zero", "t / total, as the paper draws it: the first step is lost, its rate is 0",
                     [](std::int64_t t) { return kBase * 0.8 * std::min(1.0, static_cast<double>(t) / 7); }},
@@ -100,26 +100,26 @@ ValuesEntry warm_up() {
 }
 
 std::vector<ValuesEntry> one_cycles() {
-  const OneCycle cosine = {.total_steps = 24};
-  const OneCycle linear = {.total_steps = 24,
-                           .pct_start = 0.25,
-                           .anneal = OneCycle::Anneal::linear,
-                           .div_factor = 10,
-                           .final_div_factor = 100};
-  const OneCycle three_phase = {.total_steps = 24, .three_phase = true};
-  const auto changed = [](OneCycle schedule, const auto& change) {
+  const OneCycleLR cosine = {.total_steps = 24};
+  const OneCycleLR linear = {.total_steps = 24,
+                             .pct_start = 0.25,
+                             .anneal = OneCycleLR::Anneal::linear,
+                             .div_factor = 10,
+                             .final_div_factor = 100};
+  const OneCycleLR three_phase = {.total_steps = 24, .three_phase = true};
+  const auto changed = [](OneCycleLR schedule, const auto& change) {
     change(schedule);
     return rate_of(schedule);
   };
   return {
       schedule("schedule.one_cycle", "Python", recorded(python::kOneCycle), rate_of(cosine),
                {{"final_of_the_top", "the last rate is base / final_div_factor: the initial one is meant",
-                 changed(cosine, [](OneCycle& s) { s.final_div_factor /= s.div_factor; })},
+                 changed(cosine, [](OneCycleLR& s) { s.final_div_factor /= s.div_factor; })},
                 {"one_step_more", "the last step is counted as total, not total − 1: the end is not reached",
-                 changed(cosine, [](OneCycle& s) { ++s.total_steps; })}}),
+                 changed(cosine, [](OneCycleLR& s) { ++s.total_steps; })}}),
       schedule("schedule.one_cycle.linear", "Python", recorded(python::kOneCycleLinear), rate_of(linear),
                {{"cosine", "the way of annealing is an option that nothing reads",
-                 changed(linear, [](OneCycle& s) { s.anneal = OneCycle::Anneal::cosine; })},
+                 changed(linear, [](OneCycleLR& s) { s.anneal = OneCycleLR::Anneal::cosine; })},
                 {"from_the_top", "it begins at the largest rate: div_factor is not applied to the start",
                  [=](std::int64_t t) {
                    return t < 5 ? kBase : linear.rate(kBase, t);  // 5 = pct_start · total − 1
@@ -127,9 +127,9 @@ std::vector<ValuesEntry> one_cycles() {
       schedule("schedule.one_cycle.three_phase", "Python", recorded(python::kOneCycleThreePhase),
                rate_of(three_phase),
                {{"two_phases", "the third phase is an option that nothing reads",
-                 changed(three_phase, [](OneCycle& s) { s.three_phase = false; })},
+                 changed(three_phase, [](OneCycleLR& s) { s.three_phase = false; })},
                 {"final_of_the_top", "the last rate is base / final_div_factor: the initial one is meant",
-                 changed(three_phase, [](OneCycle& s) { s.final_div_factor /= s.div_factor; })}})};
+                 changed(three_phase, [](OneCycleLR& s) { s.final_div_factor /= s.div_factor; })}})};
 }
 
 // ---- Clipping ----

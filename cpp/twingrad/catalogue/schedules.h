@@ -7,8 +7,11 @@
 #include <vector>
 
 #include "twingrad/catalogue/entry.h"
+#include "twingrad/optim/schedule.h"
 
 namespace twingrad::catalogue {
+
+using namespace optim;  // NOLINT: see entry.h
 
 /// A classic mistake in how numbers are computed. It must be rejected.
 struct ValuesBug {
@@ -28,7 +31,7 @@ struct ValuesEntry {
   std::vector<ValuesBug> bugs;
 };
 
-/// Learning rates step by step: StepDecay beside LibTorch's StepLR, which is the only scheduler that LibTorch
+/// Learning rates step by step: StepLR beside LibTorch's StepLR, which is the only scheduler that LibTorch
 /// has; the others beside what Python's computed (schedule_tables.h).
 std::vector<ValuesEntry> schedule_entries();
 

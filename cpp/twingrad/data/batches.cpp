@@ -5,7 +5,7 @@
 #include <random>
 #include <utility>
 
-#include "twingrad/runtime/function_clones.h"
+#include "twingrad/ops/function_clones.h"
 
 namespace twingrad::data {
 namespace {
@@ -44,8 +44,9 @@ TWINGRAD_FUNCTION_CLONES void scale_row_double(const std::uint8_t* pixels, std::
 
 }  // namespace
 
-ImageTensors::ImageTensors(const LabelledImages& images, at::Device device, std::shared_ptr<Workers> workers)
-    : workers_(std::move(workers)) {
+ImageTensors::ImageTensors(const LabelledImages& images, at::Device device,
+                           std::shared_ptr<ThreadPool> workers)
+    : pool_(std::move(workers)) {
   // from_blob wants a mutable pointer; nobody writes through it.
   auto* bytes = const_cast<std::uint8_t*>(images.pixels.data());
   pixels_ = at::from_blob(bytes, {images.count, images.height * images.width}, at::kByte).to(device);
@@ -69,8 +70,8 @@ void ImageTensors::gather(const at::Tensor& indices, at::Tensor& images, at::Ten
   const auto* from = labels_.data_ptr<std::int64_t>();
   auto* to = labels.data_ptr<std::int64_t>();
   const int parts =
-      static_cast<int>(std::clamp<std::int64_t>(batch_size * width / kLeastPixels, 1, workers_->count()));
-  workers_->run(parts, [&](int part) {
+      static_cast<int>(std::clamp<std::int64_t>(batch_size * width / kLeastPixels, 1, pool_->count()));
+  pool_->run(parts, [&](int part) {
     const auto [first, size] = part_of(batch_size, parts, part);
     const std::int64_t end = first + size;
     for (std::int64_t row = first - kRowsAhead; row < end; ++row) {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "twingrad/data/dataset.h"
-#include "twingrad/runtime/workers.h"
+#include "twingrad/ops/thread_pool.h"
 
 namespace twingrad::data {
 
@@ -18,7 +18,7 @@ class ImageTensors {
   /// On the CPU the tensors share the memory of `images`, which has to outlive them. workers: the threads that gather, by
   /// default the caller's alone.
   ImageTensors(const LabelledImages& images, at::Device device,
-               std::shared_ptr<Workers> workers = std::make_shared<Workers>(1));
+               std::shared_ptr<ThreadPool> workers = std::make_shared<ThreadPool>(1));
 
   std::int64_t count() const { return pixels_.size(0); }
 
@@ -34,7 +34,7 @@ class ImageTensors {
  private:
   at::Tensor pixels_;  ///< [N, D], uint8
   at::Tensor labels_;  ///< [N], int64
-  std::shared_ptr<Workers> workers_;
+  std::shared_ptr<ThreadPool> pool_;
 };
 
 /// The order of the samples in an epoch: a permutation of 0 … count − 1 that depends on seed and epoch alone,

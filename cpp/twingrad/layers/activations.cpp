@@ -13,12 +13,12 @@
 #include "twingrad/layers/softsign.h"
 #include "twingrad/layers/tanh.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 namespace {
 
-template <typename Layer>
-std::unique_ptr<Activation> make() {
-  return std::make_unique<Layer>();
+template <typename Function>
+std::unique_ptr<Layer> make() {
+  return std::make_unique<Function>();
 }
 
 }  // namespace
@@ -50,4 +50,4 @@ const ActivationEntry* find_activation(std::string_view name) {
   return nullptr;
 }
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -5,15 +5,15 @@
 #include <string_view>
 #include <vector>
 
-#include "twingrad/layers/activation.h"
+#include "twingrad/layers/layer.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
-/// An activation as it is chosen by name, for example with --activation.
+/// An activation by the name that --activation takes.
 struct ActivationEntry {
   std::string name;
-  std::unique_ptr<Activation> (*make)();
-  /// Where the slope jumps. Rounding can put one twin left and the other right of such a point.
+  std::unique_ptr<Layer> (*make)();
+  /// The points where the slope jumps. Rounding can put the two twins on different sides of one.
   std::vector<double> kinks;
 };
 
@@ -23,4 +23,4 @@ const std::vector<ActivationEntry>& activations();
 /// The activation of that name, or nullptr.
 const ActivationEntry* find_activation(std::string_view name);
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

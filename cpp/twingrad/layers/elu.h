@@ -2,7 +2,7 @@
 
 #include "twingrad/layers/activation.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Exponential linear unit, as torch::nn::ELU with alpha = 1.
 ///
@@ -21,4 +21,4 @@ class ELU final : public Activation {
   }
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

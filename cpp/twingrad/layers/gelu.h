@@ -4,7 +4,7 @@
 
 #include "twingrad/layers/activation.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Gaussian error linear unit, as torch::nn::GELU.
 ///
@@ -25,4 +25,4 @@ class GELU final : public Activation {
   static Tensor distribution(const Tensor& x) { return x.mul(M_SQRT1_2).erf_().add_(1).mul_(0.5); }
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

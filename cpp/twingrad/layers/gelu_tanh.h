@@ -4,7 +4,7 @@
 
 #include "twingrad/layers/activation.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// The usual approximation of GELU by tanh, as torch::nn::GELU with approximate = "tanh".
 ///
@@ -31,4 +31,4 @@ class GELUTanh final : public Activation {
   }
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -2,7 +2,7 @@
 
 #include "twingrad/layers/activation.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Identity cut off at ±1, as torch::nn::Hardtanh.
 ///
@@ -19,4 +19,4 @@ class Hardtanh final : public Activation {
   }
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

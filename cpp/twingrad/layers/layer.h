@@ -4,25 +4,24 @@
 
 #include <vector>
 
-namespace twingrad {
+namespace twingrad::nn {
 
 using at::Tensor;
 
-/// A learnable tensor and the gradient of the loss with respect to it: two tensors of equal shape. Both are
-/// usually views into the flat vectors of a network (mlp/flat_parameters.h).
+/// A learnable tensor and the gradient of the loss with respect to it, of equal shape. Both are usually views into
+/// the flat vectors of a network (mlp/flat_parameters.h).
 struct Parameter {
   Tensor value;
   Tensor grad;
 };
 
-/// One step of a network, with its derivative written by hand.
+/// One layer of a network with a hand-written derivative.
 ///
 ///   forward    y = f(x)
 ///   backward   ∂L/∂x = (∂y/∂x)ᵀ ∂L/∂y      and, for each parameter p,   ∂L/∂p = (∂y/∂p)ᵀ ∂L/∂y
 ///
-/// x and y are matrices, one sample a row: x [N, D_in], y [N, D_out]. Any floating dtype, any device. A layer
-/// owns its results and writes them into the same memory step after step, so a returned tensor holds until
-/// the next call.
+/// x and y are matrices with one sample per row: x [N, D_in], y [N, D_out]. Any floating dtype, any device. A layer
+/// writes its results into the same buffers at every step: a returned tensor is valid until the next call.
 class Layer {
  public:
   Layer() = default;
@@ -30,22 +29,23 @@ class Layer {
   Layer& operator=(const Layer&) = delete;
   virtual ~Layer() = default;
 
-  /// Computes y and keeps (without a copy) what backward needs of x.
-  virtual const Tensor& forward(const Tensor& x) = 0;
+  /// Returns y and keeps (without a copy) what backward needs of x.
+  virtual Tensor forward(const Tensor& x) = 0;
 
-  /// From grad_y = ∂L/∂y of the last forward: returns ∂L/∂x and *writes* (does not add) ∂L/∂p into each
-  /// parameter's grad.
-  virtual const Tensor& backward(const Tensor& grad_y) = 0;
+  /// Given grad_y = ∂L/∂y for the last forward, returns ∂L/∂x and *writes* (does not add) ∂L/∂p to the grad of each
+  /// parameter.
+  virtual Tensor backward(const Tensor& grad_y) = 0;
 
-  /// Training (the default) or evaluation: Dropout and BatchNorm1d do something else in evaluation.
-  virtual void set_training(bool training) { training_ = training; }
+  /// Training mode (the default) or evaluation mode, which Dropout and BatchNorm1d distinguish.
+  virtual void train(bool on = true) { training_ = on; }
+  void eval() { train(false); }
 
  protected:
   bool training_ = true;
 };
 
-/// Gives a reused buffer the shape asked for, with the dtype and device of `like`. Memory is taken only when
-/// the buffer has to grow, so a training step at a steady batch size takes none.
+/// Gives a reused buffer this shape and the dtype and device of `like`. It allocates only when the buffer has to
+/// grow, so a training step at a constant batch size allocates nothing.
 inline Tensor& sized(Tensor& buffer, at::IntArrayRef shape, const Tensor& like) {
   if (!buffer.defined() || buffer.scalar_type() != like.scalar_type() || buffer.device() != like.device()) {
     buffer =
@@ -56,4 +56,4 @@ inline Tensor& sized(Tensor& buffer, at::IntArrayRef shape, const Tensor& like) 
   return buffer;
 }
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -2,7 +2,7 @@
 
 #include "twingrad/layers/activation.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Leaky rectified linear unit, as torch::nn::LeakyReLU.
 ///
@@ -29,4 +29,4 @@ class LeakyReLU final : public Activation {
   double slope_;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -2,7 +2,7 @@
 
 #include "twingrad/layers/layer.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Natural logarithm, kept finite at 0 by an epsilon (classroom exercise).
 ///
@@ -14,12 +14,12 @@ class Log final : public Layer {
  public:
   explicit Log(double epsilon) : epsilon_(epsilon) {}
 
-  const Tensor& forward(const Tensor& x) override {
+  Tensor forward(const Tensor& x) override {
     sized(shifted_, x.sizes(), x).copy_(x).add_(epsilon_);
     return at::log_out(sized(y_, x.sizes(), x), shifted_);
   }
 
-  const Tensor& backward(const Tensor& grad_y) override {
+  Tensor backward(const Tensor& grad_y) override {
     return at::div_out(sized(grad_x_, grad_y.sizes(), grad_y), grad_y, shifted_);
   }
 
@@ -28,4 +28,4 @@ class Log final : public Layer {
   Tensor shifted_, y_, grad_x_;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

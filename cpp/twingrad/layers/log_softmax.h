@@ -2,7 +2,7 @@
 
 #include "twingrad/layers/layer.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Logarithm of the softmax of each row, as torch::nn::LogSoftmax(1).
 ///
@@ -10,18 +10,18 @@ namespace twingrad {
 ///   ∂y_j/∂x_k = [j = k] − p_k,                     p = exp(y), the softmax
 ///   ∂L/∂x     = ∂L/∂y − p Σ_j ∂L/∂y_j
 ///
-/// No quotient is formed, so that no logarithm of 0 is taken: logits of ±1e4 are exact, and −∞ gives −∞.
+/// No quotient is formed, so the logarithm of 0 is never taken: logits of ±1e4 are exact, and −∞ gives −∞.
 /// x, y [N, C].
 /// Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.2.2.3.
 class LogSoftmax final : public Layer {
  public:
-  const Tensor& forward(const Tensor& x) override {
+  Tensor forward(const Tensor& x) override {
     at::sub_out(sized(y_, x.sizes(), x), x, at::amax(x, 1, /*keepdim=*/true));
     at::exp_out(sized(exp_, x.sizes(), x), y_);
     return y_.sub_(exp_.sum(1, /*keepdim=*/true).log_());
   }
 
-  const Tensor& backward(const Tensor& grad_y) override {
+  Tensor backward(const Tensor& grad_y) override {
     at::exp_out(sized(grad_x_, y_.sizes(), y_), y_).mul_(grad_y.sum(1, /*keepdim=*/true));
     return at::sub_out(grad_x_, grad_y, grad_x_);
   }
@@ -30,4 +30,4 @@ class LogSoftmax final : public Layer {
   Tensor exp_, y_, grad_x_;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -4,12 +4,11 @@
 
 #include "twingrad/layers/layer.h"
 #include "twingrad/layers/linear.h"
-#include "twingrad/runtime/multiply.h"
+#include "twingrad/ops/matmul.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
-/// Matrix product, the layer "Matmul" of the classroom exercise. No bias, and W is stored as [inputs,
-/// outputs].
+/// Matrix product without a bias: the layer "Matmul" of the classroom exercise. W is stored as [inputs, outputs].
 ///
 ///   y      = x W                   y[n,o] = Σ_i x[n,i] W[i,o]
 ///   ∂L/∂W  = xᵀ ∂L/∂y
@@ -21,15 +20,15 @@ class Matmul final : public Layer {
   explicit Matmul(Parameter weight, InputGradient input_gradient = InputGradient::compute)
       : weight_(std::move(weight)), input_gradient_(input_gradient) {}
 
-  const Tensor& forward(const Tensor& x) override {
+  Tensor forward(const Tensor& x) override {
     x_ = x;
-    return multiply(sized(y_, {x.size(0), weight_.value.size(1)}, x), x, weight_.value);
+    return ops::matmul(sized(y_, {x.size(0), weight_.value.size(1)}, x), x, weight_.value);
   }
 
-  const Tensor& backward(const Tensor& grad_y) override {
-    multiply(weight_.grad, x_.t(), grad_y);
+  Tensor backward(const Tensor& grad_y) override {
+    ops::matmul(weight_.grad, x_.t(), grad_y);
     if (input_gradient_ == InputGradient::compute) {
-      multiply(sized(grad_x_, x_.sizes(), x_), grad_y, weight_.value.t());
+      ops::matmul(sized(grad_x_, x_.sizes(), x_), grad_y, weight_.value.t());
     }
     return grad_x_;
   }
@@ -40,4 +39,4 @@ class Matmul final : public Layer {
   Tensor x_, y_, grad_x_;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

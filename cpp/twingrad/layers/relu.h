@@ -1,26 +1,27 @@
 #pragma once
 
-#include "twingrad/layers/activation.h"
+#include "twingrad/layers/layer.h"
+#include "twingrad/ops/fused_relu.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Rectified linear unit, as torch::nn::ReLU.
 ///
-///   f(x)  = max(x, 0)
-///   f′(x) = [x > 0] = sign(f(x))
+///   y      = max(x, 0)
+///   ∂L/∂x  = ∂L/∂y · [x > 0]              [x > 0] = [y > 0]
 ///
-/// At the kink x = 0 every slope in [0, 1] is a subgradient; like LibTorch we take 0.
+/// At the kink x = 0 every slope in [0, 1] is a subgradient; like LibTorch we take 0. x, y of any equal shape.
 /// Source: Nair, Hinton, Rectified linear units improve restricted Boltzmann machines (2010).
-class ReLU final : public Activation {
- protected:
-  void value(Tensor& y, const Tensor& x) const override { at::clamp_min_out(y, x, 0); }
+class ReLU final : public Layer {
+ public:
+  Tensor forward(const Tensor& x) override { return at::clamp_min_out(sized(y_, x.sizes(), x), x, 0); }
 
-  void derivative(Tensor& dy_dx, const Tensor& /*x*/, const Tensor& y) const override {
-    at::sign_out(dy_dx, y);
+  Tensor backward(const Tensor& grad_y) override {
+    return ops::fused_relu_gradient(sized(grad_x_, y_.sizes(), y_), grad_y, y_);
   }
 
-  /// On the CPU, where all three are contiguous (relu_one_pass.cpp).
-  bool backward_in_one_pass(Tensor& grad_x, const Tensor& grad_y, const Tensor& y) const override;
+ private:
+  Tensor y_, grad_x_;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -2,7 +2,7 @@
 
 #include "twingrad/layers/activation.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Scaled exponential linear unit, as torch::nn::SELU.
 ///
@@ -28,4 +28,4 @@ class SELU final : public Activation {
   }
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

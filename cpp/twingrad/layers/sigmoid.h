@@ -2,7 +2,7 @@
 
 #include "twingrad/layers/activation.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Logistic function, as torch::nn::Sigmoid.
 ///
@@ -17,4 +17,4 @@ class Sigmoid final : public Activation {
   }
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

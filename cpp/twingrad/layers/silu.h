@@ -2,7 +2,7 @@
 
 #include "twingrad/layers/activation.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Sigmoid linear unit, also called swish, as torch::nn::SiLU.
 ///
@@ -20,4 +20,4 @@ class SiLU final : public Activation {
   }
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -2,7 +2,7 @@
 
 #include "twingrad/layers/activation.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Smooth ReLU, as torch::nn::Softplus with beta = 1 and threshold = 20.
 ///
@@ -25,4 +25,4 @@ class Softplus final : public Activation {
   static constexpr double kThreshold = 20;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

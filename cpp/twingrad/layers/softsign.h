@@ -2,7 +2,7 @@
 
 #include "twingrad/layers/activation.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Softsign, as torch::nn::Softsign.
 ///
@@ -19,4 +19,4 @@ class Softsign final : public Activation {
   }
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -2,7 +2,7 @@
 
 #include "twingrad/layers/activation.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Hyperbolic tangent, as torch::nn::Tanh.
 ///
@@ -17,4 +17,4 @@ class Tanh final : public Activation {
   }
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -4,9 +4,9 @@
 
 #include "twingrad/losses/loss.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
-/// What the losses of a class index have in common: a weight for each class, and one index that is ignored.
+/// Options of the losses of a class index.
 struct ClassLossOptions {
   Reduction reduction = Reduction::mean;
   Tensor class_weights = {};         ///< w [C], of the dtype of the input; {}: all 1
@@ -17,8 +17,8 @@ struct ClassLossOptions {
 ///
 ///   mean   L = Σ_n ℓ / Σ_n w_t,   both sums over the rows that are not ignored
 ///
-/// So the mean is that of the unweighted losses, each counted w_t times. If all rows are ignored it is 0/0 =
-/// NaN, and the gradient is 0, as in LibTorch.
+/// This is the mean of the unweighted losses, each counted w_t times. If all rows are ignored it is 0/0 = NaN and the
+/// gradient is 0, as in LibTorch.
 ///
 /// input [N, C]; target [N], int64, 0 … C − 1 or ignore_index; ℓ [N].
 class ClassLoss : public Loss {
@@ -49,4 +49,4 @@ class ClassLoss : public Loss {
   Tensor row_weights_;  ///< w_t [N], 0 where ignored
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

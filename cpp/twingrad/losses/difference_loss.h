@@ -2,15 +2,14 @@
 
 #include "twingrad/losses/loss.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// A loss of the difference between input and target, entry by entry.
 ///
 ///   ℓ          = f(d),    d = input − target
 ///   ∂ℓ/∂input  = f′(d)
 ///
-/// A subclass writes f and f′, nothing else. input, target, ℓ [N, C], or any equal shape; so the mean divides
-/// by N·C.
+/// A subclass implements f and f′. input, target, ℓ [N, C], or any equal shape; the mean divides by N·C.
 class DifferenceLoss : public Loss {
  public:
   using Loss::Loss;
@@ -24,11 +23,11 @@ class DifferenceLoss : public Loss {
  private:
   /// Throws std::invalid_argument unless the shapes are equal.
   Tensor value(const Tensor& input, const Tensor& target) final {
-    require_equal_shapes("a loss of the difference", input, target);
+    require_equal_shapes("DifferenceLoss", input, target);
     return value_of(at::sub_out(sized(d_, input.sizes(), input), input, target));
   }
 
-  Tensor& derivative() final {
+  Tensor derivative() final {
     slope_of(sized(slope_, d_.sizes(), d_), d_);
     return slope_;
   }
@@ -36,4 +35,4 @@ class DifferenceLoss : public Loss {
   Tensor d_, slope_;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -13,13 +13,13 @@
 #include "twingrad/mlp/training_loss.h"
 
 namespace twingrad {
-namespace {
 
-namespace nn = torch::nn;
 using at::Tensor;
 
+namespace {
+
 /// x W without a bias, W stored as [inputs, outputs]: the exercise's product as a module.
-class MatmulImpl final : public nn::Module {
+class MatmulImpl final : public torch::nn::Module {
  public:
   MatmulImpl(std::int64_t inputs, std::int64_t outputs)
       : weight_(register_parameter("weight", torch::zeros({inputs, outputs}))) {}
@@ -31,7 +31,7 @@ class MatmulImpl final : public nn::Module {
 TORCH_MODULE(Matmul);
 
 /// x + b: the second half of torch::nn::Linear.
-class AddBiasImpl final : public nn::Module {
+class AddBiasImpl final : public torch::nn::Module {
  public:
   explicit AddBiasImpl(std::int64_t width) : bias_(register_parameter("bias", torch::zeros({width}))) {}
   Tensor forward(const Tensor& x) { return x + bias_; }
@@ -42,7 +42,7 @@ class AddBiasImpl final : public nn::Module {
 TORCH_MODULE(AddBias);
 
 /// Dropout with a mask from outside: torch::nn::Dropout does not show its own.
-class MaskedDropoutImpl final : public nn::Module {
+class MaskedDropoutImpl final : public torch::nn::Module {
  public:
   explicit MaskedDropoutImpl(double p) : p_(p) {}
   Tensor forward(const Tensor& x) { return is_training() ? x * (mask_.to(x.dtype()) / (1 - p_)) : x; }
@@ -55,7 +55,7 @@ class MaskedDropoutImpl final : public nn::Module {
 TORCH_MODULE(MaskedDropout);
 
 /// x / √(mean x² + ε) · weight: C++ LibTorch has no module for it.
-class RMSNormImpl final : public nn::Module {
+class RMSNormImpl final : public torch::nn::Module {
  public:
   RMSNormImpl(std::int64_t width, bool affine) {
     if (affine) {
@@ -75,7 +75,7 @@ class RMSNormImpl final : public nn::Module {
 TORCH_MODULE(RMSNorm);
 
 /// Sends x through the modules and keeps what each of them gave, with its gradient if that is asked for.
-Tensor run(nn::SequentialImpl& modules, Tensor x, bool keep_gradients, std::vector<Tensor>& outputs) {
+Tensor run(torch::nn::SequentialImpl& modules, Tensor x, bool keep_gradients, std::vector<Tensor>& outputs) {
   outputs.clear();
   for (auto& module : modules) {
     x = module.forward(x);
@@ -88,7 +88,7 @@ Tensor run(nn::SequentialImpl& modules, Tensor x, bool keep_gradients, std::vect
 }
 
 /// x + F(x), where F is the Sequential that it is.
-class ResidualImpl final : public nn::SequentialImpl {
+class ResidualImpl final : public torch::nn::SequentialImpl {
  public:
   Tensor forward(const Tensor& x) { return x + run(*this, x, keep_gradients_, outputs_); }
   void keep_gradients(bool keep) { keep_gradients_ = keep; }
@@ -99,37 +99,38 @@ class ResidualImpl final : public nn::SequentialImpl {
   std::vector<Tensor> outputs_;
 };
 
-nn::Functional append_ones() {
-  return nn::Functional([](const Tensor& x) {
+torch::nn::Functional append_ones() {
+  return torch::nn::Functional([](const Tensor& x) {
     return torch::cat({x, torch::ones({x.size(0), 1}, x.options())}, 1);
   });
 }
 
-nn::Functional exercise_softmax() {
-  return nn::Functional([](const Tensor& x) {
+torch::nn::Functional exercise_softmax() {
+  return torch::nn::Functional([](const Tensor& x) {
     const Tensor e = torch::exp(x);
     return e / (e.sum(1, /*keepdim=*/true) + kExerciseEpsilon);
   });
 }
 
-nn::Functional exercise_log() {
-  return nn::Functional([](const Tensor& x) { return torch::log(x + kExerciseEpsilon); });
+torch::nn::Functional exercise_log() {
+  return torch::nn::Functional([](const Tensor& x) { return torch::log(x + kExerciseEpsilon); });
 }
 
-void push_activation(nn::SequentialImpl& network, const std::string& name) {
+void push_activation(torch::nn::SequentialImpl& network, const std::string& name) {
   const std::vector<std::pair<std::string, std::function<void()>>> modules = {
-      {"relu", [&] { network.push_back(nn::ReLU()); }},
-      {"leaky_relu", [&] { network.push_back(nn::LeakyReLU()); }},
-      {"elu", [&] { network.push_back(nn::ELU()); }},
-      {"selu", [&] { network.push_back(nn::SELU()); }},
-      {"gelu", [&] { network.push_back(nn::GELU()); }},
-      {"gelu_tanh", [&] { network.push_back(nn::GELU(nn::GELUOptions().approximate("tanh"))); }},
-      {"silu", [&] { network.push_back(nn::SiLU()); }},
-      {"softplus", [&] { network.push_back(nn::Softplus()); }},
-      {"sigmoid", [&] { network.push_back(nn::Sigmoid()); }},
-      {"tanh", [&] { network.push_back(nn::Tanh()); }},
-      {"hardtanh", [&] { network.push_back(nn::Hardtanh()); }},
-      {"softsign", [&] { network.push_back(nn::Softsign()); }},
+      {"relu", [&] { network.push_back(torch::nn::ReLU()); }},
+      {"leaky_relu", [&] { network.push_back(torch::nn::LeakyReLU()); }},
+      {"elu", [&] { network.push_back(torch::nn::ELU()); }},
+      {"selu", [&] { network.push_back(torch::nn::SELU()); }},
+      {"gelu", [&] { network.push_back(torch::nn::GELU()); }},
+      {"gelu_tanh",
+       [&] { network.push_back(torch::nn::GELU(torch::nn::GELUOptions().approximate("tanh"))); }},
+      {"silu", [&] { network.push_back(torch::nn::SiLU()); }},
+      {"softplus", [&] { network.push_back(torch::nn::Softplus()); }},
+      {"sigmoid", [&] { network.push_back(torch::nn::Sigmoid()); }},
+      {"tanh", [&] { network.push_back(torch::nn::Tanh()); }},
+      {"hardtanh", [&] { network.push_back(torch::nn::Hardtanh()); }},
+      {"softsign", [&] { network.push_back(torch::nn::Softsign()); }},
   };
   for (const auto& [known, push] : modules) {
     if (known == name) {
@@ -139,11 +140,12 @@ void push_activation(nn::SequentialImpl& network, const std::string& name) {
   throw std::logic_error("an activation without a torch::nn module: " + name);
 }
 
-void push_layer(nn::SequentialImpl& network, const MlpSpec& spec, const LayerSpec& layer) {
+void push_layer(torch::nn::SequentialImpl& network, const MlpSpec& spec, const LayerSpec& layer) {
   using Kind = LayerSpec::Kind;
   switch (layer.kind) {
     case Kind::linear:
-      network.push_back(nn::Linear(nn::LinearOptions(layer.inputs, layer.outputs).bias(layer.has_bias)));
+      network.push_back(
+          torch::nn::Linear(torch::nn::LinearOptions(layer.inputs, layer.outputs).bias(layer.has_bias)));
       return;
     case Kind::matmul:
       network.push_back(Matmul(layer.inputs, layer.outputs));
@@ -155,13 +157,13 @@ void push_layer(nn::SequentialImpl& network, const MlpSpec& spec, const LayerSpe
       network.push_back(append_ones());
       return;
     case Kind::batch_norm:
-      network.push_back(nn::BatchNorm1d(nn::BatchNorm1dOptions(layer.outputs)
-                                            .affine(spec.normalization_affine)
-                                            .track_running_stats(spec.normalization_statistics)));
+      network.push_back(torch::nn::BatchNorm1d(torch::nn::BatchNorm1dOptions(layer.outputs)
+                                                   .affine(spec.normalization_affine)
+                                                   .track_running_stats(spec.normalization_statistics)));
       return;
     case Kind::layer_norm:
-      network.push_back(
-          nn::LayerNorm(nn::LayerNormOptions({layer.outputs}).elementwise_affine(spec.normalization_affine)));
+      network.push_back(torch::nn::LayerNorm(
+          torch::nn::LayerNormOptions({layer.outputs}).elementwise_affine(spec.normalization_affine)));
       return;
     case Kind::rms_norm:
       network.push_back(RMSNorm(layer.outputs, spec.normalization_affine));
@@ -173,7 +175,7 @@ void push_layer(nn::SequentialImpl& network, const MlpSpec& spec, const LayerSpe
       push_activation(network, spec.activation);
       return;
     case Kind::softmax:
-      network.push_back(nn::Softmax(/*dim=*/1));
+      network.push_back(torch::nn::Softmax(/*dim=*/1));
       return;
     case Kind::exercise_softmax:
       network.push_back(exercise_softmax());
@@ -182,7 +184,7 @@ void push_layer(nn::SequentialImpl& network, const MlpSpec& spec, const LayerSpe
       network.push_back(exercise_log());
       return;
     case Kind::log_softmax:
-      network.push_back(nn::LogSoftmax(/*dim=*/1));
+      network.push_back(torch::nn::LogSoftmax(/*dim=*/1));
       return;
     case Kind::residual: {
       const auto block = std::make_shared<ResidualImpl>();
@@ -197,41 +199,40 @@ void push_layer(nn::SequentialImpl& network, const MlpSpec& spec, const LayerSpe
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& options,
                                                         const std::vector<Tensor>& parameters) {
-  namespace optim = torch::optim;
   using Kind = OptimizerOptions::Kind;
   switch (options.kind) {
     case Kind::sgd:
-      return std::make_unique<optim::SGD>(parameters, optim::SGDOptions(options.learning_rate)
-                                                          .momentum(options.momentum)
-                                                          .dampening(options.dampening)
-                                                          .nesterov(options.nesterov)
-                                                          .weight_decay(options.weight_decay));
+      return std::make_unique<torch::optim::SGD>(parameters, torch::optim::SGDOptions(options.lr)
+                                                                 .momentum(options.momentum)
+                                                                 .dampening(options.dampening)
+                                                                 .nesterov(options.nesterov)
+                                                                 .weight_decay(options.weight_decay));
     case Kind::adam:
-      return std::make_unique<optim::Adam>(parameters, optim::AdamOptions(options.learning_rate)
-                                                           .betas({options.beta1, options.beta2})
-                                                           .eps(options.epsilon)
-                                                           .weight_decay(options.weight_decay)
-                                                           .amsgrad(options.amsgrad));
+      return std::make_unique<torch::optim::Adam>(parameters, torch::optim::AdamOptions(options.lr)
+                                                                  .betas({options.beta1, options.beta2})
+                                                                  .eps(options.eps)
+                                                                  .weight_decay(options.weight_decay)
+                                                                  .amsgrad(options.amsgrad));
     case Kind::adamw:
-      return std::make_unique<optim::AdamW>(parameters, optim::AdamWOptions(options.learning_rate)
-                                                            .betas({options.beta1, options.beta2})
-                                                            .eps(options.epsilon)
-                                                            .weight_decay(options.weight_decay)
-                                                            .amsgrad(options.amsgrad));
+      return std::make_unique<torch::optim::AdamW>(parameters, torch::optim::AdamWOptions(options.lr)
+                                                                   .betas({options.beta1, options.beta2})
+                                                                   .eps(options.eps)
+                                                                   .weight_decay(options.weight_decay)
+                                                                   .amsgrad(options.amsgrad));
     case Kind::rmsprop:
-      return std::make_unique<optim::RMSprop>(parameters, optim::RMSpropOptions(options.learning_rate)
-                                                              .alpha(options.alpha)
-                                                              .eps(options.epsilon)
-                                                              .weight_decay(options.weight_decay)
-                                                              .momentum(options.momentum)
-                                                              .centered(options.centered));
+      return std::make_unique<torch::optim::RMSprop>(parameters, torch::optim::RMSpropOptions(options.lr)
+                                                                     .alpha(options.alpha)
+                                                                     .eps(options.eps)
+                                                                     .weight_decay(options.weight_decay)
+                                                                     .momentum(options.momentum)
+                                                                     .centered(options.centered));
     case Kind::adagrad:
-      return std::make_unique<optim::Adagrad>(parameters,
-                                              optim::AdagradOptions(options.learning_rate)
-                                                  .lr_decay(options.learning_rate_decay)
-                                                  .weight_decay(options.weight_decay)
-                                                  .initial_accumulator_value(options.initial_accumulator)
-                                                  .eps(options.epsilon));
+      return std::make_unique<torch::optim::Adagrad>(
+          parameters, torch::optim::AdagradOptions(options.lr)
+                          .lr_decay(options.lr_decay)
+                          .weight_decay(options.weight_decay)
+                          .initial_accumulator_value(options.initial_accumulator_value)
+                          .eps(options.eps));
   }
   throw std::logic_error("a kind of optimizer without a torch::optim class");
 }
@@ -329,7 +330,7 @@ AutogradTwin::AutogradTwin(const MlpSpec& spec, const OptimizerOptions& optimize
 
 Tensor AutogradTwin::loss_of(const Tensor& output, const Tensor& labels) const {
   const Tensor target = target_of(spec_, labels, output.detach());
-  const bool is_mean = spec_.reduction == Reduction::mean;
+  const bool is_mean = spec_.reduction == nn::Reduction::mean;
   const auto reduction = is_mean ? torch::Reduction::Mean : torch::Reduction::Sum;
   const std::int64_t ignored = spec_.ignore_index.value_or(-100);  // LibTorch's default: no class
   switch (spec_.loss) {
@@ -382,6 +383,13 @@ double AutogradTwin::forward(const Tensor& images, const Tensor& labels) {
   return mean_loss(spec_, loss_.item<double>(), labels);
 }
 
+at::Tensor AutogradTwin::predict(const Tensor& images) {
+  use_threads(threads_);
+  const at::NoGradGuard no_grad;
+  run(*network_, images, /*keep_gradients=*/false, outputs_);
+  return logits();
+}
+
 void AutogradTwin::backward() {
   use_threads(threads_);
   optimizer_->zero_grad();
@@ -402,13 +410,13 @@ void AutogradTwin::update() {
   optimizer_->step();
 }
 
-void AutogradTwin::set_learning_rate(double learning_rate) {
+void AutogradTwin::set_lr(double learning_rate) {
   for (torch::optim::OptimizerParamGroup& group : optimizer_->param_groups()) {
     group.options().set_lr(learning_rate);
   }
 }
 
-void AutogradTwin::set_training(bool training) { network_->train(training); }
+void AutogradTwin::train(bool training) { network_->train(training); }
 
 void AutogradTwin::set_dropout_masks(const std::vector<Tensor>& masks) {
   std::size_t next = 0;

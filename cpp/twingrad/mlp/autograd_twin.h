@@ -22,10 +22,11 @@ class AutogradTwin final : public Twin {
 
   std::string name() const override { return "autograd"; }
   double forward(const at::Tensor& images, const at::Tensor& labels) override;
+  at::Tensor predict(const at::Tensor& images) override;
   void backward() override;
   void update() override;
-  void set_learning_rate(double learning_rate) override;
-  void set_training(bool training) override;
+  void set_lr(double learning_rate) override;
+  void train(bool training) override;
   void set_dropout_masks(const std::vector<at::Tensor>& masks) override;
   void keep_intermediate_gradients(bool keep) override { keep_intermediate_gradients_ = keep; }
   at::Tensor logits() const override;

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "twingrad/runtime/function_clones.h"
+#include "twingrad/ops/function_clones.h"
 
 namespace twingrad {
 namespace {

@@ -19,21 +19,24 @@
 #include "twingrad/layers/residual.h"
 #include "twingrad/layers/rms_norm.h"
 #include "twingrad/layers/softmax.h"
-#include "twingrad/losses/bce_with_logits.h"
-#include "twingrad/losses/cross_entropy.h"
-#include "twingrad/losses/huber.h"
-#include "twingrad/losses/kl_divergence.h"
-#include "twingrad/losses/l1.h"
-#include "twingrad/losses/mse.h"
-#include "twingrad/losses/negative_log_likelihood.h"
-#include "twingrad/losses/nll.h"
-#include "twingrad/losses/smooth_l1.h"
-#include "twingrad/losses/soft_cross_entropy.h"
-#include "twingrad/losses/weighted_cross_entropy.h"
+#include "twingrad/losses/bce_with_logits_loss.h"
+#include "twingrad/losses/cross_entropy_loss.h"
+#include "twingrad/losses/huber_loss.h"
+#include "twingrad/losses/kl_div_loss.h"
+#include "twingrad/losses/l1_loss.h"
+#include "twingrad/losses/log_likelihood_loss.h"
+#include "twingrad/losses/mse_loss.h"
+#include "twingrad/losses/nll_loss.h"
+#include "twingrad/losses/smooth_l1_loss.h"
+#include "twingrad/losses/soft_cross_entropy_loss.h"
+#include "twingrad/losses/weighted_cross_entropy_loss.h"
 #include "twingrad/mlp/training_loss.h"
 #include "twingrad/runtime/signals.h"
 
 namespace twingrad {
+
+using at::Tensor;
+
 namespace {
 
 /// Rows that a block has at most: enough for the products to be efficient, few enough to stay in a core's cache.
@@ -47,63 +50,63 @@ Tensor weights_of(const std::vector<double>& weights, const at::TensorOptions& o
   return weights.empty() ? Tensor() : at::tensor(weights, at::TensorOptions(at::kDouble)).to(options);
 }
 
-std::unique_ptr<Loss> make_loss(const MlpSpec& spec, const at::TensorOptions& options) {
-  const Reduction reduction = spec.reduction;
+std::unique_ptr<nn::Loss> make_loss(const MlpSpec& spec, const at::TensorOptions& options) {
+  const nn::Reduction reduction = spec.reduction;
   const Tensor class_weights = weights_of(spec.class_weights, options);
-  ClassLossOptions class_options{.reduction = reduction, .class_weights = class_weights};
+  nn::ClassLossOptions class_options{.reduction = reduction, .class_weights = class_weights};
   class_options.ignore_index = spec.ignore_index.value_or(class_options.ignore_index);
   switch (spec.loss) {
     case LossKind::cross_entropy:
       if (spec.label_smoothing > 0 || class_weights.defined() || spec.ignore_index) {
-        return std::make_unique<WeightedCrossEntropy>(class_options, spec.label_smoothing);
+        return std::make_unique<nn::WeightedCrossEntropyLoss>(class_options, spec.label_smoothing);
       }
-      return std::make_unique<CrossEntropy>(reduction);
+      return std::make_unique<nn::CrossEntropyLoss>(reduction);
     case LossKind::class_probabilities:
-      return std::make_unique<SoftCrossEntropy>(SoftCrossEntropy::Options{
+      return std::make_unique<nn::SoftCrossEntropyLoss>(nn::SoftCrossEntropyLossOptions{
           .reduction = reduction, .class_weights = class_weights, .label_smoothing = spec.label_smoothing});
     case LossKind::softmax_log:
     case LossKind::exercise_softmax_log:
-      return std::make_unique<NegativeLogLikelihood>(reduction);
+      return std::make_unique<nn::LogLikelihoodLoss>(reduction);
     case LossKind::nll:
-      return std::make_unique<NLL>(class_options);
+      return std::make_unique<nn::NLLLoss>(class_options);
     case LossKind::kl_divergence:
-      return std::make_unique<KLDivergence>(KLDivergence::Options{
+      return std::make_unique<nn::KLDivLoss>(nn::KLDivLossOptions{
           .reduction = reduction, .log_target = spec.log_target, .batch_mean = spec.batch_mean});
     case LossKind::bce_with_logits:
-      return std::make_unique<BCEWithLogits>(
-          BCEWithLogits::Options{.reduction = reduction,
-                                 .weight = class_weights,
-                                 .pos_weight = weights_of(spec.positive_weights, options)});
+      return std::make_unique<nn::BCEWithLogitsLoss>(
+          nn::BCEWithLogitsLossOptions{.reduction = reduction,
+                                       .weight = class_weights,
+                                       .pos_weight = weights_of(spec.positive_weights, options)});
     case LossKind::mse:
-      return std::make_unique<MSE>(reduction);
+      return std::make_unique<nn::MSELoss>(reduction);
     case LossKind::l1:
-      return std::make_unique<L1>(reduction);
+      return std::make_unique<nn::L1Loss>(reduction);
     case LossKind::smooth_l1:
-      return std::make_unique<SmoothL1>(reduction, spec.smooth_l1_beta);
+      return std::make_unique<nn::SmoothL1Loss>(reduction, spec.smooth_l1_beta);
     case LossKind::huber:
-      return std::make_unique<Huber>(reduction, spec.huber_delta);
+      return std::make_unique<nn::HuberLoss>(reduction, spec.huber_delta);
   }
   throw std::logic_error("a kind of loss without a class");
 }
 
 /// A layer inside a residual block: it hands out its result, and the gradient of that, which the block keeps to itself.
-class Watched final : public Layer {
+class Watched final : public nn::Layer {
  public:
   /// output, output_gradient: where to; they have to outlive the layer.
-  Watched(std::unique_ptr<Layer> layer, Tensor& output, Tensor& output_gradient)
+  Watched(std::unique_ptr<nn::Layer> layer, Tensor& output, Tensor& output_gradient)
       : layer_(std::move(layer)), output_(output), output_gradient_(output_gradient) {}
 
-  const Tensor& forward(const Tensor& x) override { return output_ = layer_->forward(x); }
+  Tensor forward(const Tensor& x) override { return output_ = layer_->forward(x); }
 
-  const Tensor& backward(const Tensor& grad_y) override {
+  Tensor backward(const Tensor& grad_y) override {
     output_gradient_ = grad_y;
     return layer_->backward(grad_y);
   }
 
-  void set_training(bool training) override { layer_->set_training(training); }
+  void train(bool on = true) override { layer_->train(on); }
 
  private:
-  std::unique_ptr<Layer> layer_;
+  std::unique_ptr<nn::Layer> layer_;
   Tensor& output_;
   Tensor& output_gradient_;
 };
@@ -132,93 +135,97 @@ ManualShard::ManualShard(const MlpSpec& spec, const FlatParameters& parameters)
   }
 }
 
-std::unique_ptr<Layer> ManualShard::make_layer(std::size_t index, const LayerSpec& layer) {
+std::unique_ptr<nn::Layer> ManualShard::make_layer(std::size_t index, const LayerSpec& layer) {
   using Kind = LayerSpec::Kind;
   const auto parameter = [&](const char* name) {
     return parameters_.at(fmt::format("{}.{}", layer.name, name));
   };
   const auto scale_or_shift = [&](const char* name) {
-    return spec_.normalization_affine ? parameter(name) : Parameter{};
+    return spec_.normalization_affine ? parameter(name) : nn::Parameter{};
   };
-  const InputGradient input_gradient =
-      index == first_learning_layer_ ? InputGradient::skip : InputGradient::compute;
+  const nn::InputGradient input_gradient =
+      index == first_learning_layer_ ? nn::InputGradient::skip : nn::InputGradient::compute;
   switch (layer.kind) {
     case Kind::linear:
-      return std::make_unique<Linear>(parameter("weight"), layer.has_bias ? parameter("bias") : Parameter{},
-                                      input_gradient);
+      return std::make_unique<nn::Linear>(
+          parameter("weight"), layer.has_bias ? parameter("bias") : nn::Parameter{}, input_gradient);
     case Kind::matmul:
-      return std::make_unique<Matmul>(parameter("weight"), input_gradient);
+      return std::make_unique<nn::Matmul>(parameter("weight"), input_gradient);
     case Kind::add_bias:
-      return std::make_unique<AddBias>(parameter("bias"));
+      return std::make_unique<nn::AddBias>(parameter("bias"));
     case Kind::append_ones:
-      return std::make_unique<AppendOnes>();
+      return std::make_unique<nn::AppendOnes>();
     case Kind::batch_norm: {
-      RunningStatistics statistics;
+      nn::RunningStatistics statistics;
       if (spec_.normalization_statistics) {
         statistics.mean = at::zeros({layer.outputs}, parameters_.values().options());
         statistics.variance = at::ones({layer.outputs}, parameters_.values().options());
       }
-      auto batch_norm = std::make_unique<BatchNorm1d>(scale_or_shift("weight"), scale_or_shift("bias"),
-                                                      std::move(statistics));
+      auto batch_norm = std::make_unique<nn::BatchNorm1d>(scale_or_shift("weight"), scale_or_shift("bias"),
+                                                          std::move(statistics));
       if (spec_.normalization_statistics) {
         batch_norms_.emplace_back(layer.name, batch_norm.get());
       }
       return batch_norm;
     }
     case Kind::layer_norm:
-      return std::make_unique<LayerNorm>(scale_or_shift("weight"), scale_or_shift("bias"));
+      return std::make_unique<nn::LayerNorm>(scale_or_shift("weight"), scale_or_shift("bias"));
     case Kind::rms_norm:
-      return std::make_unique<RMSNorm>(scale_or_shift("weight"));
+      return std::make_unique<nn::RMSNorm>(scale_or_shift("weight"));
     case Kind::dropout: {
-      auto dropout = std::make_unique<Dropout>(layer.dropped);
+      auto dropout = std::make_unique<nn::Dropout>(layer.dropped);
       dropouts_.push_back(dropout.get());
       return dropout;
     }
     case Kind::activation:
-      return find_activation(spec_.activation)->make();
+      return nn::find_activation(spec_.activation)->make();
     case Kind::softmax:
-      return std::make_unique<Softmax>();
+      return std::make_unique<nn::Softmax>();
     case Kind::exercise_softmax:
-      return std::make_unique<UnshiftedSoftmax>(kExerciseEpsilon);
+      return std::make_unique<nn::UnshiftedSoftmax>(kExerciseEpsilon);
     case Kind::log:
-      return std::make_unique<Log>(kExerciseEpsilon);
+      return std::make_unique<nn::Log>(kExerciseEpsilon);
     case Kind::log_softmax:
-      return std::make_unique<LogSoftmax>();
+      return std::make_unique<nn::LogSoftmax>();
     case Kind::residual: {
-      std::vector<std::unique_ptr<Layer>> branch;
+      std::vector<std::unique_ptr<nn::Layer>> branch;
       for (const LayerSpec& inner : layer.branch) {
         branch.push_back(std::make_unique<Watched>(make_layer(kInsideBlock, inner), outputs_[inner.result],
                                                    output_gradients_[inner.result]));
       }
-      return std::make_unique<Residual>(std::move(branch));
+      return std::make_unique<nn::Residual>(std::move(branch));
     }
   }
   throw std::logic_error("a kind of layer without a class");
 }
 
-void ManualShard::forward(const Tensor& images, const Tensor& labels, Range rows) {
+void ManualShard::forward(const Tensor& images, Range rows) {
   const WithoutAutograd guard;
   for (std::size_t i = 0; training_ && i < dropouts_.size(); ++i) {
     dropouts_[i]->set_mask(rows_of(masks_.at(i), rows));
   }
-  images_ = rows_of(images, rows);
-  const Tensor* x = &images_;
+  Tensor x = rows_of(images, rows);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    outputs_[i] = layers_[i]->forward(*x);
-    x = &outputs_[i];
+    x = outputs_[i] = layers_[i]->forward(x);
   }
-  const Tensor& loss = loss_->forward(*x, target_of(spec_, rows_of(labels, rows), *x));
+}
+
+void ManualShard::forward(const Tensor& images, const Tensor& labels, Range rows) {
+  forward(images, rows);
+  const WithoutAutograd guard;
+  const Tensor& x = outputs_[layers_.size() - 1];
+  const Tensor loss = loss_->forward(x, target_of(spec_, rows_of(labels, rows), x));
   const auto share = static_cast<double>(rows.size) / static_cast<double>(images.size(0));
-  weight_ = spec_.reduction == Reduction::sum || images.size(0) == 0 ? 1 : share;
+  weight_ = spec_.reduction == nn::Reduction::sum || images.size(0) == 0 ? 1 : share;
   loss_value_ = loss.item<double>() * weight_;
 }
 
 void ManualShard::backward() {
   const WithoutAutograd guard;
-  const Tensor* grad = &loss_->backward(sized(grad_loss_, {}, outputs_.back()).fill_(weight_));
+  Tensor grad = loss_->backward(nn::sized(grad_loss_, {}, outputs_.back()).fill_(weight_));
   for (std::size_t i = layers_.size(); i-- > first_learning_layer_;) {
-    output_gradients_[i] = *grad;
-    grad = &layers_[i]->backward(*grad);
+    output_gradients_[i] = grad;
+    grad = layers_[i]->backward(grad);
   }
 }
 
@@ -236,7 +243,7 @@ void ManualShard::compute_gradients(const Tensor& images, const Tensor& labels, 
   for (int i = 0; i < blocks; ++i) {
     const auto [first, size] = part_of(rows.size, blocks, i);
     const Range block{rows.first + first, size};
-    std::optional<SignalsHeldBack> hold;
+    std::optional<SignalBlockGuard> hold;
     if (can_be_split_) {
       hold.emplace();  // each product would do it by itself, and a block is short
     }
@@ -248,7 +255,7 @@ void ManualShard::compute_gradients(const Tensor& images, const Tensor& labels, 
     if (i + 1 == blocks && i > 0) {
       gradients.add_(sum_);
     } else if (i == 0 && blocks > 1) {
-      sized(sum_, gradients.sizes(), gradients).copy_(gradients);
+      nn::sized(sum_, gradients.sizes(), gradients).copy_(gradients);
     } else if (i > 0) {
       sum_.add_(gradients);
     }
@@ -259,7 +266,7 @@ void ManualShard::compute_gradients(const Tensor& images, const Tensor& labels, 
 std::vector<NamedTensor> ManualShard::buffers() const {
   std::vector<NamedTensor> buffers;
   for (const auto& [name, batch_norm] : batch_norms_) {
-    RunningStatistics& statistics = batch_norm->statistics();
+    nn::RunningStatistics& statistics = batch_norm->statistics();
     buffers.push_back({name + ".running_mean", statistics.mean});
     buffers.push_back({name + ".running_var", statistics.variance});
     buffers.push_back({name + ".num_batches_tracked", at::from_blob(&statistics.batches, {}, at::kLong)});
@@ -267,10 +274,10 @@ std::vector<NamedTensor> ManualShard::buffers() const {
   return buffers;
 }
 
-void ManualShard::set_training(bool training) {
+void ManualShard::train(bool training) {
   training_ = training;
   for (const auto& layer : layers_) {
-    layer->set_training(training);
+    layer->train(training);
   }
 }
 

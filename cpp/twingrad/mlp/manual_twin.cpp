@@ -12,40 +12,42 @@
 #include "twingrad/optim/sgd.h"
 
 namespace twingrad {
+
+using at::Tensor;
+
 namespace {
 
-std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options) {
+std::unique_ptr<optim::Optimizer> make_optimizer(const OptimizerOptions& options) {
   using Kind = OptimizerOptions::Kind;
   switch (options.kind) {
     case Kind::sgd:
-      return std::make_unique<SGD>(SGD::Options{.learning_rate = options.learning_rate,
-                                                .momentum = options.momentum,
-                                                .dampening = options.dampening,
-                                                .weight_decay = options.weight_decay,
-                                                .nesterov = options.nesterov});
+      return std::make_unique<optim::SGD>(optim::SGDOptions{.lr = options.lr,
+                                                            .momentum = options.momentum,
+                                                            .dampening = options.dampening,
+                                                            .weight_decay = options.weight_decay,
+                                                            .nesterov = options.nesterov});
     case Kind::adam:
     case Kind::adamw:
-      return std::make_unique<Adam>(Adam::Options{.learning_rate = options.learning_rate,
-                                                  .beta1 = options.beta1,
-                                                  .beta2 = options.beta2,
-                                                  .epsilon = options.epsilon,
-                                                  .weight_decay = options.weight_decay,
-                                                  .decoupled = options.kind == Kind::adamw,
-                                                  .amsgrad = options.amsgrad});
+      return std::make_unique<optim::Adam>(optim::AdamOptions{.lr = options.lr,
+                                                              .betas = {options.beta1, options.beta2},
+                                                              .eps = options.eps,
+                                                              .weight_decay = options.weight_decay,
+                                                              .decoupled = options.kind == Kind::adamw,
+                                                              .amsgrad = options.amsgrad});
     case Kind::rmsprop:
-      return std::make_unique<RMSprop>(RMSprop::Options{.learning_rate = options.learning_rate,
-                                                        .alpha = options.alpha,
-                                                        .epsilon = options.epsilon,
-                                                        .weight_decay = options.weight_decay,
-                                                        .momentum = options.momentum,
-                                                        .centered = options.centered});
+      return std::make_unique<optim::RMSprop>(optim::RMSpropOptions{.lr = options.lr,
+                                                                    .alpha = options.alpha,
+                                                                    .eps = options.eps,
+                                                                    .weight_decay = options.weight_decay,
+                                                                    .momentum = options.momentum,
+                                                                    .centered = options.centered});
     case Kind::adagrad:
-      return std::make_unique<Adagrad>(
-          Adagrad::Options{.learning_rate = options.learning_rate,
-                           .learning_rate_decay = options.learning_rate_decay,
-                           .weight_decay = options.weight_decay,
-                           .initial_accumulator_value = options.initial_accumulator,
-                           .epsilon = options.epsilon});
+      return std::make_unique<optim::Adagrad>(
+          optim::AdagradOptions{.lr = options.lr,
+                                .lr_decay = options.lr_decay,
+                                .weight_decay = options.weight_decay,
+                                .initial_accumulator_value = options.initial_accumulator_value,
+                                .eps = options.eps});
   }
   throw std::logic_error("a kind of optimizer without a class");
 }
@@ -61,15 +63,15 @@ using WithoutAutograd = at::AutoDispatchBelowADInplaceOrView;
 }  // namespace
 
 ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const Tensor& initial,
-                       const at::TensorOptions& options, std::shared_ptr<Workers> workers,
+                       const at::TensorOptions& options, std::shared_ptr<ThreadPool> workers,
                        const ThreadSettings& threads)
     : spec_(spec),
-      workers_(std::move(workers)),
+      pool_(std::move(workers)),
       threads_(threads),
       parameters_(spec, initial, options),
       clip_norm_(optimizer.clip_norm),
       clip_norm_type_(optimizer.clip_norm_type) {
-  const int most_shards = can_be_sharded(spec) ? workers_->count() : 1;
+  const int most_shards = can_be_sharded(spec) ? pool_->count() : 1;
   for (int i = 0; i < most_shards; ++i) {
     shards_.push_back(
         std::make_unique<ManualShard>(spec_, i == 0 ? parameters_ : parameters_.with_gradients_apart()));
@@ -77,7 +79,7 @@ ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, c
   constexpr std::int64_t kBlock = 16;  // a slice begins where a line of the cache does
   const std::int64_t count = parameter_count(spec);
   const std::int64_t blocks = (count + kBlock - 1) / kBlock;
-  const int slices = static_cast<int>(std::clamp<std::int64_t>(count / kLeastSlice, 1, workers_->count()));
+  const int slices = static_cast<int>(std::clamp<std::int64_t>(count / kLeastSlice, 1, pool_->count()));
   for (int i = 0; i < slices; ++i) {
     const auto [first, size] = part_of(blocks, slices, i);
     const auto slice_of = [&](const Tensor& flat) {
@@ -98,28 +100,29 @@ int ManualTwin::shards_for(std::int64_t rows) const {
 }
 
 double ManualTwin::forward(const Tensor& images, const Tensor& labels) {
-  return run_shards(images, labels,
-                    [&](ManualShard& shard, Range rows) { shard.forward(images, labels, rows); });
+  run_shards(images, [&](ManualShard& shard, Range rows) { shard.forward(images, labels, rows); });
+  return loss_of_shards(labels);
 }
 
 double ManualTwin::compute_gradients(const Tensor& images, const Tensor& labels) {
-  sized(logits_, {images.size(0), spec_.classes}, images);
-  const double loss = run_shards(images, labels, [&](ManualShard& shard, Range rows) {
-    shard.compute_gradients(images, labels, rows, logits_);
-  });
+  nn::sized(logits_, {images.size(0), spec_.classes}, images);
+  run_shards(images,
+             [&](ManualShard& shard, Range rows) { shard.compute_gradients(images, labels, rows, logits_); });
   has_intermediates_ = false;
-  spread_gradients();
-  return loss;
+  gradient_parts_ = static_cast<std::size_t>(shards_in_use_);
+  return loss_of_shards(labels);
 }
 
-double ManualTwin::run_shards(const Tensor& images, const Tensor& labels,
-                              const std::function<void(ManualShard&, Range)>& run) {
+void ManualTwin::run_shards(const Tensor& images, const std::function<void(ManualShard&, Range)>& run) {
   use_threads(threads_);
   const std::int64_t rows = images.size(0);
   shards_in_use_ = shards_for(rows);
-  workers_->run(shards_in_use_,
-                [&](int i) { run(*shards_[static_cast<std::size_t>(i)], part_of(rows, shards_in_use_, i)); });
+  pool_->run(shards_in_use_,
+             [&](int i) { run(*shards_[static_cast<std::size_t>(i)], part_of(rows, shards_in_use_, i)); });
   has_intermediates_ = true;
+}
+
+double ManualTwin::loss_of_shards(const Tensor& labels) const {
   double loss = 0;
   for (int i = 0; i < shards_in_use_; ++i) {
     loss += shards_[static_cast<std::size_t>(i)]->loss();
@@ -127,66 +130,53 @@ double ManualTwin::run_shards(const Tensor& images, const Tensor& labels,
   return mean_loss(spec_, loss, labels);
 }
 
+at::Tensor ManualTwin::predict(const Tensor& images) {
+  run_shards(images, [&](ManualShard& shard, Range rows) { shard.forward(images, rows); });
+  return logits();
+}
+
 void ManualTwin::backward() {
   use_threads(threads_);
-  workers_->run(shards_in_use_, [&](int i) { shards_[static_cast<std::size_t>(i)]->backward(); });
-  spread_gradients();
-}
-
-void ManualTwin::spread_gradients() {
-  for (Slice& slice : slices_) {
-    slice.parts = shards_in_use_;
-  }
-}
-
-void ManualTwin::add_up(Slice& slice) {
-  const WithoutAutograd guard;
-  for (int part = 1; part < slice.parts; ++part) {
-    slice.gradients[0].add_(slice.gradients[static_cast<std::size_t>(part)]);
-  }
-  slice.parts = 1;
-}
-
-void ManualTwin::add_up() const {
-  for (Slice& slice : slices_) {
-    add_up(slice);
-  }
+  pool_->run(shards_in_use_, [&](int i) { shards_[static_cast<std::size_t>(i)]->backward(); });
+  gradient_parts_ = static_cast<std::size_t>(shards_in_use_);
 }
 
 void ManualTwin::update() {
   use_threads(threads_);
   if (clip_norm_ > 0) {
-    add_up();
-    clip_by_norm(parameters_.gradients(), clip_norm_, clip_norm_type_);
+    clip_gradients();
   }
   const auto move = [&](int i) {
     const WithoutAutograd guard;
     Slice& slice = slices_[static_cast<std::size_t>(i)];
-    if (!slice.optimizer->step_by_sum(slice.values,
-                                      {slice.gradients.begin(), slice.gradients.begin() + slice.parts})) {
-      add_up(slice);
-      slice.optimizer->step(slice.values, slice.gradients[0]);
-    }
+    slice.optimizer->step(slice.values, at::TensorList(slice.gradients).slice(0, gradient_parts_));
   };
   const int slices = static_cast<int>(slices_.size());
   if (shards_in_use_ > 1 || parameters_.size() >= kManyParameters) {
-    workers_->run(slices, move);
-  } else {  // the other threads sleep, and waking them would take as long
+    pool_->run(slices, move);
+  } else {  // the other threads are asleep, and waking them would take as long as the update
     for (int i = 0; i < slices; ++i) {
       move(i);
     }
   }
 }
 
-void ManualTwin::set_learning_rate(double learning_rate) {
+void ManualTwin::clip_gradients() {
+  for (; gradient_parts_ > 1; --gradient_parts_) {
+    parameters_.gradients().add_(shards_[gradient_parts_ - 1]->parameters().gradients());
+  }
+  optim::clip_by_norm(parameters_.gradients(), clip_norm_, clip_norm_type_);
+}
+
+void ManualTwin::set_lr(double learning_rate) {
   for (const Slice& slice : slices_) {
-    slice.optimizer->set_learning_rate(learning_rate);
+    slice.optimizer->set_lr(learning_rate);
   }
 }
 
-void ManualTwin::set_training(bool training) {
+void ManualTwin::train(bool training) {
   for (const auto& shard : shards_) {
-    shard->set_training(training);
+    shard->train(training);
   }
 }
 
@@ -225,7 +215,7 @@ std::vector<NamedTensor> ManualTwin::intermediates() const {
 
 std::vector<NamedTensor> ManualTwin::optimizer_state() const {
   std::vector<NamedTensor> named;
-  const std::vector<Optimizer::StateVector> first = slices_[0].optimizer->state();
+  const std::vector<optim::Optimizer::StateVector> first = slices_[0].optimizer->state();
   for (std::size_t i = 0; i < first.size(); ++i) {
     std::vector<Tensor> parts;
     for (const Slice& slice : slices_) {
@@ -252,7 +242,7 @@ void ManualTwin::load_optimizer_state(const std::vector<NamedTensor>& state) {
   std::int64_t first = 0;
   for (const Slice& slice : slices_) {
     const std::int64_t size = slice.values.numel();
-    const std::vector<Optimizer::StateVector> vectors = slice.optimizer->state();
+    const std::vector<optim::Optimizer::StateVector> vectors = slice.optimizer->state();
     for (std::size_t i = 0; i < vectors.size(); ++i) {
       *vectors[i].value = arranged[i]
                               .narrow(0, first, size)
@@ -266,8 +256,13 @@ void ManualTwin::load_optimizer_state(const std::vector<NamedTensor>& state) {
 }
 
 std::vector<NamedTensor> ManualTwin::gradients() const {
-  add_up();
   std::vector<NamedTensor> named = parameters_.named_gradients();
+  for (std::size_t part = 1; part < gradient_parts_; ++part) {
+    const std::vector<NamedTensor> others = shards_[part]->parameters().named_gradients();
+    for (std::size_t i = 0; i < named.size(); ++i) {
+      named[i].tensor = named[i].tensor + others[i].tensor;
+    }
+  }
   const std::vector<std::string> names = result_names(spec_);
   for (std::size_t i = first_learning_layer(spec_); has_intermediates_ && i < names.size(); ++i) {
     named.push_back({names[i], joined([&](const ManualShard& shard) { return shard.output_gradient(i); })});

@@ -8,10 +8,10 @@
 #include "twingrad/mlp/manual_shard.h"
 #include "twingrad/mlp/spec.h"
 #include "twingrad/mlp/twin.h"
+#include "twingrad/ops/thread_pool.h"
 #include "twingrad/optim/optimizer.h"
 #include "twingrad/optim/options.h"
 #include "twingrad/runtime/threads.h"
-#include "twingrad/runtime/workers.h"
 
 namespace twingrad {
 
@@ -30,21 +30,22 @@ class ManualTwin final : public Twin {
  public:
   /// initial: flat, as draw_initial_parameters makes it; options: dtype and device; workers: the threads, by default the
   /// caller's alone; threads: of LibTorch's operations in each of them.
-  ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const Tensor& initial,
+  ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const at::Tensor& initial,
              const at::TensorOptions& options,
-             std::shared_ptr<Workers> workers = std::make_shared<Workers>(1),
+             std::shared_ptr<ThreadPool> workers = std::make_shared<ThreadPool>(1),
              const ThreadSettings& threads = {});
 
   std::string name() const override { return "manual"; }
-  double forward(const Tensor& images, const Tensor& labels) override;
+  double forward(const at::Tensor& images, const at::Tensor& labels) override;
   void backward() override;
-  double compute_gradients(const Tensor& images, const Tensor& labels) override;
+  at::Tensor predict(const at::Tensor& images) override;
+  double compute_gradients(const at::Tensor& images, const at::Tensor& labels) override;
   void update() override;
-  void set_learning_rate(double learning_rate) override;
-  void set_training(bool training) override;
-  void set_dropout_masks(const std::vector<Tensor>& masks) override;
+  void set_lr(double learning_rate) override;
+  void train(bool training) override;
+  void set_dropout_masks(const std::vector<at::Tensor>& masks) override;
   void keep_intermediate_gradients(bool /*keep*/) override {}  // they are at hand anyway
-  Tensor logits() const override;
+  at::Tensor logits() const override;
   std::vector<NamedTensor> intermediates() const override;
   std::vector<NamedTensor> parameters() const override { return parameters_.named_values(); }
   std::vector<NamedTensor> buffers() const override { return shards_[0]->buffers(); }
@@ -58,37 +59,33 @@ class ManualTwin final : public Twin {
  private:
   /// A part of the flat vectors, and the optimizer that moves it.
   struct Slice {
-    Tensor values;
-    std::vector<Tensor> gradients = {};  ///< of each shard
-    int parts = 1;                       ///< the gradient is the sum of so many of them
-    std::unique_ptr<Optimizer> optimizer;
+    at::Tensor values;
+    std::vector<at::Tensor> gradients = {};  ///< of each shard
+    std::unique_ptr<optim::Optimizer> optimizer;
   };
 
-  /// Runs each shard in use over its rows of the batch, and returns the loss.
-  double run_shards(const Tensor& images, const Tensor& labels,
-                    const std::function<void(ManualShard&, Range)>& run);
-
-  /// From now on the gradient lies in one part for each shard in use.
-  void spread_gradients();
-  /// Puts the sum of the parts in the first.
-  static void add_up(Slice& slice);
-  void add_up() const;
+  /// Runs each shard in use over its rows of the batch.
+  void run_shards(const at::Tensor& images, const std::function<void(ManualShard&, Range)>& run);
+  double loss_of_shards(const at::Tensor& labels) const;
+  /// Adds the parts of the gradient into one and clips its norm.
+  void clip_gradients();
 
   /// A tensor of the whole batch, from its parts in the shards.
-  Tensor joined(const std::function<Tensor(const ManualShard&)>& part) const;
+  at::Tensor joined(const std::function<at::Tensor(const ManualShard&)>& part) const;
 
   MlpSpec spec_;
-  std::shared_ptr<Workers> workers_;
+  std::shared_ptr<ThreadPool> pool_;
   ThreadSettings threads_;
   FlatParameters
       parameters_;  ///< the gradients are the first shard's, and once added up those of the whole batch
   std::vector<std::unique_ptr<ManualShard>> shards_;
-  int shards_in_use_ = 1;              ///< by the batch in hand
-  bool has_intermediates_ = false;     ///< whether the last step kept them
-  Tensor logits_;                      ///< where it did not
-  mutable std::vector<Slice> slices_;  ///< mutable: gradients that are asked for are added up first
-  double clip_norm_;                   ///< 0: gradients are not clipped
-  double clip_norm_type_;              ///< p of that norm
+  int shards_in_use_ = 1;           ///< by the last batch
+  std::size_t gradient_parts_ = 1;  ///< the gradient is the sum of those of the first shards
+  bool has_intermediates_ = false;  ///< whether the last step kept them
+  at::Tensor logits_;               ///< where it did not
+  std::vector<Slice> slices_;
+  double clip_norm_;       ///< 0: gradients are not clipped
+  double clip_norm_type_;  ///< p of that norm
 };
 
 }  // namespace twingrad

@@ -45,17 +45,14 @@ Predictor::Predictor(const std::filesystem::path& autograd, const std::filesyste
   manual_ = std::make_unique<ManualTwin>(spec_, OptimizerOptions(), initial, dtype_);
   load_weights(*autograd_, other, autograd.string());
   load_weights(*manual_, file, manual.string());
-  autograd_->set_training(false);
-  manual_->set_training(false);
+  autograd_->eval();
+  manual_->eval();
 }
 
 Predictor::Answers Predictor::predict(const at::Tensor& images) {
-  const at::NoGradGuard no_gradient;
   const at::Tensor input = images.to(dtype_);
-  const at::Tensor labels = at::zeros({images.size(0)}, at::kLong);  // of a loss that nobody asks for
   const auto answer = [&](Twin& twin) -> Answer {
-    twin.forward(input, labels);
-    const at::Tensor logits = twin.logits().to(at::kDouble);
+    const at::Tensor logits = twin.predict(input).to(at::kDouble);
     return {logits, spec_.loss == LossKind::bce_with_logits ? logits.sigmoid() : logits.softmax(1)};
   };
   return {answer(*autograd_), answer(*manual_)};

@@ -58,7 +58,7 @@ struct MlpSpec {
   std::string activation = "relu";  ///< a name of layers/activations.h
   Bias bias = Bias::every_layer;
   LossKind loss = LossKind::cross_entropy;
-  Reduction reduction = Reduction::mean;
+  nn::Reduction reduction = nn::Reduction::mean;
   Initialization initialization = Initialization::uniform;
   Normalization normalization = Normalization::none;
   double input_dropout = 0;          ///< the share of the inputs that training drops

@@ -135,14 +135,14 @@ bool mean_depends_on_labels(const MlpSpec& spec) {
 
 double mean_loss(const MlpSpec& spec, double reduced, const at::Tensor& labels) {
   const bool may_be_empty = spec.ignore_index.has_value();
-  if (spec.reduction == Reduction::mean && !may_be_empty) {
+  if (spec.reduction == nn::Reduction::mean && !may_be_empty) {
     return reduced;
   }
   const double count = count_of(spec, labels);
   if (may_be_empty && count == 0) {
     return 0;
   }
-  return spec.reduction == Reduction::mean ? reduced : reduced / count;
+  return spec.reduction == nn::Reduction::mean ? reduced : reduced / count;
 }
 
 }  // namespace twingrad

@@ -7,8 +7,8 @@
 
 namespace twingrad {
 
-const Tensor& find_tensor(const std::vector<NamedTensor>& tensors, const std::string& name,
-                          at::IntArrayRef shape) {
+const at::Tensor& find_tensor(const std::vector<NamedTensor>& tensors, const std::string& name,
+                              at::IntArrayRef shape) {
   const auto found = std::find_if(tensors.begin(), tensors.end(),
                                   [&](const NamedTensor& tensor) { return tensor.name == name; });
   if (found == tensors.end()) {
@@ -26,7 +26,7 @@ void load_network(const Twin& twin, const std::vector<NamedTensor>& tensors) {
   for (NamedTensor& buffer : twin.buffers()) {
     network.push_back(std::move(buffer));
   }
-  std::vector<Tensor> sources;
+  std::vector<at::Tensor> sources;
   for (const auto& [name, tensor] : network) {
     sources.push_back(find_tensor(tensors, name, tensor.sizes()));
   }

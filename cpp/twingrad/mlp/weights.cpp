@@ -62,7 +62,7 @@ MlpSpec spec_of(const Json& json) {
   spec.residual = json.at("residual");
   spec.loss = value_of(loss_names, json.at("loss"));
   const auto is_share = [](double dropped) { return dropped >= 0 && dropped < 1; };
-  if (find_activation(spec.activation) == nullptr || !is_share(spec.dropout) ||
+  if (nn::find_activation(spec.activation) == nullptr || !is_share(spec.dropout) ||
       !is_share(spec.input_dropout)) {
     throw std::invalid_argument("an activation or a dropout that does not exist");
   }

@@ -1,10 +1,16 @@
 #pragma once
 
-#include <cstdint>
-
 #include "twingrad/optim/optimizer.h"
 
-namespace twingrad {
+namespace twingrad::optim {
+
+struct AdagradOptions {
+  double lr = 0.01;
+  double lr_decay = 0;
+  double weight_decay = 0;
+  double initial_accumulator_value = 0;
+  double eps = 1e-10;
+};
 
 /// Adagrad, as torch::optim::Adagrad.
 ///
@@ -16,44 +22,35 @@ namespace twingrad {
 /// (2011), in its diagonal form.
 class Adagrad final : public Optimizer {
  public:
-  struct Options {
-    double learning_rate = 0.01;
-    double learning_rate_decay = 0;
-    double weight_decay = 0;
-    double initial_accumulator_value = 0;
-    double epsilon = 1e-10;
-  };
-
   /// Throws std::invalid_argument for a negative option.
-  explicit Adagrad(const Options& options) : options_(options) {
-    require_not_negative("Adagrad", {{"learning_rate", options.learning_rate},
-                                     {"learning_rate_decay", options.learning_rate_decay},
+  explicit Adagrad(const AdagradOptions& options) : options_(options) {
+    require_not_negative("Adagrad", {{"lr", options.lr},
+                                     {"lr_decay", options.lr_decay},
                                      {"weight_decay", options.weight_decay},
                                      {"initial_accumulator_value", options.initial_accumulator_value},
-                                     {"epsilon", options.epsilon}});
+                                     {"eps", options.eps}});
   }
 
-  void step(Tensor& parameters, const Tensor& gradients) override {
-    const auto& [learning_rate, rate_decay, weight_decay, initial_value, epsilon] = options_;
-    if (!root_.defined()) {
-      sum_ = sum_.defined() ? sum_ : at::full_like(parameters, initial_value);
-      root_ = at::empty_like(parameters);
+  void step(Tensor& parameters, TensorList gradient_parts) override {
+    const auto& [lr, lr_decay, weight_decay, initial_value, eps] = options_;
+    if (!sum_.defined()) {
+      sum_ = at::full_like(parameters, initial_value);
     }
-    const Tensor gradient = weight_decay == 0 ? gradients : gradients.add(parameters, weight_decay);
+    const Tensor& g = sum(gradient_parts);
+    const Tensor gradient = weight_decay == 0 ? g : g.add(parameters, weight_decay);
     sum_.addcmul_(gradient, gradient);
-    at::sqrt_out(root_, sum_).add_(epsilon);
-    const double rate = learning_rate / (1 + static_cast<double>(steps_) * rate_decay);
-    parameters.addcdiv_(gradient, root_, -rate);
+    const double rate = lr / (1 + static_cast<double>(steps_) * lr_decay);
+    parameters.addcdiv_(gradient, sum_.sqrt().add_(eps), -rate);
     ++steps_;  // t − 1 in the next step
   }
 
-  void set_learning_rate(double learning_rate) override { options_.learning_rate = learning_rate; }
+  void set_lr(double lr) override { options_.lr = lr; }
 
   std::vector<StateVector> state() override { return {{"sum", &sum_}}; }
 
  private:
-  Options options_;
-  Tensor sum_, root_;
+  AdagradOptions options_;
+  Tensor sum_;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::optim

@@ -9,15 +9,17 @@
 #include <utility>
 #include <vector>
 
-namespace twingrad {
+#include "twingrad/ops/sum_of_parts.h"
+
+namespace twingrad::optim {
 
 using at::Tensor;
+using at::TensorList;
 
-/// A rule that moves parameters against their gradient, written by hand.
+/// A hand-written update rule for parameters.
 ///
-/// It knows one flat vector of parameters w and one of gradients g, both [P]; what the entries mean it does
-/// not know. Whatever state a rule needs is a vector [P] of the same dtype and device, zero before the first
-/// step.
+/// It works on one flat vector of parameters w and one of gradients g, both [P], and does not need to know which
+/// entry belongs to which layer. Its state, too, consists of vectors [P] of the same dtype and device.
 class Optimizer {
  public:
   Optimizer() = default;
@@ -25,31 +27,43 @@ class Optimizer {
   Optimizer& operator=(const Optimizer&) = delete;
   virtual ~Optimizer() = default;
 
-  /// One step: changes `parameters` in place.
-  virtual void step(Tensor& parameters, const Tensor& gradients) = 0;
+  /// One step: changes `parameters` in place. The gradient is the sum of `gradient_parts`: one tensor, or one from
+  /// each thread that computed a share of the batch.
+  virtual void step(Tensor& parameters, TensorList gradient_parts) = 0;
 
-  /// The same step by a gradient that lies in parts, one from each thread: their sum, in their order, which is not stored.
-  /// Returns false, having done nothing, unless the rule can.
-  virtual bool step_by_sum(Tensor& /*parameters*/, const std::vector<Tensor>& /*gradients*/) { return false; }
+  /// The learning rate of the steps to come, for example from a schedule (schedule.h). The state does not change.
+  virtual void set_lr(double lr) = 0;
 
-  /// The learning rate of the steps to come, for example from a schedule (schedule.h). The state stays.
-  virtual void set_learning_rate(double learning_rate) = 0;
-
-  /// One vector of the state under its name: the very tensor, [P], undefined before the first step.
+  /// One vector of the state under the name that torch::optim gives it. `value` points to the optimizer's own
+  /// tensor, [P], undefined before the first step.
   struct StateVector {
     const char* name;
     Tensor* value;
   };
-  /// All that the next step depends on beside its arguments, the steps apart. A checkpoint reads it; whoever continues a run
-  /// puts back what was saved.
+  /// Everything but steps() that the next step depends on. To resume, assign the saved tensors.
   virtual std::vector<StateVector> state() = 0;
 
-  /// Steps taken so far, as far as a rule counts them.
+  /// The number of steps taken, for the rules that count them.
   std::int64_t steps() const { return steps_; }
   void set_steps(std::int64_t steps) { steps_ = steps; }
 
  protected:
+  /// The gradient as one tensor.
+  const Tensor& sum(TensorList gradient_parts) { return ops::sum_of_parts(gradient_parts, sum_buffer_); }
+
+  /// Sets the vectors of the state that are undefined to zero.
+  void initialize_state(const Tensor& parameters) {
+    for (const StateVector& vector : state()) {
+      if (!vector.value->defined()) {
+        *vector.value = at::zeros_like(parameters);
+      }
+    }
+  }
+
   std::int64_t steps_ = 0;
+
+ private:
+  Tensor sum_buffer_;
 };
 
 /// Throws std::invalid_argument if one of these options is negative or NaN.
@@ -62,4 +76,4 @@ inline void require_not_negative(const char* optimizer,
   }
 }
 
-}  // namespace twingrad
+}  // namespace twingrad::optim

@@ -2,87 +2,77 @@
 
 #include "twingrad/optim/optimizer.h"
 
-namespace twingrad {
+namespace twingrad::optim {
+
+struct RMSpropOptions {
+  double lr = 0.01;
+  double alpha = 0.99;
+  double eps = 1e-8;
+  double weight_decay = 0;
+  double momentum = 0;
+  bool centered = false;
+};
 
 /// RMSprop, as torch::optim::RMSprop.
 ///
 ///   g ← g + λ w                       weight decay λ
-///   v ← a v + (1 − a) g²              running mean of the squared gradient, a = 0.99
-///   centered:  m ← a m + (1 − a) g,   v̂ = v − m², an estimate of the variance; otherwise v̂ = v
+///   v ← a v + (1 − a) g²              running mean of the squared gradient, a = 0.99: square_avg
+///   centered:  m ← a m + (1 − a) g,   v̂ = v − m², an estimate of the variance; otherwise v̂ = v. m is grad_avg
 ///   d = g / (√v̂ + ε)
-///   momentum:  u ← μ u + d,   w ← w − α u;      without it  w ← w − α d
+///   momentum:  u ← μ u + d,   w ← w − α u;      without it  w ← w − α d. u is momentum_buffer
 ///
-/// m and v start at zero and nothing corrects for it, so the first steps are up to 1/√(1 − a) = 10 times
-/// longer than the learning rate α.
+/// m and v start at zero without a bias correction, so the first steps are up to 1/√(1 − a) = 10 times longer than
+/// the learning rate α.
 ///
-/// Source: Tieleman, Hinton, Neural networks for machine learning, lecture 6.5 (2012); centered: Graves,
-/// Generating sequences with recurrent neural networks (2013), equations 38 to 45.
+/// Source: Tieleman, Hinton, Neural networks for machine learning, lecture 6.5 (2012); centered: Graves, Generating
+/// sequences with recurrent neural networks (2013), equations 38 to 45.
 class RMSprop final : public Optimizer {
  public:
-  struct Options {
-    double learning_rate = 0.01;
-    double alpha = 0.99;
-    double epsilon = 1e-8;
-    double weight_decay = 0;
-    double momentum = 0;
-    bool centered = false;
-  };
-
   /// Throws std::invalid_argument for a negative option.
-  explicit RMSprop(const Options& options) : options_(options) {
-    require_not_negative("RMSprop", {{"learning_rate", options.learning_rate},
+  explicit RMSprop(const RMSpropOptions& options) : options_(options) {
+    require_not_negative("RMSprop", {{"lr", options.lr},
                                      {"alpha", options.alpha},
-                                     {"epsilon", options.epsilon},
+                                     {"eps", options.eps},
                                      {"weight_decay", options.weight_decay},
                                      {"momentum", options.momentum}});
   }
 
-  void step(Tensor& parameters, const Tensor& gradients) override {
-    const auto& [learning_rate, alpha, epsilon, weight_decay, momentum, centered] = options_;
-    if (!root_.defined()) {
-      begin(parameters);
-    }
-    const Tensor gradient = weight_decay == 0 ? gradients : gradients.add(parameters, weight_decay);
-    square_.mul_(alpha).addcmul_(gradient, gradient, 1 - alpha);
-    root_.copy_(square_);
+  void step(Tensor& parameters, TensorList gradient_parts) override {
+    const auto& [lr, alpha, eps, weight_decay, momentum, centered] = options_;
+    initialize_state(parameters);
+    const Tensor& g = sum(gradient_parts);
+    const Tensor gradient = weight_decay == 0 ? g : g.add(parameters, weight_decay);
+    square_avg_.mul_(alpha).addcmul_(gradient, gradient, 1 - alpha);
+    Tensor root = square_avg_.clone();
     if (centered) {
-      mean_.mul_(alpha).add_(gradient, 1 - alpha);
-      root_.addcmul_(mean_, mean_, -1);
+      grad_avg_.mul_(alpha).add_(gradient, 1 - alpha);
+      root.addcmul_(grad_avg_, grad_avg_, -1);
     }
-    root_.sqrt_().add_(epsilon);
+    root.sqrt_().add_(eps);
     if (momentum == 0) {
-      parameters.addcdiv_(gradient, root_, -learning_rate);
+      parameters.addcdiv_(gradient, root, -lr);
     } else {
-      velocity_.mul_(momentum).addcdiv_(gradient, root_);
-      parameters.sub_(velocity_, learning_rate);
+      momentum_buffer_.mul_(momentum).addcdiv_(gradient, root);
+      parameters.sub_(momentum_buffer_, lr);
     }
   }
 
-  void set_learning_rate(double learning_rate) override { options_.learning_rate = learning_rate; }
+  void set_lr(double lr) override { options_.lr = lr; }
 
   std::vector<StateVector> state() override {
-    std::vector<StateVector> state = {{"square", &square_}};
+    std::vector<StateVector> state = {{"square_avg", &square_avg_}};
     if (options_.centered) {
-      state.push_back({"mean", &mean_});
+      state.push_back({"grad_avg", &grad_avg_});
     }
     if (options_.momentum != 0) {
-      state.push_back({"velocity", &velocity_});
+      state.push_back({"momentum_buffer", &momentum_buffer_});
     }
     return state;
   }
 
  private:
-  void begin(const Tensor& parameters) {
-    for (const StateVector& vector : state()) {
-      if (!vector.value->defined()) {
-        *vector.value = at::zeros_like(parameters);
-      }
-    }
-    root_ = at::empty_like(parameters);
-  }
-
-  Options options_;
-  Tensor square_, mean_, velocity_, root_;
+  RMSpropOptions options_;
+  Tensor square_avg_, grad_avg_, momentum_buffer_;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::optim

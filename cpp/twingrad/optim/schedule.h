@@ -10,7 +10,7 @@
 /// (LibTorch has no others than StepLR). Each is a function of the step t alone: t = 0 before the first
 /// update, and a "step" is whatever the caller counts, updates or epochs. It needs no LibTorch.
 /// Optimizer::set_learning_rate takes the result.
-namespace twingrad {
+namespace twingrad::optim {
 
 /// Throws std::invalid_argument, with the text, unless it is so.
 inline void require_of_schedule(bool is_so, const std::string& text) {
@@ -22,14 +22,14 @@ inline void require_of_schedule(bool is_so, const std::string& text) {
 /// Staircase, as StepLR.
 ///
 ///   rate(t) = base · γ^⌊t / step_size⌋
-struct StepDecay {
+struct StepLR {
   std::int64_t step_size = 1;
   double gamma = 0.1;
 
   /// Throws std::invalid_argument unless step_size ≥ 1.
   double rate(double base, std::int64_t t) const {
     require_of_schedule(step_size >= 1,
-                        "StepDecay: step_size has to be 1 or more, but is " + std::to_string(step_size));
+                        "StepLR: step_size has to be 1 or more, but is " + std::to_string(step_size));
     return base * std::pow(gamma, static_cast<double>(t / step_size));
   }
 };
@@ -40,14 +40,14 @@ struct StepDecay {
 ///   rate(t) = eta_min + (base − eta_min) (1 + cos(π t / t_max)) / 2
 ///
 /// Source: Loshchilov, Hutter, SGDR: stochastic gradient descent with warm restarts (2017), equation 5.
-struct CosineAnnealing {
+struct CosineAnnealingLR {
   std::int64_t t_max = 1;
   double eta_min = 0;
 
   /// Throws std::invalid_argument unless t_max ≥ 1.
   double rate(double base, std::int64_t t) const {
     require_of_schedule(t_max >= 1,
-                        "CosineAnnealing: t_max has to be 1 or more, but is " + std::to_string(t_max));
+                        "CosineAnnealingLR: t_max has to be 1 or more, but is " + std::to_string(t_max));
     const double phase = static_cast<double>(t) / static_cast<double>(t_max);
     return eta_min + (base - eta_min) * (1 + std::cos(std::numbers::pi * phase)) / 2;
   }
@@ -58,7 +58,7 @@ struct CosineAnnealing {
 ///   rate(t) = base · (start + (end − start) min(t, total) / total)
 ///
 /// Source: Goyal et al., Accurate, large minibatch SGD (2017), section 2.2.
-struct LinearWarmUp {
+struct LinearLR {
   double start_factor = 1.0 / 3;
   double end_factor = 1;
   std::int64_t total_steps = 5;
@@ -66,10 +66,10 @@ struct LinearWarmUp {
   /// Throws std::invalid_argument unless 0 < start_factor ≤ 1, 0 ≤ end_factor ≤ 1 and total_steps ≥ 1.
   double rate(double base, std::int64_t t) const {
     require_of_schedule(start_factor > 0 && start_factor <= 1 && end_factor >= 0 && end_factor <= 1,
-                        "LinearWarmUp: the factors have to lie between 0 and 1, the first above 0, but are " +
+                        "LinearLR: the factors have to lie between 0 and 1, the first above 0, but are " +
                             std::to_string(start_factor) + " and " + std::to_string(end_factor));
-    require_of_schedule(total_steps >= 1, "LinearWarmUp: total_steps has to be 1 or more, but is " +
-                                              std::to_string(total_steps));
+    require_of_schedule(total_steps >= 1,
+                        "LinearLR: total_steps has to be 1 or more, but is " + std::to_string(total_steps));
     const double share = t < total_steps ? static_cast<double>(t) / static_cast<double>(total_steps) : 1;
     return base * (start_factor + (end_factor - start_factor) * share);
   }
@@ -85,7 +85,7 @@ struct LinearWarmUp {
 /// Each way is half a period of a cosine, or a straight line.
 /// Source: Smith, Topin, Super-convergence: very fast training of neural networks using large learning rates
 /// (2018).
-struct OneCycle {
+struct OneCycleLR {
   enum class Anneal { cosine, linear };
   std::int64_t total_steps = 1;
   double pct_start = 0.3;
@@ -98,10 +98,10 @@ struct OneCycle {
   /// pct_start ≤ 1, and the way on which t lies has a length.
   double rate(double base, std::int64_t t) const {
     require_of_schedule(total_steps >= 1 && t >= 0 && t <= total_steps,
-                        "OneCycle: step " + std::to_string(t) + " of " + std::to_string(total_steps));
+                        "OneCycleLR: step " + std::to_string(t) + " of " + std::to_string(total_steps));
     require_of_schedule(
         pct_start >= 0 && pct_start <= 1,
-        "OneCycle: pct_start has to lie between 0 and 1, but is " + std::to_string(pct_start));
+        "OneCycleLR: pct_start has to lie between 0 and 1, but is " + std::to_string(pct_start));
     const double initial = base / div_factor;
     const double last = static_cast<double>(total_steps) - 1;
     const double top = pct_start * static_cast<double>(total_steps) - 1;
@@ -120,11 +120,11 @@ struct OneCycle {
  private:
   /// The rate at time t on the way from `from`, at t = start, to `to`, at t = end.
   double between(double from, double to, double t, double start, double end) const {
-    require_of_schedule(start != end, "OneCycle: total_steps is too small, a phase has no length");
+    require_of_schedule(start != end, "OneCycleLR: total_steps is too small, a phase has no length");
     const double share = (t - start) / (end - start);
     return anneal == Anneal::cosine ? to + (from - to) / 2 * (std::cos(std::numbers::pi * share) + 1)
                                     : (to - from) * share + from;
   }
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::optim

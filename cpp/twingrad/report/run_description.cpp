@@ -7,14 +7,16 @@
 #include <nlohmann/json.hpp>
 
 #include "twingrad/mlp/training_loss.h"
+#include "twingrad/ops/matmul.h"
 #include "twingrad/report/console.h"
-#include "twingrad/runtime/multiply.h"
 #include "twingrad/runtime/version.h"
 #include "twingrad/training/metrics_json.h"
 #include "twingrad/training/run_record.h"
 
 namespace twingrad {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 const char* name_of(at::ScalarType dtype) { return dtype == at::kDouble ? "float64" : "float32"; }
 
@@ -34,8 +36,8 @@ const char* name_of(OptimizerOptions::Kind kind) {
   return "";
 }
 
-const char* name_of(OneCycle::Anneal anneal) {
-  return anneal == OneCycle::Anneal::linear ? "linear" : "cosine";
+const char* name_of(optim::OneCycleLR::Anneal anneal) {
+  return anneal == optim::OneCycleLR::Anneal::linear ? "linear" : "cosine";
 }
 
 const char* name_of(ScheduleOptions::Kind kind) {
@@ -61,7 +63,7 @@ void add_if_changed(std::string& text, const char* label, double value, double u
 
 std::string describe(const OptimizerOptions& optimizer) {
   const OptimizerOptions usual = default_options(optimizer.kind);
-  std::string text = fmt::format("{} · learning rate {:g}", name_of(optimizer.kind), optimizer.learning_rate);
+  std::string text = fmt::format("{} · learning rate {:g}", name_of(optimizer.kind), optimizer.lr);
   if (optimizer.momentum != 0) {
     text += fmt::format(" · {}momentum {:g}", optimizer.nesterov ? "Nesterov " : "", optimizer.momentum);
   }
@@ -69,9 +71,10 @@ std::string describe(const OptimizerOptions& optimizer) {
   add_if_changed(text, "β1", optimizer.beta1, usual.beta1);
   add_if_changed(text, "β2", optimizer.beta2, usual.beta2);
   add_if_changed(text, "alpha", optimizer.alpha, usual.alpha);
-  add_if_changed(text, "eps", optimizer.epsilon, usual.epsilon);
-  add_if_changed(text, "rate decay", optimizer.learning_rate_decay, usual.learning_rate_decay);
-  add_if_changed(text, "initial accumulator", optimizer.initial_accumulator, usual.initial_accumulator);
+  add_if_changed(text, "eps", optimizer.eps, usual.eps);
+  add_if_changed(text, "rate decay", optimizer.lr_decay, usual.lr_decay);
+  add_if_changed(text, "initial accumulator", optimizer.initial_accumulator_value,
+                 usual.initial_accumulator_value);
   add_if_changed(text, "weight decay", optimizer.weight_decay, 0);
   if (optimizer.amsgrad) {
     text += " · amsgrad";
@@ -137,7 +140,7 @@ std::string describe_loss(const MlpSpec& network) {
   if (network.log_target) {
     text += " · logarithms of the labels";
   }
-  if (network.reduction == Reduction::sum) {
+  if (network.reduction == nn::Reduction::sum) {
     text += " (gradient of the sum)";
   }
   return text;
@@ -182,9 +185,8 @@ std::string describe_initial_weights(const RunDescription& run) {
 
 /// The options of the loss in hand, by the names that they have for `train`.
 nlohmann::ordered_json summary_of_loss(const MlpSpec& network) {
-  using Json = nlohmann::ordered_json;
   return {{"kind", entry_of(network.loss).name},
-          {"reduction", network.reduction == Reduction::sum ? "sum" : "mean"},
+          {"reduction", network.reduction == nn::Reduction::sum ? "sum" : "mean"},
           {"label_smoothing", network.label_smoothing},
           {"class_weights", network.class_weights},
           {"ignore_index", network.ignore_index ? Json(*network.ignore_index) : Json()},
@@ -196,10 +198,9 @@ nlohmann::ordered_json summary_of_loss(const MlpSpec& network) {
 }
 
 nlohmann::ordered_json summary_of(const OptimizerOptions& optimizer) {
-  using Json = nlohmann::ordered_json;
   const double p = optimizer.clip_norm_type;
   return {{"kind", name_of(optimizer.kind)},
-          {"lr", optimizer.learning_rate},
+          {"lr", optimizer.lr},
           {"momentum", optimizer.momentum},
           {"dampening", optimizer.dampening},
           {"nesterov", optimizer.nesterov},
@@ -208,9 +209,9 @@ nlohmann::ordered_json summary_of(const OptimizerOptions& optimizer) {
           {"amsgrad", optimizer.amsgrad},
           {"alpha", optimizer.alpha},
           {"centered", optimizer.centered},
-          {"eps", optimizer.epsilon},
-          {"lr_decay", optimizer.learning_rate_decay},
-          {"initial_accumulator", optimizer.initial_accumulator},
+          {"eps", optimizer.eps},
+          {"lr_decay", optimizer.lr_decay},
+          {"initial_accumulator", optimizer.initial_accumulator_value},
           {"weight_decay", optimizer.weight_decay},
           {"clip_norm", optimizer.clip_norm},
           {"clip_norm_type", std::isinf(p) ? Json("inf") : Json(p)}};  // JSON has no infinity
@@ -233,7 +234,7 @@ nlohmann::ordered_json summary_of(const ScheduleOptions& schedule) {
 
 /// The library of the manual twin's products, "" if it is LibTorch's own.
 std::string products_by_hand(const RunDescription& run) {
-  return product_library(at::TensorOptions(run.training.device).dtype(run.training.dtype));
+  return ops::product_library(at::TensorOptions(run.training.device).dtype(run.training.dtype));
 }
 
 }  // namespace
@@ -261,7 +262,6 @@ std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription
 }
 
 nlohmann::ordered_json settings_of(const RunDescription& run) {
-  using Json = nlohmann::ordered_json;
   const data::Dataset& dataset = run.dataset;
   const TrainingOptions& training = run.training;
   return {

@@ -18,14 +18,14 @@ sigset_t all_but_faults() {
 
 }  // namespace
 
-SignalsHeldBack::SignalsHeldBack() {
+SignalBlockGuard::SignalBlockGuard() {
   if (depth++ == 0) {
     static const sigset_t set = all_but_faults();
     pthread_sigmask(SIG_BLOCK, &set, &before_);
   }
 }
 
-SignalsHeldBack::~SignalsHeldBack() {
+SignalBlockGuard::~SignalBlockGuard() {
   if (--depth == 0) {
     pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }

@@ -6,12 +6,12 @@ namespace twingrad {
 
 /// While one lives no signal interrupts this thread: it arrives afterwards. (Those that tell of a fault of the thread itself
 /// are let through.) One inside another costs nothing, the first one half a microsecond.
-class SignalsHeldBack {
+class SignalBlockGuard {
  public:
-  SignalsHeldBack();
-  SignalsHeldBack(const SignalsHeldBack&) = delete;
-  SignalsHeldBack& operator=(const SignalsHeldBack&) = delete;
-  ~SignalsHeldBack();
+  SignalBlockGuard();
+  SignalBlockGuard(const SignalBlockGuard&) = delete;
+  SignalBlockGuard& operator=(const SignalBlockGuard&) = delete;
+  ~SignalBlockGuard();
 
  private:
   sigset_t before_;

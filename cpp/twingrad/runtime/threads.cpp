@@ -14,8 +14,8 @@
 #include <sstream>
 #include <thread>
 
+#include "twingrad/ops/matmul.h"
 #include "twingrad/runtime/loaded_function.h"
-#include "twingrad/runtime/multiply.h"
 #include "twingrad/runtime/signals.h"
 
 namespace twingrad {
@@ -113,7 +113,7 @@ void use_threads(const ThreadSettings& settings) {
     set_openmp(settings.aten);
     if (settings.aten >
         1) {  // the pool starts now, its threads for good without signals: multiply.cpp says why
-      const SignalsHeldBack hold;
+      const SignalBlockGuard hold;
       at::ones({settings.aten * at::internal::GRAIN_SIZE});  // a share for each thread
     }
   } else {
@@ -185,7 +185,7 @@ ThreadPlan plan_threads(int requested, const StepWork& work, Twins twins) {
     return plan;  // workers that have gathered a batch would spin on the cores that its products want
   }
   // oneDNN computes in LibTorch's pool. In lockstep autograd's products keep the other one awake.
-  const bool by_onednn = work.float32 && !product_library().empty();
+  const bool by_onednn = work.float32 && !ops::product_library().empty();
   if (!work.shardable && !(by_onednn && in_lockstep)) {
     (by_onednn ? plan.manual.aten : plan.manual.blas) =
         threads_from(by_onednn ? kManyOperationsByOneDnn : kManyOperations);

@@ -11,13 +11,15 @@
 
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/manual_twin.h"
+#include "twingrad/ops/matmul.h"
 #include "twingrad/optim/adam.h"
 #include "twingrad/runtime/memory.h"
-#include "twingrad/runtime/multiply.h"
 #include "twingrad/training/trainer.h"
 
 namespace twingrad {
 namespace {
+
+using at::Tensor;
 
 constexpr std::int64_t kImages = 60'000;
 constexpr std::int64_t kTestImages = 10'000;
@@ -80,13 +82,13 @@ class Products {
 
   void run() {
     for (Layer& layer : layers_) {
-      multiply(layer.y, layer.x, layer.weight.t());
+      ops::matmul(layer.y, layer.x, layer.weight.t());
     }
     for (std::size_t i = layers_.size(); i-- > 0;) {
       Layer& layer = layers_[i];
-      multiply(layer.grad_weight, layer.y.t(), layer.x);
+      ops::matmul(layer.grad_weight, layer.y.t(), layer.x);
       if (i > 0) {
-        multiply(layer.grad_x, layer.y, layer.weight);
+        ops::matmul(layer.grad_x, layer.y, layer.weight);
       }
     }
   }
@@ -142,7 +144,7 @@ Contender repeated(const std::string& what, std::function<void()> work) {
 }
 
 /// Half the time that a number takes to another core and back.
-double seconds_from_core_to_core(Workers& workers) {
+double seconds_from_core_to_core(ThreadPool& workers) {
   constexpr int kTimes = 1000;
   std::atomic<int> number = 0;
   double start = 0;
@@ -185,7 +187,7 @@ std::vector<Contender> parts_of_a_shard(ManualShard& shard, const MlpSpec& spec,
   shard.forward(images, labels, {0, images.size(0)});
   shard.backward();
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    Layer& layer = *shard.layers()[i];
+    nn::Layer& layer = *shard.layers()[i];
     const Tensor x = i == 0 ? images : shard.output(i - 1);
     const Tensor grad_y = shard.output_gradient(i);
     const std::string what = fmt::format("{} {} ", specs[i].name, name_of(specs[i].kind));
@@ -193,7 +195,7 @@ std::vector<Contender> parts_of_a_shard(ManualShard& shard, const MlpSpec& spec,
     contenders.push_back(repeated(what + "backward", [&layer, grad_y] { layer.backward(grad_y); }));
   }
   const Tensor logits = shard.output(specs.size() - 1);
-  Loss& loss = shard.loss_function();
+  nn::Loss& loss = shard.loss_function();
   contenders.push_back(repeated("loss forward", [&loss, logits, labels] { loss.forward(logits, labels); }));
   contenders.push_back(repeated("loss backward", [&loss] { loss.backward(); }));
   return contenders;
@@ -237,7 +239,7 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
   result.threads.autograd = plan_threads(options.threads, work, Twins::autograd).autograd;
   flush_denormal_numbers();
   keep_freed_memory();
-  const auto workers = std::make_shared<Workers>(result.threads.workers);
+  const auto workers = std::make_shared<ThreadPool>(result.threads.workers);
   const data::LabelledImages pixels = random_images(images);
   const data::LabelledImages test_pixels = random_images(kTestImages);
   const data::ImageTensors train(pixels, at::kCPU, workers);
@@ -299,10 +301,10 @@ BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& o
   contenders.push_back({{"autograd twin", {}}, [&] { return train_epoch(autograd, train_of_autograd); }});
   contenders.push_back({{"manual twin", {}}, train_manual});
   contenders.push_back({{"matrix products alone", {}}, multiply_alone});
-  if (!product_library().empty()) {
+  if (!ops::product_library().empty()) {
     const auto by_libtorch = [](const auto& run) {
       return [&run] {
-        const ProductsOfLibTorch guard;
+        const ops::LibTorchProductsGuard guard;
         return run();
       };
     };

@@ -78,7 +78,7 @@ void refuse_schedule_without_length(const RequestedRun& run) {
   const std::int64_t steps = steps_per_epoch * training.epochs;
   try {
     for (const std::int64_t step : {std::int64_t{0}, steps - 1}) {
-      learning_rate_at(training.schedule, training.learning_rate, step, steps_per_epoch, steps);
+      learning_rate_at(training.schedule, training.lr, step, steps_per_epoch, steps);
     }
   } catch (const std::invalid_argument&) {
     throw UserError("--schedule one_cycle",

@@ -8,9 +8,9 @@
 #include <chrono>
 #include <cmath>
 
+#include "twingrad/compare/agreement.h"
 #include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/runtime/error.h"
-#include "twingrad/training/agreement.h"
 
 namespace twingrad {
 namespace {
@@ -166,12 +166,12 @@ void Trainer::prepare_step(const at::Tensor& indices) {
     mask = mask.to(options_.device);
   }
   const std::int64_t steps_per_epoch = (train_.count() + batch_size() - 1) / batch_size();
-  const double rate = learning_rate_at(options_.schedule, options_.learning_rate, progress_.result.steps,
+  const double rate = learning_rate_at(options_.schedule, options_.lr, progress_.result.steps,
                                        steps_per_epoch, steps_per_epoch * options_.epochs);
   for (Twin* twin : twins_) {
     twin->set_dropout_masks(masks);
     if (options_.schedule.kind != ScheduleOptions::Kind::constant || options_.schedule.warm_up > 0) {
-      twin->set_learning_rate(rate);
+      twin->set_lr(rate);
     }
   }
 }
@@ -267,7 +267,7 @@ void Trainer::compare_before_first_update() {
 std::vector<Trainer::Evaluation> Trainer::evaluate() {
   const torch::NoGradGuard no_grad;
   for (Twin* twin : twins_) {
-    twin->set_training(false);
+    twin->eval();
   }
   std::vector<Tally> tallies(twins_.size());
   for (std::int64_t first = 0; first < test_.count(); first += kEvaluationBatch) {
@@ -281,7 +281,7 @@ std::vector<Trainer::Evaluation> Trainer::evaluate() {
     }
   }
   for (Twin* twin : twins_) {
-    twin->set_training(true);
+    twin->train();
   }
   std::vector<Evaluation> evaluations;
   const auto count = static_cast<double>(test_.count());

@@ -23,7 +23,7 @@ struct TrainingOptions {
       1;                 ///< epochs between two reports; the first and the last are always reported
   bool evaluate = true;  ///< on the test images, when an epoch is reported
   std::int64_t checkpoint_every = 0;  ///< steps between two checkpoints; 0: one at the end of each epoch
-  double learning_rate = 1e-3;
+  double lr = 1e-3;
   ScheduleOptions schedule = {};
   std::uint64_t seed = 1;
   at::ScalarType dtype = at::kFloat;
@@ -43,7 +43,7 @@ struct TrainingOptions {
 ///     for each batch: gather → forward, backward of each twin → compare → update of each twin
 class Trainer {
  public:
-  /// twins: one, or two (autograd first, then manual). Two in float32 should be made, and trained, while a ProductsOfLibTorch
+  /// twins: one, or two (autograd first, then manual). Two in float32 should be made, and trained, while a LibTorchProductsGuard
   /// lives: otherwise rounding parts them where an input of a ReLU is next to 0. All references have to outlive the trainer.
   Trainer(const MlpSpec& spec, const std::vector<Twin*>& twins, const data::ImageTensors& train,
           const data::ImageTensors& test, const TrainingOptions& options,

@@ -17,13 +17,13 @@ namespace twingrad {
 /// pieces of work a thread spins for some microseconds, since the next one usually follows at once, and then sleeps: a core
 /// that another process wants is given back. A task whose thread has not begun when the caller's own is done (the system has
 /// given its core to somebody else) is the caller's; and a thread that the system has put on the caller's core moves away.
-class Workers {
+class ThreadPool {
  public:
   /// count ≥ 1 threads, the caller's own among them: with 1 no thread is started.
-  explicit Workers(int count);
-  Workers(const Workers&) = delete;
-  Workers& operator=(const Workers&) = delete;
-  ~Workers();
+  explicit ThreadPool(int count);
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+  ~ThreadPool();
 
   int count() const { return static_cast<int>(threads_.size()) + 1; }
 

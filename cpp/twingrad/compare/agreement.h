@@ -1,6 +1,6 @@
 #pragma once
 
-#include "twingrad/gradcheck/difference.h"
+#include "twingrad/compare/difference.h"
 #include "twingrad/mlp/spec.h"
 #include "twingrad/mlp/twin.h"
 #include "twingrad/training/progress.h"

@@ -2,9 +2,15 @@
 
 #include "twingrad/losses/loss.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
-/// Kullback-Leibler divergence of a distribution t from log-probabilities x, as torch::nn::KLDivLoss.
+struct KLDivLossOptions {
+  Reduction reduction = Reduction::mean;
+  bool log_target = false;
+  bool batch_mean = false;  ///< with Reduction::mean: divide by N (LibTorch's "batchmean")
+};
+
+/// Kullback–Leibler divergence between a distribution t and log-probabilities x, as torch::nn::KLDivLoss.
 ///
 ///   ℓ      = t (log t − x)             0 where t = 0: t log t tends to 0
 ///   ∂ℓ/∂x  = −t
@@ -14,24 +20,17 @@ namespace twingrad {
 ///   ℓ      = exp(log t) (log t − x)
 ///   ∂ℓ/∂x  = −exp(log t)
 ///
-/// input (the log-probabilities), target (t or log t), ℓ [N, C]. The mean divides by N·C, as LibTorch's does
-/// by default; the divergence is the sum over a row, and its mean over the rows divides by N: batch_mean.
+/// input (the log-probabilities), target (t or log t), ℓ [N, C]. The mean divides by N·C, as LibTorch's default
+/// does. The divergence of a row is the sum of its entries; for its mean over the rows, divide by N (batch_mean).
 /// Source: Kullback, Leibler, On information and sufficiency (1951).
-class KLDivergence final : public Loss {
+class KLDivLoss final : public Loss {
  public:
-  struct Options {
-    Reduction reduction = Reduction::mean;
-    bool log_target = false;
-    bool batch_mean = false;  ///< with Reduction::mean: divide by N (LibTorch's "batchmean")
-  };
-
-  KLDivergence() : KLDivergence(Options()) {}
-  explicit KLDivergence(const Options& options) : Loss(options.reduction), options_(options) {}
+  explicit KLDivLoss(const KLDivLossOptions& options = {}) : Loss(options.reduction), options_(options) {}
 
  protected:
   /// Throws std::invalid_argument unless the target has the shape of the input.
   Tensor value(const Tensor& log_probabilities, const Tensor& target) override {
-    require_equal_shapes("KLDivergence", log_probabilities, target);
+    require_equal_shapes("KLDivLoss", log_probabilities, target);
     sized(t_, target.sizes(), target).copy_(target);
     if (options_.log_target) {
       t_.exp_();
@@ -40,7 +39,7 @@ class KLDivergence final : public Loss {
     return (target.log() - log_probabilities).mul_(t_).masked_fill_(t_ == 0, 0);
   }
 
-  Tensor& derivative() override { return at::neg_out(sized(grad_, t_.sizes(), t_), t_); }
+  Tensor derivative() override { return at::neg_out(sized(grad_, t_.sizes(), t_), t_); }
 
   Tensor count(const Tensor& losses) override {
     return options_.batch_mean ? at::full({}, static_cast<double>(losses.size(0)), losses.options())
@@ -48,8 +47,8 @@ class KLDivergence final : public Loss {
   }
 
  private:
-  Options options_;
+  KLDivLossOptions options_;
   Tensor t_, grad_;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -1,4 +1,4 @@
-#include "twingrad/runtime/multiply.h"
+#include "twingrad/ops/matmul.h"
 
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/mm.h>
@@ -12,7 +12,7 @@
 #include "twingrad/runtime/loaded_function.h"
 #include "twingrad/runtime/signals.h"
 
-namespace twingrad {
+namespace twingrad::ops {
 namespace {
 
 /// dnnl_sgemm of oneDNN, the same from version 1 to 3: C ← α op(A) op(B) + β C in float32, matrices row by row, op(X) = X ('N')
@@ -56,7 +56,7 @@ const OneDnn& onednn() {
   return found;
 }
 
-std::atomic<int> leaving_all_to_libtorch = 0;  ///< how many ProductsOfLibTorch live
+std::atomic<int> leaving_all_to_libtorch = 0;  ///< how many LibTorchProductsGuard live
 
 /// How a matrix lies in memory: row by row ('N') or column by column ('T'), so many numbers apart.
 struct Layout {
@@ -111,7 +111,7 @@ bool multiply_by_onednn(at::Tensor& out, const at::Tensor& c, const at::Tensor& 
   auto* out_data = out.data_ptr<float>();
   // oneDNN's kernels use the stack pointer for a buffer of theirs, and a handler that interrupts one writes its frame over the
   // heap (uxlfoundation/oneDNN#4845; every version up to 3.11.1).
-  const SignalsHeldBack hold;
+  const SignalBlockGuard hold;
   if (of_out->op == 'T') {  // outᵀ = bᵀ aᵀ
     return onednn().sgemm(transposed(of_b->op), transposed(of_a->op), n, m, k, 1, b_data, of_b->stride,
                           a_data, of_a->stride, beta, out_data, of_out->stride) == 0;
@@ -122,11 +122,11 @@ bool multiply_by_onednn(at::Tensor& out, const at::Tensor& c, const at::Tensor& 
 
 }  // namespace
 
-at::Tensor& multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
+at::Tensor& matmul(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
   return multiply_by_onednn(out, {}, a, b) ? out : at::mm_out(out, a, b);
 }
 
-at::Tensor& multiply_and_add(at::Tensor& out, const at::Tensor& c, const at::Tensor& a, const at::Tensor& b) {
+at::Tensor& addmm(at::Tensor& out, const at::Tensor& c, const at::Tensor& a, const at::Tensor& b) {
   return multiply_by_onednn(out, c, a, b) ? out : at::addmm_out(out, c, a, b);
 }
 
@@ -135,7 +135,7 @@ std::string product_library(const at::TensorOptions& options) {
   return is_for_onednn && leaving_all_to_libtorch == 0 ? onednn().name : "";
 }
 
-ProductsOfLibTorch::ProductsOfLibTorch() { ++leaving_all_to_libtorch; }
-ProductsOfLibTorch::~ProductsOfLibTorch() { --leaving_all_to_libtorch; }
+LibTorchProductsGuard::LibTorchProductsGuard() { ++leaving_all_to_libtorch; }
+LibTorchProductsGuard::~LibTorchProductsGuard() { --leaving_all_to_libtorch; }
 
-}  // namespace twingrad
+}  // namespace twingrad::ops

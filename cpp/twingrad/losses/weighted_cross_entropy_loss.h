@@ -7,27 +7,27 @@
 #include "twingrad/layers/log_softmax.h"
 #include "twingrad/losses/class_loss.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Cross-entropy from logits z and class indices t with all the options of torch::nn::CrossEntropyLoss: class
 /// weights w, an ignored index, label smoothing s.
 ///
 ///   ℓ        = −(1 − s) w_t log p_t − s/C Σ_k w_k log p_k  =  −Σ_k q_k log p_k,     p = softmax(z)
-///   q_k      = w_k ((1 − s) [k = t] + s/C)              smoothing moves the share s of the label to all
-///   classes ∂ℓ/∂z_j  = p_j Σ_k q_k − q_j
+///   q_k      = w_k ((1 − s) [k = t] + s/C)              smoothing spreads the share s of the label evenly
+///   ∂ℓ/∂z_j  = p_j Σ_k q_k − q_j
 ///
-/// Without options q is one-hot, and this is CrossEntropy. The mean divides by Σ_n w_t, smoothed or not.
+/// Without options q is one-hot, and this is CrossEntropyLoss. The mean divides by Σ_n w_t, smoothed or not.
 ///
 /// input (the logits) [N, C]; target [N], int64; ℓ [N]. Weights, ignored rows and the mean: see ClassLoss.
 /// Source: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the inception architecture (2016), section 7.
-class WeightedCrossEntropy final : public ClassLoss {
+class WeightedCrossEntropyLoss final : public ClassLoss {
  public:
   /// Throws std::invalid_argument unless 0 ≤ label_smoothing ≤ 1.
-  explicit WeightedCrossEntropy(const ClassLossOptions& options = {}, double label_smoothing = 0)
+  explicit WeightedCrossEntropyLoss(const ClassLossOptions& options = {}, double label_smoothing = 0)
       : ClassLoss(options), smoothing_(label_smoothing) {
     if (!(smoothing_ >= 0 && smoothing_ <= 1)) {
       throw std::invalid_argument(
-          c10::str("cross-entropy: label_smoothing has to lie between 0 and 1, but is ", smoothing_));
+          c10::str("WeightedCrossEntropyLoss: label_smoothing must be between 0 and 1, but is ", smoothing_));
     }
   }
 
@@ -43,7 +43,7 @@ class WeightedCrossEntropy final : public ClassLoss {
     return losses.masked_fill_(ignored_, 0);
   }
 
-  Tensor& derivative() override {
+  Tensor derivative() override {
     const Tensor q = at::full_like(log_p_, share_of_a_class());
     if (class_weights_.defined()) {
       q.mul_(class_weights_);
@@ -60,4 +60,4 @@ class WeightedCrossEntropy final : public ClassLoss {
   Tensor log_p_, grad_;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -1,4 +1,4 @@
-#include "twingrad/runtime/workers.h"
+#include "twingrad/ops/thread_pool.h"
 
 #include <ATen/Parallel.h>
 #if defined(__linux__)
@@ -47,9 +47,9 @@ int core_in_use() {
 
 }  // namespace
 
-Workers::Workers(int count) {
+ThreadPool::ThreadPool(int count) {
   if (count < 1) {
-    throw std::invalid_argument("Workers: a team has one thread or more");
+    throw std::invalid_argument("ThreadPool: a team has one thread or more");
   }
   failures_.resize(static_cast<std::size_t>(count));
   taken_ = std::vector<std::atomic<std::uint32_t>>(static_cast<std::size_t>(count));
@@ -60,7 +60,7 @@ Workers::Workers(int count) {
   }
 }
 
-Workers::~Workers() {
+ThreadPool::~ThreadPool() {
   closing_ = true;
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();
@@ -69,9 +69,9 @@ Workers::~Workers() {
   }
 }
 
-void Workers::run(int tasks, const std::function<void(int)>& task) {
+void ThreadPool::run(int tasks, const std::function<void(int)>& task) {
   if (tasks < 1 || tasks > count()) {
-    throw std::invalid_argument("Workers: as many tasks as there are threads, or fewer");
+    throw std::invalid_argument("ThreadPool: as many tasks as there are threads, or fewer");
   }
   if (tasks == 1) {
     task(0);
@@ -104,9 +104,9 @@ void Workers::run(int tasks, const std::function<void(int)>& task) {
   }
 }
 
-void Workers::serve(int index) {
-  at::set_num_threads(1);          // a setting of this thread; without it each would start a pool of its own
-  const SignalsHeldBack for_good;  // they are the caller's, or another thread's
+void ThreadPool::serve(int index) {
+  at::set_num_threads(1);           // a setting of this thread; without it each would start a pool of its own
+  const SignalBlockGuard for_good;  // they are the caller's, or another thread's
   std::uint32_t seen = 0;
   while (true) {
     wait_for_change(round_, seen);
@@ -119,7 +119,7 @@ void Workers::serve(int index) {
   }
 }
 
-void Workers::keep_apart([[maybe_unused]] int index) {
+void ThreadPool::keep_apart([[maybe_unused]] int index) {
 #if defined(__linux__)
   // Threads that hardly sleep are placed anew by the system only now and then: two of them can share a core for a tenth of a
   // second, and take turns, while another core idles. Who may not use a core is moved at once.
@@ -141,7 +141,7 @@ void Workers::keep_apart([[maybe_unused]] int index) {
 #endif
 }
 
-void Workers::take(int index, std::uint32_t round) noexcept {
+void ThreadPool::take(int index, std::uint32_t round) noexcept {
   // A round ends when all its tasks have been taken and run. So who is late, and comes with an old round, finds it taken, and
   // who takes a task may read what the round is about.
   std::uint32_t before = round - 1;

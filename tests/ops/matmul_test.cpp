@@ -1,4 +1,4 @@
-#include "twingrad/runtime/multiply.h"
+#include "twingrad/ops/matmul.h"
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -9,6 +9,8 @@
 
 namespace twingrad {
 namespace {
+
+using namespace ops;
 
 using at::Tensor;
 
@@ -47,7 +49,7 @@ TEST(Multiply, IsTheProductHoweverTheMatricesLie) {
             a.normal_();
             b.normal_();
             out.fill_(std::numeric_limits<double>::quiet_NaN());  // what was there before does not count
-            EXPECT_EQ(&multiply(out, a, b), &out);
+            EXPECT_EQ(&matmul(out, a, b), &out);
             expect_product(out, a, b, layout_of_a + " · " + layout_of_b + " → " + layout_of_out);
           }
         }
@@ -59,23 +61,23 @@ TEST(Multiply, IsTheProductHoweverTheMatricesLie) {
 TEST(Multiply, WritesNothingBesideTheProduct) {
   const Tensor whole = torch::full({8, 9}, -1.0F);
   Tensor part = whole.narrow(0, 0, 7).narrow(1, 0, 6);
-  multiply(part, torch::ones({7, 4}), torch::ones({4, 6}));
+  matmul(part, torch::ones({7, 4}), torch::ones({4, 6}));
   EXPECT_EQ(part.sum().item<float>(), 7 * 6 * 4);
   EXPECT_EQ(whole.sum().item<float>(), 7 * 6 * 4 - (8 * 9 - 7 * 6));
 }
 
 TEST(Multiply, TheProductOverNothingIsZero) {
   Tensor out = torch::ones({2, 3});
-  EXPECT_TRUE(multiply(out, torch::ones({2, 0}), torch::ones({0, 3})).equal(torch::zeros({2, 3})));
+  EXPECT_TRUE(matmul(out, torch::ones({2, 0}), torch::ones({0, 3})).equal(torch::zeros({2, 3})));
   Tensor none = torch::ones({0, 3});
-  EXPECT_EQ(multiply(none, torch::ones({0, 2}), torch::ones({2, 3})).numel(), 0);
+  EXPECT_EQ(matmul(none, torch::ones({0, 2}), torch::ones({2, 3})).numel(), 0);
 }
 
 TEST(Multiply, WhatIsNotFiniteStaysSo) {
   const float infinity = std::numeric_limits<float>::infinity();
   const Tensor a = torch::tensor({{0.0F, infinity}, {NAN, 1.0F}, {1.0F, 1.0F}});
   Tensor out = torch::empty({3, 2});
-  multiply(out, a, torch::eye(2));
+  matmul(out, a, torch::eye(2));
   EXPECT_TRUE(
       out.isnan().equal(torch::tensor({{true, false}, {true, true}, {false, false}})));  // 0 · ∞, NaN · 0
   EXPECT_EQ(out[0][1].item<float>(), infinity);
@@ -87,7 +89,7 @@ TEST(Multiply, AddsARowToEveryRow) {
   const Tensor c = torch::rand({10});
   for (auto& [layout, out] : layouts(17, 10, at::kFloat)) {
     out.fill_(NAN);
-    EXPECT_EQ(&multiply_and_add(out, c, a, b), &out);
+    EXPECT_EQ(&addmm(out, c, a, b), &out);
     EXPECT_TRUE(out.allclose(c + a.mm(b), 1e-6, 0)) << layout;
   }
 }
@@ -99,23 +101,23 @@ TEST(Multiply, IsDoneByTheLibraryThatIsNamed) {
   const Tensor transposed = w.t().contiguous();
   for (const Tensor& b : {w.t(), transposed}) {
     // Of six thousand sums of 784 products two libraries round some in different ways.
-    EXPECT_EQ(multiply(out, x, b).equal(at::mm(x, b)), product_library().empty());
+    EXPECT_EQ(matmul(out, x, b).equal(at::mm(x, b)), product_library().empty());
   }
 }
 
 TEST(Multiply, RefusesShapesThatDoNotFit) {
   Tensor out = torch::empty({2, 2});
-  EXPECT_THROW(multiply(out, torch::ones({2, 3}), torch::ones({2, 2})), c10::Error);
+  EXPECT_THROW(matmul(out, torch::ones({2, 3}), torch::ones({2, 2})), c10::Error);
 }
 
 TEST(Multiply, CanBeLeftToLibTorch) {
   const std::string library = product_library();
   {
-    const ProductsOfLibTorch guard;
-    { const ProductsOfLibTorch inner; }
+    const ops::LibTorchProductsGuard guard;
+    { const ops::LibTorchProductsGuard inner; }
     EXPECT_EQ(product_library(), "");
     Tensor out = torch::empty({2, 2});
-    EXPECT_TRUE(multiply(out, torch::eye(2), torch::eye(2)).equal(torch::eye(2)));
+    EXPECT_TRUE(matmul(out, torch::eye(2), torch::eye(2)).equal(torch::eye(2)));
   }
   EXPECT_EQ(product_library(), library);
   EXPECT_EQ(product_library(at::kDouble), "");

@@ -1,4 +1,4 @@
-#include "twingrad/training/agreement.h"
+#include "twingrad/compare/agreement.h"
 
 #include <algorithm>
 #include <cmath>
@@ -45,7 +45,7 @@ void compare_weights(const Twin& autograd, const Twin& manual, Agreement& agreem
 }
 
 void count_flips(const MlpSpec& spec, const Twin& autograd, const Twin& manual, Agreement& agreement) {
-  const std::vector<double>& kinks = find_activation(spec.activation)->kinks;
+  const std::vector<double>& kinks = nn::find_activation(spec.activation)->kinks;
   if (kinks.empty() || spec.hidden.empty()) {
     return;
   }

@@ -6,7 +6,7 @@
 
 #include "twingrad/losses/difference_loss.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Absolute error with its kink rounded off, as torch::nn::SmoothL1Loss. It is Huber's loss divided by β.
 ///
@@ -17,10 +17,10 @@ namespace twingrad {
 /// asks d ≤ −β first and takes −1 there, and so do we.
 ///
 /// Source: Girshick, Fast R-CNN (2015), section 2.3.
-class SmoothL1 final : public DifferenceLoss {
+class SmoothL1Loss final : public DifferenceLoss {
  public:
   /// Throws std::invalid_argument unless beta ≥ 0.
-  explicit SmoothL1(Reduction reduction = Reduction::mean, double beta = 1)
+  explicit SmoothL1Loss(Reduction reduction = Reduction::mean, double beta = 1)
       : DifferenceLoss(reduction), beta_(beta) {
     if (!(beta >= 0)) {
       throw std::invalid_argument(c10::str("SmoothL1: beta must not be negative, but is ", beta));
@@ -41,4 +41,4 @@ class SmoothL1 final : public DifferenceLoss {
   double beta_;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

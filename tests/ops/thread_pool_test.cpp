@@ -1,4 +1,4 @@
-#include "twingrad/runtime/workers.h"
+#include "twingrad/ops/thread_pool.h"
 
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
@@ -9,6 +9,8 @@
 
 namespace twingrad {
 namespace {
+
+using namespace ops;
 
 /// Whether this process comes to have so many threads: the system takes a moment to forget one that has ended.
 bool comes_to_have_threads(std::ptrdiff_t expected) {
@@ -21,8 +23,8 @@ bool comes_to_have_threads(std::ptrdiff_t expected) {
   return false;
 }
 
-TEST(Workers, RunEachTaskOnceOnItsOwnThreadOrTheCallers) {
-  Workers workers(3);
+TEST(ThreadPool, RunEachTaskOnceOnItsOwnThreadOrTheCallers) {
+  ThreadPool workers(3);
   const std::thread::id caller = std::this_thread::get_id();
   std::vector<std::set<std::thread::id>> ran(3);
   for (int round = 0; round < 1000; ++round) {
@@ -41,14 +43,14 @@ TEST(Workers, RunEachTaskOnceOnItsOwnThreadOrTheCallers) {
   EXPECT_TRUE(ran[1].empty() || ran[1] != ran[2]);
 }
 
-TEST(Workers, TheCallerTakesWhatAThreadWithoutACoreHasNotBegun) {
+TEST(ThreadPool, TheCallerTakesWhatAThreadWithoutACoreHasNotBegun) {
   cpu_set_t before, one;
   ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
   CPU_ZERO(&one);
   CPU_SET(sched_getcpu(), &one);
   ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);  // the thread that is started gets the same core
   {
-    Workers workers(2);
+    ThreadPool workers(2);
     int taken = 0;
     for (int round = 0; round < 1000; ++round) {
       std::thread::id ran;
@@ -60,13 +62,13 @@ TEST(Workers, TheCallerTakesWhatAThreadWithoutACoreHasNotBegun) {
   ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
 }
 
-TEST(Workers, KeepApartAsFarAsTheyMay) {
+TEST(ThreadPool, KeepApartAsFarAsTheyMay) {
   cpu_set_t before, one;
   ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
   if (CPU_COUNT(&before) < 2) {
     GTEST_SKIP() << "wants two cores";
   }
-  Workers workers(2);  // its thread may use all of them, the caller from now on one
+  ThreadPool workers(2);  // its thread may use all of them, the caller from now on one
   const int core = sched_getcpu();
   CPU_ZERO(&one);
   CPU_SET(core, &one);
@@ -96,8 +98,8 @@ TEST(Workers, KeepApartAsFarAsTheyMay) {
   EXPECT_GT(apart, kRounds * 9 / 10);
 }
 
-TEST(Workers, MayHaveFewerTasksThanThreads) {
-  Workers workers(4);
+TEST(ThreadPool, MayHaveFewerTasksThanThreads) {
+  ThreadPool workers(4);
   for (int tasks = 1; tasks <= 4; ++tasks) {
     std::atomic<int> sum = 0;
     workers.run(tasks, [&](int i) { sum += i + 1; });
@@ -105,8 +107,8 @@ TEST(Workers, MayHaveFewerTasksThanThreads) {
   }
 }
 
-TEST(Workers, WakeFromSleep) {
-  Workers workers(2);
+TEST(ThreadPool, WakeFromSleep) {
+  ThreadPool workers(2);
   for (int round = 0; round < 20; ++round) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));  // longer than a thread waits awake
     std::atomic<int> times = 0;
@@ -120,29 +122,29 @@ TEST(Workers, WakeFromSleep) {
   }
 }
 
-TEST(Workers, StartOneThreadFewerThanTheyCount) {
+TEST(ThreadPool, StartOneThreadFewerThanTheyCount) {
   std::this_thread::sleep_for(std::chrono::milliseconds(50));  // those of other tests are gone
   const std::ptrdiff_t before = std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
   {
-    const Workers alone(1);
+    const ThreadPool alone(1);
     EXPECT_TRUE(comes_to_have_threads(before));
-    const Workers workers(3);
+    const ThreadPool workers(3);
     EXPECT_EQ(workers.count(), 3);
     EXPECT_TRUE(comes_to_have_threads(before + 2));
   }
   EXPECT_TRUE(comes_to_have_threads(before));
 }
 
-TEST(Workers, ComputeOnOneThreadEach) {
-  Workers workers(2);
+TEST(ThreadPool, ComputeOnOneThreadEach) {
+  ThreadPool workers(2);
   std::vector<int> counts(2);
   at::set_num_threads(1);  // the caller's is the caller's own affair
   workers.run(2, [&](int i) { counts[static_cast<std::size_t>(i)] = at::get_num_threads(); });
   EXPECT_EQ(counts, (std::vector<int>{1, 1}));
 }
 
-TEST(Workers, HandTheFirstFailureOnAndStayUsable) {
-  Workers workers(3);
+TEST(ThreadPool, HandTheFirstFailureOnAndStayUsable) {
+  ThreadPool workers(3);
   const auto fail = [](int i) {
     if (i > 0) {
       throw std::runtime_error("task " + std::to_string(i));
@@ -161,9 +163,9 @@ TEST(Workers, HandTheFirstFailureOnAndStayUsable) {
   EXPECT_EQ(times, 1);
 }
 
-TEST(Workers, RefuseWhatTheyCannotDo) {
-  EXPECT_THROW(Workers(0), std::invalid_argument);
-  Workers workers(2);
+TEST(ThreadPool, RefuseWhatTheyCannotDo) {
+  EXPECT_THROW(ThreadPool(0), std::invalid_argument);
+  ThreadPool workers(2);
   EXPECT_THROW(workers.run(3, [](int) {}), std::invalid_argument);
   EXPECT_THROW(workers.run(0, [](int) {}), std::invalid_argument);
 }

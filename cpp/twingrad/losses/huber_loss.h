@@ -6,7 +6,7 @@
 
 #include "twingrad/losses/difference_loss.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Squared error near 0, absolute error far out, as torch::nn::HuberLoss.
 ///
@@ -15,10 +15,10 @@ namespace twingrad {
 ///
 /// The two pieces meet with equal slope. d = input − target; δ is 1 by default.
 /// Source: Huber, Robust estimation of a location parameter (1964).
-class Huber final : public DifferenceLoss {
+class HuberLoss final : public DifferenceLoss {
  public:
   /// Throws std::invalid_argument unless delta > 0.
-  explicit Huber(Reduction reduction = Reduction::mean, double delta = 1)
+  explicit HuberLoss(Reduction reduction = Reduction::mean, double delta = 1)
       : DifferenceLoss(reduction), delta_(delta) {
     if (!(delta > 0)) {
       throw std::invalid_argument(c10::str("Huber: delta has to be above 0, but is ", delta));
@@ -38,4 +38,4 @@ class Huber final : public DifferenceLoss {
   double delta_;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

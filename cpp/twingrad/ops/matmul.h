@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace twingrad {
+namespace twingrad::ops {
 
 /// The matrix product out = a b, as at::mm_out. a [M, K], b [K, N], out [M, N] of that size already; each of them may be
 /// transposed in memory. What out held before does not count.
@@ -17,22 +17,22 @@ namespace twingrad {
 /// Computes with as many threads as use_threads gives LibTorch (oneDNN) or the matrix library. Signals that arrive during a
 /// product of oneDNN are handled after it. Throws what at::mm_out throws, but for an `out` that overlaps an operand, which must
 /// not be.
-at::Tensor& multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b);
+at::Tensor& matmul(at::Tensor& out, const at::Tensor& a, const at::Tensor& b);
 
 /// out = c + a b with c [N] added to every row, as at::addmm_out. The rest as for multiply.
-at::Tensor& multiply_and_add(at::Tensor& out, const at::Tensor& c, const at::Tensor& a, const at::Tensor& b);
+at::Tensor& addmm(at::Tensor& out, const at::Tensor& c, const at::Tensor& a, const at::Tensor& b);
 
 /// "oneDNN 2.6.3" if multiply takes it for tensors of that dtype and device, "" if their products are LibTorch's own.
 std::string product_library(const at::TensorOptions& options = at::kFloat);
 
 /// While one lives, all products are left to LibTorch: for who compares with LibTorch bit for bit, or wants to know how much of a
 /// speed is the library's. A manual twin that is made meanwhile keeps its weights as LibTorch does.
-class ProductsOfLibTorch {
+class LibTorchProductsGuard {
  public:
-  ProductsOfLibTorch();
-  ProductsOfLibTorch(const ProductsOfLibTorch&) = delete;
-  ProductsOfLibTorch& operator=(const ProductsOfLibTorch&) = delete;
-  ~ProductsOfLibTorch();
+  LibTorchProductsGuard();
+  LibTorchProductsGuard(const LibTorchProductsGuard&) = delete;
+  LibTorchProductsGuard& operator=(const LibTorchProductsGuard&) = delete;
+  ~LibTorchProductsGuard();
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::ops

@@ -2,7 +2,7 @@
 
 #include "twingrad/losses/class_loss.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Negative log-likelihood from log-probabilities x and class indices t, as torch::nn::NLLLoss.
 ///
@@ -10,11 +10,11 @@ namespace twingrad {
 ///   ∂ℓ/∂x_j  = −w_t [j = t]
 ///
 /// input (the log-probabilities) [N, C]; target [N], int64; ℓ [N]. Weights w, ignored rows and the mean: see
-/// ClassLoss. (If the weights of a batch sum to 0, the gradient of the mean is 0/0 = NaN in the whole row, in
-/// LibTorch at j = t alone.) A matrix of labels in place of indices: negative_log_likelihood.h.
-class NLL final : public ClassLoss {
+/// ClassLoss. (If the weights of a batch sum to 0, the gradient of the mean is 0/0 = NaN in the entire row; in
+/// LibTorch only at j = t.) For a matrix of labels instead of indices: log_likelihood_loss.h.
+class NLLLoss final : public ClassLoss {
  public:
-  explicit NLL(const ClassLossOptions& options = {}) : ClassLoss(options) {}
+  explicit NLLLoss(const ClassLossOptions& options = {}) : ClassLoss(options) {}
 
  protected:
   Tensor value(const Tensor& log_probabilities, const Tensor& target) override {
@@ -23,10 +23,10 @@ class NLL final : public ClassLoss {
     return (log_probabilities.gather(1, index_).squeeze(1) * row_weights_).neg_().masked_fill_(ignored_, 0);
   }
 
-  Tensor& derivative() override { return grad_.zero_().scatter_(1, index_, -row_weights_.unsqueeze(1)); }
+  Tensor derivative() override { return grad_.zero_().scatter_(1, index_, -row_weights_.unsqueeze(1)); }
 
  private:
   Tensor grad_;
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -2,7 +2,7 @@
 
 #include "twingrad/losses/difference_loss.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Absolute error, as torch::nn::L1Loss.
 ///
@@ -10,7 +10,7 @@ namespace twingrad {
 ///   f′(d) = sign(d)
 ///
 /// At the kink d = 0 every slope in [−1, 1] is a subgradient; like LibTorch we take 0.
-class L1 final : public DifferenceLoss {
+class L1Loss final : public DifferenceLoss {
  public:
   using DifferenceLoss::DifferenceLoss;
 
@@ -20,4 +20,4 @@ class L1 final : public DifferenceLoss {
   void slope_of(Tensor& slope, const Tensor& d) const override { at::sign_out(slope, d); }
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

@@ -2,13 +2,13 @@
 
 #include "twingrad/losses/difference_loss.h"
 
-namespace twingrad {
+namespace twingrad::nn {
 
 /// Squared error, as torch::nn::MSELoss.
 ///
 ///   f(d)  = d²                             d = input − target
 ///   f′(d) = 2 d
-class MSE final : public DifferenceLoss {
+class MSELoss final : public DifferenceLoss {
  public:
   using DifferenceLoss::DifferenceLoss;
 
@@ -18,4 +18,4 @@ class MSE final : public DifferenceLoss {
   void slope_of(Tensor& slope, const Tensor& d) const override { at::add_out(slope, d, d); }
 };
 
-}  // namespace twingrad
+}  // namespace twingrad::nn

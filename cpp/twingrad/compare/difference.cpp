@@ -1,4 +1,4 @@
-#include "twingrad/gradcheck/difference.h"
+#include "twingrad/compare/difference.h"
 
 #include <cmath>
 #include <limits>
@@ -6,7 +6,8 @@
 namespace twingrad {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr Difference kCannotAgree = {std::numeric_limits<double>::infinity(),
+                                     std::numeric_limits<double>::infinity()};
 
 double largest(const at::Tensor& tensor) {
   return tensor.numel() == 0 ? 0 : tensor.abs().max().item<double>();
@@ -18,17 +19,17 @@ double relative_to(double absolute, double scale) {
   if (absolute == 0 && !std::isnan(scale)) {
     return 0;
   }
-  return scale > 0 && std::isfinite(absolute) ? absolute / scale : kInfinity;
+  return scale > 0 && std::isfinite(absolute) ? absolute / scale : std::numeric_limits<double>::infinity();
 }
 
 Difference difference(const at::Tensor& expected, const at::Tensor& actual) {
   if (!expected.defined() || !actual.defined() || expected.sizes() != actual.sizes()) {
-    return {kInfinity, kInfinity};
+    return kCannotAgree;
   }
   const at::Tensor a = expected.to(at::kDouble);
   const double absolute = largest(a - actual.to(at::kDouble));  // NaN spreads through max
   if (!std::isfinite(absolute)) {
-    return {kInfinity, kInfinity};
+    return kCannotAgree;
   }
   return {absolute, relative_to(absolute, largest(a))};
 }

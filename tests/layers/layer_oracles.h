@@ -9,6 +9,8 @@
 
 namespace twingrad::testing {
 
+using namespace nn;
+
 inline Parameter parameter(at::IntArrayRef shape) {
   const Tensor value = torch::randn(shape, torch::kDouble);
   return {value, torch::full_like(value, NAN)};  // a gradient that nobody fills stays NaN and fails

@@ -392,7 +392,7 @@ Function reference(const std::string& name) {
 class ActivationTest : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override { torch::manual_seed(11); }
-  std::unique_ptr<Activation> layer = find_activation(GetParam())->make();
+  std::unique_ptr<Layer> layer = find_activation(GetParam())->make();
   Function f = reference(GetParam());
 };
 
@@ -486,8 +486,8 @@ TEST_F(LayerTest, AChangeOfDtypeTakesANewBuffer) {
 /// ReLU with the mask taken from the upstream gradient.
 class WrongMask final : public Layer {
  public:
-  const Tensor& forward(const Tensor& x) override { return y_ = x.clamp_min(0); }
-  const Tensor& backward(const Tensor& grad_y) override { return grad_x_ = grad_y * (grad_y > 0); }
+  Tensor forward(const Tensor& x) override { return y_ = x.clamp_min(0); }
+  Tensor backward(const Tensor& grad_y) override { return grad_x_ = grad_y * (grad_y > 0); }
 
  private:
   Tensor y_, grad_x_;
@@ -496,8 +496,8 @@ class WrongMask final : public Layer {
 /// Softmax with the diagonal of its Jacobian alone.
 class DiagonalOnly final : public Layer {
  public:
-  const Tensor& forward(const Tensor& x) override { return y_ = torch::softmax(x, 1); }
-  const Tensor& backward(const Tensor& grad_y) override { return grad_x_ = grad_y * y_ * (1 - y_); }
+  Tensor forward(const Tensor& x) override { return y_ = torch::softmax(x, 1); }
+  Tensor backward(const Tensor& grad_y) override { return grad_x_ = grad_y * y_ * (1 - y_); }
 
  private:
   Tensor y_, grad_x_;

@@ -79,7 +79,7 @@ TEST_F(BatchNormTest, MatchesBothOraclesForTwoRows) {
   // Two rows become ±1 up to ε, so that ∂L/∂x is a difference of two equals: with the usual ε 1e-5 of its
   // terms, and so are its digits.
   const Function f = reference(true, 0.5);
-  BatchNorm1d layer(weight, bias, statistics, {.epsilon = 0.5});
+  BatchNorm1d layer(weight, bias, statistics, {.eps = 0.5});
   expect_matches_oracles(layer, f, random_input(2, 4), {weight, bias});
 }
 

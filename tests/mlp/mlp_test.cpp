@@ -65,7 +65,7 @@ TEST(FlatParameters, AWeightLiesAsItsProductReadsIt) {
   const MlpSpec spec{.inputs = 5, .hidden = {4}, .classes = 3};
   for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
     const bool is_transposed = !ops::product_library(dtype).empty();
-    const Parameter weight = FlatParameters(spec, draw_initial_parameters(spec, 1), dtype).at("0.weight");
+    const nn::Parameter weight = FlatParameters(spec, draw_initial_parameters(spec, 1), dtype).at("0.weight");
     EXPECT_EQ(weight.value.t().is_contiguous(), is_transposed);
     EXPECT_EQ(weight.grad.t().is_contiguous(), is_transposed);
   }
@@ -75,7 +75,7 @@ TEST(FlatParameters, AWeightLiesAsItsProductReadsIt) {
                   .value.is_contiguous());
 }
 
-TEST(ops::LibTorchProductsGuard, GiveBothTwinsTheSameBitsInTheFirstLayer) {
+TEST(LibTorchProductsGuard, GiveBothTwinsTheSameBitsInTheFirstLayer) {
   const ops::LibTorchProductsGuard guard;
   const MlpSpec spec{.inputs = 784, .hidden = {128}};
   const Tensor images = torch::rand({1000, 784});
@@ -203,7 +203,7 @@ TEST_F(TwinsTest, AgreeForEveryActivation) {
 TEST_F(TwinsTest, AgreeForEveryLossReductionBiasAndInitialization) {
   for (const LossEntry& loss : losses()) {
     SCOPED_TRACE(loss.name);
-    for (const Reduction reduction : {nn::Reduction::mean, nn::Reduction::sum}) {
+    for (const nn::Reduction reduction : {nn::Reduction::mean, nn::Reduction::sum}) {
       for (const Bias bias : {Bias::every_layer, Bias::column_of_ones}) {
         for (const Initialization initialization : {Initialization::uniform, Initialization::normal}) {
           expect_agreement({.inputs = 8,
@@ -446,7 +446,7 @@ TEST_F(TwinsTest, TheLossShownIsTheMeanOfWhatItsNameSays) {
 
 TEST_F(TwinsTest, ABatchWhoseRowsAreAllIgnoredHasNeitherLossNorGradient) {
   for (const LossKind loss : {LossKind::cross_entropy, LossKind::nll}) {
-    for (const Reduction reduction : {nn::Reduction::mean, nn::Reduction::sum}) {
+    for (const nn::Reduction reduction : {nn::Reduction::mean, nn::Reduction::sum}) {
       for (const std::vector<double>& weights : {std::vector<double>{}, {0.5, 2, 1, 3}}) {
         MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4, .loss = loss, .reduction = reduction};
         spec.class_weights = weights;
@@ -796,6 +796,7 @@ class FakeTwin final : public Twin {
   explicit FakeTwin(std::vector<NamedTensor> gradients) : gradients_(std::move(gradients)) {}
   std::string name() const override { return "fake"; }
   double forward(const Tensor& /*images*/, const Tensor& /*labels*/) override { return 0; }
+  Tensor predict(const Tensor& /*images*/) override { return {}; }
   void backward() override {}
   void update() override {}
   void set_lr(double /*rate*/) override {}

@@ -12,6 +12,8 @@
 
 namespace twingrad::testing {
 
+using namespace optim;
+
 /// 1,000 gradients of 60 entries of very different size, 1e-9 to 10, the same for every walk. An epsilon in
 /// the wrong place shows only in the tiny ones.
 inline const Tensor& recorded_gradients() {

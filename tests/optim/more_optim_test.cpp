@@ -208,9 +208,9 @@ TEST(Optimizers, RefuseWhatTorchOptimRefuses) {
   EXPECT_THROW(SGD({.momentum = 0.9, .dampening = 0.1, .nesterov = true}), Wrong);
   EXPECT_NO_THROW(SGD({.momentum = 0.9, .nesterov = true}));
   EXPECT_NO_THROW(SGD({.lr = 0}));
-  EXPECT_THROW(Adam({.beta1 = 1}), Wrong);
-  EXPECT_THROW(Adam({.beta2 = 1}), Wrong);
-  EXPECT_THROW(Adam({.beta2 = -0.1}), Wrong);
+  EXPECT_THROW(Adam({.betas = {1, 0.999}}), Wrong);
+  EXPECT_THROW(Adam({.betas = {0.9, 1}}), Wrong);
+  EXPECT_THROW(Adam({.betas = {0.9, -0.1}}), Wrong);
   EXPECT_THROW(Adam({.eps = -1e-8}), Wrong);
   EXPECT_THROW(RMSprop({.alpha = -0.1}), Wrong);
   EXPECT_THROW(RMSprop({.momentum = -0.1}), Wrong);
@@ -317,9 +317,6 @@ TEST(ClipByNorm, TreatsANormThatIsNotFiniteAsLibTorchDoes) {
     Gradients gradients(1);
     gradients.leaves[0].mutable_grad()[5] = bad;
     gradients.flat = gradients.theirs();
-    const Tensor before = gradients.flat.clone();
-    EXPECT_THROW(clip_by_norm(gradients.flat, 1, 2, NonFiniteNorm::refuse), std::runtime_error);
-    EXPECT_TRUE(gradients.flat.allclose(before, 0, 0, /*equal_nan=*/true)) << "refused means untouched";
     torch::nn::utils::clip_grad_norm_(gradients.leaves, 1.0);
     clip_by_norm(gradients.flat, 1);
     EXPECT_TRUE(gradients.flat.allclose(gradients.theirs(), 0, 0, /*equal_nan=*/true));

@@ -122,25 +122,13 @@ TEST(Adam, StepsByTheSumOfPartsBitForBitAsByTheirSum) {
         const std::vector<Tensor> parts = {torch::randn({size}, dtype), torch::randn({size}, dtype),
                                            torch::randn({size}, dtype)};
         const Tensor first = parts[0].clone();
-        ASSERT_TRUE(of_parts.step_by_sum(by_parts, parts));
+        of_parts.step(by_parts, parts);
         of_sum.step(by_sum, parts[0] + parts[1] + parts[2]);
         EXPECT_TRUE(parts[0].equal(first));
         ASSERT_TRUE(by_parts.equal(by_sum)) << "size " << size << ", step " << step;
       }
       EXPECT_EQ(of_parts.steps(), 3);
     }
-  }
-}
-
-TEST(Adam, LeavesAloneWhatItCannotStepBySum) {
-  const Tensor strided = torch::ones({4, 2}).select(1, 0);
-  for (const auto& [amsgrad, gradient] :
-       std::vector<std::pair<bool, Tensor>>{{true, torch::ones({4})}, {false, strided}}) {
-    Adam adam({.amsgrad = amsgrad});
-    Tensor parameters = torch::ones({4});
-    EXPECT_FALSE(adam.step_by_sum(parameters, {gradient}));
-    EXPECT_TRUE(parameters.equal(torch::ones({4})));
-    EXPECT_EQ(adam.steps(), 0);
   }
 }
 

@@ -23,6 +23,8 @@
 namespace twingrad {
 namespace {
 
+using at::Tensor;
+
 // What the handler of the tests saw. It runs on the stack of whichever thread it interrupts.
 std::atomic<int> handled = 0;
 std::atomic<int> beside_the_stack = 0;
@@ -110,7 +112,7 @@ TEST_F(SignalsTest, NoneInterruptsAProduct) {
   Tensor out = torch::empty({64, 98});
   const Tensor a = torch::rand({64, 784});
   const Tensor b = torch::rand({784, 98});
-  interrupt([&] { matmul(out, a, b); });
+  interrupt([&] { ops::matmul(out, a, b); });
 }
 
 /// The threads of this process, and whether each lets SIGUSR1 through.
@@ -142,7 +144,7 @@ TEST_F(SignalsTest, NoneReachesThePoolOfLibTorch) {
   Tensor out = torch::empty({250, 128});
   const Tensor a = torch::rand({250, 784});
   const Tensor b = torch::rand({784, 128});
-  interrupt([&] { matmul(out, a, b); });
+  interrupt([&] { ops::matmul(out, a, b); });
   use_threads({.aten = 1, .blas = 1});
 }
 

@@ -236,7 +236,7 @@ TEST_F(TrainerTest, StopsWhenAskedAfterTheStepInHand) {
   EXPECT_EQ(result.steps, 1);
 }
 
-std::string message_of(const std::function<void()>& action) {
+std::string failure_of(const std::function<void()>& action) {
   try {
     action();
   } catch (const CheckFailed& error) {
@@ -252,7 +252,7 @@ TEST_F(TrainerTest, ANonFiniteLossStopsWithStepTwinAndTensor) {
                             .loss = LossKind::exercise_softmax_log,
                             .initialization = Initialization::normal};
   Training run(dataset, overflowing, {}, {.epochs = 1, .batch_size = 32});
-  const std::string message = message_of([&] { run.go({&run.manual}); });
+  const std::string message = failure_of([&] { run.go({&run.manual}); });
   EXPECT_THAT(message, ::testing::HasSubstr("step 1: the loss of the manual twin is not a number"));
   EXPECT_THAT(message, ::testing::HasSubstr("3.output"));
 }
@@ -265,6 +265,7 @@ class BuggyTwin final : public Twin {
   double forward(const Tensor& images, const Tensor& labels) override {
     return twin_.forward(images, labels);
   }
+  Tensor predict(const Tensor& images) override { return twin_.predict(images); }
   void backward() override {
     twin_.backward();
     twin_.gradients()[2].tensor.mul_(factor_);
@@ -293,7 +294,7 @@ TEST_F(TrainerTest, ABugInOneGradientStopsTheRunAndNamesTheTensor) {
   for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
     Training run(dataset, spec, {}, {.epochs = 1, .batch_size = 32, .dtype = dtype});
     BuggyTwin buggy(run.manual, 1 + (dtype == torch::kFloat ? 1e-5 : 1e-12));
-    const std::string message = message_of([&] { run.go({&run.autograd, &buggy}); });
+    const std::string message = failure_of([&] { run.go({&run.autograd, &buggy}); });
     EXPECT_THAT(message, ::testing::HasSubstr("2.weight")) << "ten times the bound is enough";
     EXPECT_THAT(message, ::testing::HasSubstr("before the first update"));
   }

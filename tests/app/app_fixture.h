@@ -13,7 +13,7 @@
 #include <sstream>
 #include <thread>
 
-#include "../temporary_folder.h"
+#include "../support/temporary_folder.h"
 
 // The program as a user meets it: arguments in; output, files and exit status out.
 

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "../temporary_folder.h"
+#include "../support/temporary_folder.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/sha256.h"
 
@@ -319,7 +319,7 @@ TEST_F(LoadDataset, RefusesAFileInThePlaceOfAFolder) {
 TEST_F(LoadDataset, PassesOnWhatReadIdxRefusesInEachOfTheFiles) {
   for (const std::string& file : kFileNames) {
     write_small_dataset(folder_);
-    folder_.write(file, {});
+    folder_.write(file, "");
     EXPECT_THAT(refusal_of_load(folder()), StartsWith(path_of(file) + ": byte 0: expected a header")) << file;
   }
 }

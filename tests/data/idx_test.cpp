@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "../temporary_folder.h"
+#include "../support/temporary_folder.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/sha256.h"
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include "../io/archives.h"
+#include "../support/archives.h"
 #include "stored_tensors.h"
 #include "twingrad/io/torch_archive.h"
 #include "twingrad/runtime/error.h"

@@ -12,7 +12,7 @@
 #include <tuple>
 #include <vector>
 
-#include "../temporary_folder.h"
+#include "../support/temporary_folder.h"
 #include "twingrad/runtime/error.h"
 
 namespace twingrad {

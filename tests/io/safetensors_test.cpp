@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "refusal.h"
+#include "../support/refusal.h"
 #include "twingrad/io/little_endian.h"
 #include "twingrad/io/safetensors_header.h"
 

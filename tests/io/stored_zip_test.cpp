@@ -6,8 +6,8 @@
 #include <string>
 #include <utility>
 
-#include "archives.h"
-#include "refusal.h"
+#include "../support/archives.h"
+#include "../support/refusal.h"
 
 namespace twingrad {
 namespace {

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "../temporary_folder.h"
-#include "archives.h"
-#include "refusal.h"
+#include "../support/temporary_folder.h"
+#include "../support/archives.h"
+#include "../support/refusal.h"
 #include "twingrad/io/whole_file.h"
 
 namespace twingrad {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "archives.h"
-#include "refusal.h"
+#include "../support/archives.h"
+#include "../support/refusal.h"
 
 namespace twingrad {
 namespace {

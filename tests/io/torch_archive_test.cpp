@@ -5,8 +5,8 @@
 
 #include <string>
 
-#include "archives.h"
-#include "refusal.h"
+#include "../support/archives.h"
+#include "../support/refusal.h"
 #include "twingrad/io/whole_file.h"
 
 namespace twingrad {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "../temporary_folder.h"
+#include "../support/temporary_folder.h"
 #include "twingrad/runtime/error.h"
 
 namespace twingrad {
@@ -48,7 +48,7 @@ TEST(WholeFile, RefusesAFileThatIsLargerThanAllowed) {
 TEST(WholeFile, StopsAtTheLimitHoweverLongTheFileIs) {
   // A file of 1 TB, all of it a hole: to read it through would take minutes.
   const TemporaryFolder folder;
-  const auto file = folder.write("file", {});
+  const auto file = folder.write("file", "");
   std::filesystem::resize_file(file, std::uintmax_t{1} << 40);
   EXPECT_THROW(read_whole_file(file, 1000), UserError);
 }

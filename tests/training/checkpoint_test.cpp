@@ -6,7 +6,7 @@
 
 #include <fstream>
 
-#include "../temporary_folder.h"
+#include "../support/temporary_folder.h"
 #include "twingrad/io/tensor_file.h"
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/manual_twin.h"

@@ -8,7 +8,7 @@
 #include <limits>
 #include <stdexcept>
 
-#include "../io/refusal.h"
+#include "../support/refusal.h"
 #include "twingrad/io/safetensors_header.h"
 
 namespace twingrad {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "../io/refusal.h"
+#include "../support/refusal.h"
 
 namespace twingrad {
 namespace {

@@ -14,7 +14,7 @@ LABEL org.opencontainers.image.title="twingrad" \
       org.opencontainers.image.licenses="MIT"
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      libtorch2.6 libopenblas0-pthread libfmt10 libpng16-16t64 zlib1g dataset-fashion-mnist \
+      libtorch2.6 libopenblas0-pthread libfmt10 libpng16-16t64 libssl3t64 zlib1g dataset-fashion-mnist \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /usr/local/bin/twingrad /usr/local/bin/
 COPY --from=build /usr/local/share/twingrad /usr/local/share/twingrad

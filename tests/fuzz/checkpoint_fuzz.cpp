@@ -1,5 +1,5 @@
-// The input is the file of a checkpoint, or, so that no checksum stands before it, the progress or what the run
-// was told in one.
+// The input is the file of a checkpoint, or, so that no checksum stands before it, the progress or what the
+// run was told in one.
 #include <map>
 #include <stdexcept>
 #include <string>

@@ -10,21 +10,21 @@
 namespace twingrad::data {
 namespace {
 
-/// Pixels below which a part of a batch does not pay for waking a thread.
+/// A smaller part of a batch is not worth waking a thread for.
 constexpr std::int64_t kLeastPixels = 20'000;
 
-/// The rows of a batch lie anywhere in memory, which takes longer to answer than a row takes to scale: so many are asked for
-/// beforehand. (Not in a function of its own: the compiler leaves out a call that has no effect but this.)
+/// Rows of a batch are scattered in memory, and fetching one takes longer than scaling it. So this many rows
+/// are prefetched. (Inline in the loop: the compiler drops a call to a function that only prefetches.)
 constexpr std::int64_t kRowsAhead = 4;
-constexpr std::int64_t kBytesOfALine = 64;
+constexpr std::int64_t kCacheLineSize = 64;
 
-/// row = pixels / 255, rounded as the division rounds (a test compares all 256 values), in a third of its time: 1/255 is
-/// taken as high + low, and high has so few digits that its product with a byte is exact.
+/// row = pixels / 255 with the rounding of the division (a test compares all 256 values) in a third of its
+/// time: 1/255 is split into high + low, where high has few enough digits for an exact product with a byte.
 template <typename Scalar>
 inline __attribute__((always_inline)) void scale_row(const std::uint8_t* pixels, std::int64_t width,
                                                      Scalar* row) {
   constexpr int kDigits = std::numeric_limits<Scalar>::digits - 8;
-  constexpr auto kUnit = static_cast<double>(std::uint64_t{1} << (kDigits + 7));  // 1/255 lies in [2⁻⁸, 2⁻⁷)
+  constexpr auto kUnit = static_cast<double>(std::uint64_t{1} << (kDigits + 7));  // 1/255 is in [2⁻⁸, 2⁻⁷)
   constexpr double kHigh = static_cast<double>(static_cast<std::uint64_t>(kUnit / 255)) / kUnit;
   constexpr auto high = static_cast<Scalar>(kHigh);
   constexpr auto low = static_cast<Scalar>((1 - 255 * kHigh) / 255);
@@ -45,9 +45,9 @@ TWINGRAD_FUNCTION_CLONES void scale_row_double(const std::uint8_t* pixels, std::
 }  // namespace
 
 ImageTensors::ImageTensors(const LabelledImages& images, at::Device device,
-                           std::shared_ptr<ThreadPool> workers)
-    : pool_(std::move(workers)) {
-  // from_blob wants a mutable pointer; nobody writes through it.
+                           std::shared_ptr<ThreadPool> pool)
+    : pool_(std::move(pool)) {
+  // from_blob needs a mutable pointer; nothing is written through it.
   auto* bytes = const_cast<std::uint8_t*>(images.pixels.data());
   pixels_ = at::from_blob(bytes, {images.count, images.height * images.width}, at::kByte).to(device);
   labels_ = at::empty({images.count}, at::kLong);
@@ -77,7 +77,7 @@ void ImageTensors::gather(const at::Tensor& indices, at::Tensor& images, at::Ten
     for (std::int64_t row = first - kRowsAhead; row < end; ++row) {
       if (const std::int64_t ahead = row + kRowsAhead; ahead < end) {
         const std::uint8_t* pixel = pixels + index[ahead] * width;
-        for (std::int64_t byte = 0; byte < width; byte += kBytesOfALine) {
+        for (std::int64_t byte = 0; byte < width; byte += kCacheLineSize) {
           __builtin_prefetch(pixel + byte);
         }
         __builtin_prefetch(from + index[ahead]);
@@ -111,8 +111,8 @@ at::Tensor shuffled_indices(std::int64_t count, std::uint64_t seed, std::int64_t
   std::seed_seq mixed{seed, seed >> 32, static_cast<std::uint64_t>(epoch)};
   std::mt19937_64 random(mixed);
   for (std::int64_t last = count - 1; last > 0; --last) {
-    // The high half of a 64 × 64 bit product maps the draw to 0 … last; std::uniform_int_distribution would
-    // differ from one standard library to the next.
+    // The high half of a 64 × 64 bit product maps the number to 0 … last. std::uniform_int_distribution
+    // differs between standard libraries.
     const auto draw = static_cast<Wide>(random()) * static_cast<std::uint64_t>(last + 1);
     std::swap(index[last], index[static_cast<std::int64_t>(draw >> 64)]);
   }

@@ -10,7 +10,7 @@
 
 namespace twingrad::data {
 
-/// Images and their labels, as bytes: an image becomes numbers only when a batch is gathered (batches.h).
+/// Images and labels as bytes. Pixels are converted when a batch is gathered (batches.h).
 struct LabelledImages {
   std::int64_t count = 0;
   std::int64_t height = 0;
@@ -21,71 +21,72 @@ struct LabelledImages {
 
 /// A data set: a training and a test part of equal image size.
 struct Dataset {
-  std::string name;      ///< "fashion-mnist", "mnist", "synthetic", or the folder it was read from
-  std::string title;     ///< for people: "Fashion-MNIST", "synthetic (drawn from seed 1)", or the folder
-  std::string location;  ///< the folder of the files; empty for synthetic data
+  std::string name;      ///< "fashion-mnist", "mnist", "synthetic", or the directory it was read from
+  std::string title;     ///< for display: "Fashion-MNIST", "synthetic (drawn from seed 1)", or the directory
+  std::string location;  ///< the directory of the files; empty for synthetic data
   std::int64_t classes = 10;
-  std::vector<std::string> class_names;  ///< one a class: "T-shirt/top", … or "0", "1", …
   LabelledImages train;
   LabelledImages test;
-  /// Over the sha256 of the four unpacked files, each as 64 hexadecimal digits and a newline, in the order of
-  /// kFileNames; of drawn data over its pixels and labels, the training part first.
+  /// SHA-256 over the SHA-256 of the four unpacked files, each as 64 hexadecimal digits and a newline, in the
+  /// order of kFileNames; for synthetic data over pixels and labels, the training part first.
   std::string sha256;
 };
 
-/// What a named data set is and where it may be.
+/// A data set that is known by name.
 struct NamedDataset {
   std::string name;
   std::string title;
-  std::vector<std::string> class_names;
-  /// sha256 of the four unpacked files in the order of kFileNames: the published ones.
-  std::vector<std::string> sha256;
-  std::string how_to_get;  ///< the exact command, for example "./script/fetch-data mnist"
+  std::vector<std::string> class_names;  ///< empty if the classes are digits
+  std::vector<std::string> sha256;  ///< published checksums of the four unpacked files, ordered as kFileNames
+  std::string how_to_get;           ///< the exact command, for example "./script/fetch-data mnist"
 };
 
-/// The four files, without the ending ".gz" that each may have:
+/// The four files, each of which can also have the extension ".gz":
 /// train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte.
 extern const std::vector<std::string> kFileNames;
 
-/// What the classes of a data set are called, where they are more than digits: of fashion-mnist. Of all others none.
+/// The names of the classes of a named data set; empty if they are digits or the data set is not known.
 std::vector<std::string> class_names(const std::string& dataset);
 
-/// The data sets known by name, "synthetic" not among them.
+/// The data sets known by name, except "synthetic".
 const std::vector<NamedDataset>& named_datasets();
 
-/// The folders in which a named data set is looked for, in this order: $TWINGRAD_DATA/<name>, data/<name>
-/// below the current folder, $XDG_DATA_HOME/twingrad/<name> (or ~/.local/share/twingrad/<name>), and
-/// /usr/share/datasets/<name> where Debian's packages put them.
+/// The directories that are searched for a named data set, in this order: $TWINGRAD_DATA/<name>, data/<name>
+/// in the working directory, $XDG_DATA_HOME/twingrad/<name> (or ~/.local/share/twingrad/<name>), and
+/// /usr/share/datasets/<name>, where Debian's packages install them.
 std::vector<std::filesystem::path> search_folders(std::string_view name);
 
-/// Loads a data set by name ("fashion-mnist", "mnist"), or from the folder that holds the four files, each
-/// plain or with ".gz"; where a file is there in both ways, the plain one is read. What contains a '/' or is
-/// no known name is taken for a folder. "synthetic" is drawn from seed 1. The four files are read in parallel
-/// by two threads.
+/// Throws UserError unless classes is 1 … 256.
+void require_class_count(std::int64_t classes);
+
+/// Loads a data set by name ("fashion-mnist", "mnist", or "synthetic", which is drawn from seed 1), or from a
+/// directory that contains the four files, each plain or with ".gz". If both exist, the plain file is read.
+/// Anything that contains a '/' or is not a known name is a directory. Two threads read the files in
+/// parallel.
 ///
-/// A name is looked for in search_folders; the first folder that holds all four files is taken. The labels
-/// may be 0 … classes − 1, with classes from 1 to 256; where a data set has fewer names for them, they are
-/// called "0", "1", …
+/// A name is looked up in search_folders; the first directory with all four files is used. Labels are 0 …
+/// classes − 1, with classes from 1 to 256.
 ///
-/// Throws UserError: no such data (with the exact command that gets it), a file that read_idx refuses, counts
-/// of images and labels that disagree, image sizes of the two parts that disagree, a label that is not below
+/// Throws UserError if the data set is not found (with the exact command that gets it), if read_idx refuses a
+/// file, if the numbers of images and labels or the image sizes of the two parts differ, and for a label ≥
 /// classes (with its offset in the unpacked file).
 Dataset load(const std::string& name_or_folder, std::int64_t classes);
 
-/// Draws a small learnable data set from the seed: each class has a random smooth 28 × 28 prototype, an image
-/// is the prototype of its class mixed with less of another class's, plus noise, clipped to 0 … 255. A linear
-/// classifier gets to 95 … 100 % of the test images right. The labels are equally frequent, up to one image.
-/// For tests, and machines without data. The same seed gives the same bytes on every machine (no
+/// Generates a small data set that can be learned: each class has a random smooth 28 × 28 prototype, and an
+/// image is the prototype of its class mixed with a smaller share of another class's, plus noise, clipped to
+/// 0 … 255. A linear classifier reaches 95 … 100 % test accuracy. Labels are equally frequent up to one
+/// image. For tests, and for machines without data. The same seed gives the same bytes on every machine (no
 /// std::*_distribution, whose output is not specified). Throws UserError for counts outside 1 … 1,000,000 and
 /// classes outside 1 … 256.
 Dataset synthetic(std::uint64_t seed, std::int64_t train_count = 2000, std::int64_t test_count = 500,
                   std::int64_t classes = 10);
 
-/// Puts the last `count` training images in the place of the test images, out of the training: what is tuned on them is not
-/// tuned on the test set. Throws UserError naming --hold-out unless 1 ≤ count < the number of training images.
+/// Replaces the test images by the last `count` training images and removes those from the training part, so
+/// that hyperparameters are not tuned on the test set. Throws UserError naming --hold-out unless 1 ≤ count <
+/// number of training images.
 void hold_out(Dataset& dataset, std::int64_t count);
 
-/// The verdict on one file of a data set.
+/// The result of the verification of one file.
 struct FileVerdict {
   std::string file;      ///< its path
   std::string sha256;    ///< of the unpacked file
@@ -93,10 +94,9 @@ struct FileVerdict {
   bool matches = false;  ///< and it is this one
 };
 
-/// Loads the data set completely (so that every error of `load` shows) and compares each of the four files
-/// with the published checksum where there is one: those of a named data set; for a folder, those of the
-/// named data set of which it holds at least one file unchanged. Throws UserError for "synthetic", which has
-/// no files.
+/// Loads the data set completely, with every error of `load`, and compares each of the four files with its
+/// published checksum: that of the named data set or, for a directory, of the named data set of which it
+/// contains at least one unchanged file. Throws UserError for "synthetic", which has no files.
 std::vector<FileVerdict> verify(const std::string& name_or_folder, std::int64_t classes);
 
 }  // namespace twingrad::data

@@ -16,8 +16,8 @@ namespace twingrad::data {
 namespace {
 
 [[noreturn]] void refuse_blank(const std::string& name) {
-  throw UserError(name, "expected something drawn on a background, found nothing that stands out from it",
-                  "give an image with more contrast");
+  throw UserError(name, "expected a drawing on a background, found nothing that stands out",
+                  "use an image with more contrast");
 }
 
 // ---- Images --------------------------------------------------------------------------------------------
@@ -26,7 +26,7 @@ std::int64_t scaled(std::int64_t size, double factor) {
   return std::max<std::int64_t>(1, std::llround(static_cast<double>(size) * factor));
 }
 
-/// Scaled with its aspect ratio kept, so that it just fits into height × width.
+/// Scales the image with fixed aspect ratio to fit into height × width.
 GreyImage fit(const GreyImage& image, std::int64_t height, std::int64_t width) {
   const double factor = std::min(static_cast<double>(height) / static_cast<double>(image.height),
                                  static_cast<double>(width) / static_cast<double>(image.width));
@@ -34,10 +34,10 @@ GreyImage fit(const GreyImage& image, std::int64_t height, std::int64_t width) {
 }
 
 struct Box {
-  std::int64_t top, left, bottom, right;  // bottom and right are the first row and column behind it
+  std::int64_t top, left, bottom, right;  // bottom and right are exclusive
 };
 
-GreyImage cut_out(const GreyImage& image, const Box& box) {
+GreyImage crop(const GreyImage& image, const Box& box) {
   GreyImage part{box.bottom - box.top, box.right - box.left, {}};
   for (std::int64_t y = box.top; y < box.bottom; ++y) {
     const auto row = image.pixels.begin() + y * image.width;
@@ -46,7 +46,7 @@ GreyImage cut_out(const GreyImage& image, const Box& box) {
   return part;
 }
 
-/// A black image of height × width with the part at (top, left).
+/// A black image of height × width that contains the part at (top, left).
 GreyImage place(const GreyImage& part, std::int64_t top, std::int64_t left, std::int64_t height,
                 std::int64_t width) {
   GreyImage image{height, width, std::vector<std::uint8_t>(static_cast<std::size_t>(height * width))};
@@ -94,19 +94,19 @@ std::uint8_t median_of_border(const GreyImage& image) {
 
 // ---- Ink -----------------------------------------------------------------------------------------------
 
-/// Brightness as signed numbers, from which a background can be subtracted. [height, width]
+/// Brightness as signed numbers, from which the background can be subtracted. [height, width]
 struct Relief {
   std::int64_t height, width;
   std::vector<float> values;
 };
 
-/// Values in two classes: those below the threshold and the others.
+/// Values split into two classes by a threshold.
 struct Split {
   float threshold;
   double lower_mean, upper_mean;
 };
 
-/// Otsu's threshold, of 256 levels: the one with the largest variance between the two classes. If all values
+/// Otsu's threshold, out of 256 levels: the one with the largest variance between the classes. If all values
 /// are equal, so are both means.
 Split split(const std::vector<float>& values) {
   constexpr std::size_t kLevels = 256;
@@ -139,7 +139,8 @@ Split split(const std::vector<float>& values) {
   return best;
 }
 
-/// Turns brightness over if most of the border is in the upper class: the background becomes the lower one.
+/// Negates brightness if most of the border is in the upper class, so that the background becomes the lower
+/// one.
 void put_background_below(Relief& relief) {
   const float threshold = split(relief.values).threshold;
   std::int64_t balance = 0;
@@ -152,7 +153,7 @@ void put_background_below(Relief& relief) {
 /// A term of a surface over (y, x).
 using Term = double (*)(double, double);
 
-/// Fits constant + slope · term to the values below the threshold by least squares, and subtracts it
+/// Fits constant + slope · term to the values below the threshold by least squares and subtracts it
 /// everywhere.
 void subtract(Relief& relief, Term term, float threshold) {
   const auto width = static_cast<std::size_t>(relief.width);
@@ -179,7 +180,7 @@ void subtract(Relief& relief, Term term, float threshold) {
   }
 }
 
-/// Subtracts a curved surface: that of uneven light.
+/// Subtracts a quadratic surface, which models uneven light.
 void flatten(Relief& relief) {
   constexpr std::array<Term, 5> surface{
       [](double y, double) { return y; },       [](double, double x) { return x; },
@@ -188,7 +189,7 @@ void flatten(Relief& relief) {
   };
   constexpr float kEverything = std::numeric_limits<float>::infinity();
   for (const Term term : surface) subtract(relief, term, kEverything);  // ink is the smaller part
-  constexpr int kRounds = 3;  // each makes the split better, and so the next fit
+  constexpr int kRounds = 3;  // each improves the split and thereby the next fit
   for (int round = 0; round < kRounds; ++round) {
     for (const Term term : surface) {
       put_background_below(relief);
@@ -197,7 +198,7 @@ void flatten(Relief& relief) {
   }
 }
 
-/// A relief with the background below, in its two classes.
+/// A relief with its background in the lower of two classes.
 struct Ink {
   Relief relief;
   Split parts;
@@ -206,7 +207,7 @@ struct Ink {
   double contrast() const { return parts.upper_mean - parts.lower_mean; }
 };
 
-Ink part(Relief relief) {
+Ink separate_ink(Relief relief) {
   put_background_below(relief);
   const Split parts = split(relief.values);
   double count = 0, squares = 0;
@@ -218,19 +219,20 @@ Ink part(Relief relief) {
   return {std::move(relief), parts, count > 0 ? std::sqrt(squares / count) : 0};
 }
 
-/// The ink as it stands out most: over the image as it is, or over the flattened one.
+/// The ink of the image or of the flattened image, whichever has more contrast.
 Ink find_ink(const GreyImage& image) {
   Relief relief{image.height, image.width, {image.pixels.begin(), image.pixels.end()}};
-  Ink even = part(relief);
+  Ink even = separate_ink(relief);
   flatten(relief);
-  Ink flat = part(std::move(relief));
+  Ink flat = separate_ink(std::move(relief));
   return flat.contrast() * even.noise > even.contrast() * flat.noise ? flat : even;
 }
 
-/// The strength of the ink: black where there is none.
+/// The strength of the ink; black where there is none.
 GreyImage draw_ink(const GreyImage& image, const std::string& name) {
   const Ink ink = find_ink(image);
-  // Noise without ink is split in its middle: the halves are 2.6 of their deviations apart if it is Gaussian.
+  // Gaussian noise without ink is split in the middle; the means of the halves are 2.6 standard deviations
+  // apart.
   constexpr double kLeastContrast = 16, kLeastDeviations = 3.5;
   if (ink.contrast() < kLeastContrast || ink.contrast() < kLeastDeviations * ink.noise) refuse_blank(name);
   const double none = (ink.parts.lower_mean + ink.parts.threshold) / 2, full = ink.parts.upper_mean;
@@ -244,7 +246,7 @@ GreyImage draw_ink(const GreyImage& image, const std::string& name) {
 
 // ---- MNIST ---------------------------------------------------------------------------------------------
 
-/// The first place at which the sum from the front is more than a share of the whole.
+/// The first position at which the cumulative sum exceeds this share of the total.
 template <typename Iterator>
 std::int64_t first_beyond(Iterator begin, Iterator end, double share) {
   const double limit = share * std::accumulate(begin, end, 0.0);
@@ -252,7 +254,7 @@ std::int64_t first_beyond(Iterator begin, Iterator end, double share) {
   return std::find_if(begin, end, [&](double part) { return (sum += part) > limit; }) - begin;
 }
 
-/// The bounding box of ink of at least half of the strength, but for specks.
+/// The bounding box of ink of at least half strength, except for specks.
 Box box_of(GreyImage ink) {
   for (std::uint8_t& pixel : ink.pixels) pixel = pixel < 128 ? 0 : 1;
   constexpr double kSpecks = 0.002;
@@ -272,14 +274,14 @@ double centre_of_mass(const std::vector<double>& profile) {
   return moment / sum;
 }
 
-/// Where a part of this size begins, so that its centre of mass is nearest to the middle of the whole.
+/// The position of a part that puts its centre of mass nearest to the middle of the whole.
 std::int64_t place_by_mass(const std::vector<double>& profile, std::int64_t whole) {
   const auto free = whole - static_cast<std::int64_t>(profile.size());
   const double start = static_cast<double>(whole) / 2 - centre_of_mass(profile);
   return std::clamp<std::int64_t>(std::llround(start), 0, free);
 }
 
-/// Makes the lightest pixel white, in an image that is not all black.
+/// Scales brightness so that the lightest pixel is white. The image must not be all black.
 void brighten(GreyImage& image) {
   const int lightest = *std::max_element(image.pixels.begin(), image.pixels.end());
   for (std::uint8_t& pixel : image.pixels) {
@@ -289,13 +291,13 @@ void brighten(GreyImage& image) {
 
 GreyImage prepare_digit(const GreyImage& image, std::int64_t height, std::int64_t width,
                         const std::string& name) {
-  // Larger than the result, yet small enough for the noise of a photo to average out and a thin pen to leave
-  // a trace.
+  // Larger than the result, yet small enough to average out the noise of a photo and to keep thin lines
+  // visible.
   constexpr std::int64_t kWorkingScale = 5;
   const bool is_large = image.height > kWorkingScale * height || image.width > kWorkingScale * width;
   const GreyImage ink =
       draw_ink(is_large ? fit(image, kWorkingScale * height, kWorkingScale * width) : image, name);
-  GreyImage digit = fit(cut_out(ink, box_of(ink)), scaled(height, 20.0 / 28), scaled(width, 20.0 / 28));
+  GreyImage digit = fit(crop(ink, box_of(ink)), scaled(height, 20.0 / 28), scaled(width, 20.0 / 28));
   brighten(digit);
   const auto [rows, columns] = profiles_of(digit);
   return place(digit, place_by_mass(rows, height), place_by_mass(columns, width), height, width);
@@ -303,8 +305,7 @@ GreyImage prepare_digit(const GreyImage& image, std::int64_t height, std::int64_
 
 // ---- Fashion-MNIST -------------------------------------------------------------------------------------
 
-/// Brightness as the distance from the background, towards its opposite: the background is 0, its opposite
-/// 255.
+/// Brightness as the distance from the background: 0 for the background, 255 for its opposite.
 GreyImage on_black(GreyImage image) {
   const int background = median_of_border(image);
   for (std::uint8_t& pixel : image.pixels) {
@@ -315,7 +316,7 @@ GreyImage on_black(GreyImage image) {
   return image;
 }
 
-/// The bounding box of what is more than 5 % away from black; empty if nothing is.
+/// The bounding box of pixels more than 5 % above black; empty if there are none.
 Box box_of_clothing(const GreyImage& image) {
   constexpr int kClose = 255 / 20;
   Box box{image.height, image.width, 0, 0};
@@ -334,7 +335,7 @@ GreyImage prepare_clothing(const GreyImage& image, std::int64_t height, std::int
   const GreyImage clothing = on_black(image);
   const Box box = box_of_clothing(clothing);
   if (box.bottom == 0) refuse_blank(name);
-  const GreyImage fitted = fit(cut_out(clothing, box), height, width);
+  const GreyImage fitted = fit(crop(clothing, box), height, width);
   return place(fitted, (height - fitted.height) / 2, (width - fitted.width) / 2, height, width);
 }
 

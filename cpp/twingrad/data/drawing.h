@@ -7,38 +7,39 @@
 
 namespace twingrad::data {
 
-/// How an image becomes the input of a network: as the images of its data set were made.
+/// How an image is converted to the input of a network: in the way the images of the data set were created.
 enum class Preparation {
-  /// Scaled to the network's size, whatever its aspect ratio, and nothing else.
+  /// Scaled to the size of the network's input, regardless of its aspect ratio, and nothing else.
   none,
 
-  /// A digit, drawn or photographed, light on dark or dark on light, as LeCun, Cortes and Burges made MNIST
-  /// (http://yann.lecun.com/exdb/mnist). The ink is cut out along its bounding box, scaled, antialiased and
-  /// with its aspect ratio kept, to fit into 20 × 20 of the 28 × 28 pixels, brightened until its lightest
-  /// pixel is white, and moved by whole pixels so that its centre of mass is nearest to pixel (14, 14), but
-  /// nothing leaves the image.
+  /// A digit, drawn or photographed, light on dark or dark on light, prepared as LeCun, Cortes and Burges
+  /// prepared MNIST (http://yann.lecun.com/exdb/mnist). The ink is cropped to its bounding box, scaled with
+  /// antialiasing and fixed aspect ratio to fit into 20 × 20 of the 28 × 28 pixels, brightened until its
+  /// lightest pixel is white, and moved by whole pixels until its centre of mass is nearest to pixel (14, 14)
+  /// without leaving the image.
   ///
-  /// Ink is what Otsu's threshold (A threshold selection method from gray-level histograms, 1979) parts from
-  /// what most of the border belongs to, either in the image as it is or over a surface of second degree in y
-  /// and x that is fitted to the background, for uneven light; in whichever it stands out by more deviations
-  /// of the background. Its strength runs from black, half-way to the threshold, to white, its mean. The box
-  /// holds what is of at least half strength, but for a five-hundredth on each of its sides: specks. Images
-  /// of more than five times the network's size are first scaled down to that.
+  /// Otsu's threshold (A threshold selection method from gray-level histograms, 1979) separates ink from
+  /// background. The background is the class of most border pixels. This is done both for the image as it is
+  /// and, for uneven light, after subtracting a quadratic surface in y and x fitted to the background; the
+  /// result with the larger contrast in standard deviations of the background is used. Ink strength ranges
+  /// from black, half-way between background and threshold, to white, the mean of the ink. The bounding box
+  /// contains pixels of at least half strength, except for specks: 0.2 % of them on each side. Images of more
+  /// than five times the network's size are first scaled down to that size.
   mnist,
 
-  /// A piece of clothing, as Xiao, Rasul and Vollgraf made Fashion-MNIST (arXiv:1708.07747, 2017, section 2):
-  /// edges that are within 5 % of the background are trimmed, the longest edge is scaled to that of the
-  /// network, the rest is background on both sides; negated if the background is light. The background is the
-  /// median of the border and becomes black, its opposite white. Where the authors take every n-th pixel and
-  /// then sharpen, this is antialiased.
+  /// A piece of clothing, prepared as Xiao, Rasul and Vollgraf prepared Fashion-MNIST (arXiv:1708.07747,
+  /// 2017, section 2): edges within 5 % of the background are trimmed, the longest edge is scaled to the
+  /// network's size, the shorter one is padded with background on both sides, and the image is negated if the
+  /// background is light. The background is the median of the border; it becomes black and its opposite
+  /// white. The authors take every n-th pixel and sharpen; this scales with antialiasing.
   fashion_mnist,
 };
 
-/// The image as input of height × width pixels: light on dark.
+/// Converts the image to an input of height × width pixels, light on dark.
 ///
-/// For mnist and fashion_mnist, an image of this size with a dark border (its median is below 128) is taken
-/// for one that is prepared, and stays as it is: so do all test images of both data sets. `name` stands for
-/// the image in messages. Throws UserError for an image on which nothing stands out from the background.
+/// For mnist and fashion_mnist, an image of this size with a dark border (median below 128) counts as
+/// prepared and stays unchanged, as all test images of both data sets do. `name` is the image in messages.
+/// Throws UserError for an image without contrast to its background.
 GreyImage prepare(const GreyImage& image, Preparation preparation, std::int64_t height, std::int64_t width,
                   const std::string& name);
 

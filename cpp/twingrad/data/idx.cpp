@@ -1,6 +1,5 @@
 #include "twingrad/data/idx.h"
 
-#define ZLIB_CONST  // zlib then promises not to write to its input
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <zlib.h>
@@ -27,8 +26,7 @@ using Bytes = std::span<const std::uint8_t>;
 
 constexpr const char* kFetchAgain = "delete it and fetch the data set again";
 
-constexpr std::size_t kChunkSize =
-    65536;  // of unpacked bytes: small enough to stay in the second-level cache
+constexpr std::size_t kUnpackedSize = 65536;  // of a piece; fits into the second-level cache
 constexpr std::size_t kMagicSize = 4;
 constexpr std::int64_t kLargestSide = 65535;
 constexpr std::uint8_t kUnsignedByte = 0x08;  // the element type in the magic number
@@ -51,13 +49,13 @@ std::string describe_rank(int rank) {
   }
 }
 
-/// What the four bytes of a magic number show of a file that is no IDX file of unsigned bytes.
+/// A file that is not an IDX file of unsigned bytes, by its first four bytes.
 struct Finding {
   std::string what;
   std::string remedy = kFetchAgain;
 };
 
-/// The type of the elements of an IDX file, where it is another than unsigned bytes.
+/// The element type of an IDX file, if it is not unsigned bytes.
 std::optional<std::string_view> other_element_type(std::uint8_t code) {
   switch (code) {
     case 0x09:
@@ -75,7 +73,7 @@ std::optional<std::string_view> other_element_type(std::uint8_t code) {
   }
 }
 
-/// Recognizes what is often found in the place of an IDX file.
+/// Recognizes files that are often given instead of an IDX file.
 Finding recognize(std::string_view magic) {
   struct Format {
     std::string_view start;
@@ -89,13 +87,13 @@ Finding recognize(std::string_view magic) {
       {"BZh", {"a bzip2 archive", "unpack it first"}},
       {"\xfd\x37zX", {"an xz archive", "unpack it first"}},
       {"\x28\xb5\x2f\xfd", {"a zstd archive", "unpack it first"}},
-      {"\x1f\x8b", {"a file packed twice by gzip", "unpack it once"}},
+      {"\x1f\x8b", {"a file compressed twice by gzip", "unpack it once"}},
       {"<", {"an HTML page, perhaps the error page of a server"}},
       {"vers", {"perhaps a Git LFS pointer", "fetch the file itself, with git lfs pull"}},
   }};
   const auto format = std::find_if(formats.begin(), formats.end(),
                                    [&](const Format& known) { return magic.starts_with(known.start); });
-  return format == formats.end() ? Finding{"no IDX file"} : format->finding;
+  return format == formats.end() ? Finding{"not an IDX file"} : format->finding;
 }
 
 Finding describe_magic(Bytes magic) {
@@ -115,12 +113,11 @@ std::uint32_t big_endian_word(Bytes bytes) {
   return word;
 }
 
-/// Takes the unpacked file piece by piece and makes an IdxFile of it. Each byte is judged as soon as it is
-/// there, so that a damaged or hostile file is never unpacked further than its first fault.
+/// Builds an IdxFile from the pieces of the unpacked file. Each byte is checked as soon as it is available,
+/// so a damaged or hostile file is never unpacked further than its first error.
 class IdxAssembler {
  public:
-  /// file_size: of the file on disk; what a header promises beyond a plausible multiple of it is not
-  /// reserved.
+  /// file_size: size of the file on disk. No more than a plausible multiple of it is reserved in advance.
   IdxAssembler(const fs::path& path, int expected_rank, std::uint64_t file_size)
       : path_(path), rank_(expected_rank), plausible_size_(kPlausibleRatio * file_size) {}
 
@@ -128,15 +125,14 @@ class IdxAssembler {
     sha256_.update(piece);
     piece = take_header(piece);
     if (piece.size() > promised_ - content_.bytes.size()) {
-      throw UserError(
-          at_byte(path_, header_size() + promised_),
-          fmt::format("expected the end of the file, as {} are promised, found more bytes", promise()),
-          kFetchAgain);
+      throw UserError(at_byte(path_, header_size() + promised_),
+                      fmt::format("expected the end of the file after {}, found more bytes", promise()),
+                      kFetchAgain);
     }
     content_.bytes.insert(content_.bytes.end(), piece.begin(), piece.end());
   }
 
-  /// Ends the file. Throws UserError if bytes are missing.
+  /// To be called at the end of the file. Throws UserError if bytes are missing.
   IdxFile finish() && {
     if (header_.size() < header_size()) {
       const char* found = header_.empty() ? "an empty file" : "the end of the file";
@@ -155,13 +151,12 @@ class IdxAssembler {
   }
 
  private:
-  /// Images pack to a half of their size, drawings to a tenth. What packs better still costs a few
-  /// reallocations.
+  /// Images compress to half of their size, drawings to a tenth. Anything smaller costs a few reallocations.
   static constexpr std::uint64_t kPlausibleRatio = 16;
 
   std::size_t header_size() const { return kMagicSize + 4 * static_cast<std::size_t>(rank_); }
 
-  /// Takes what belongs to the header and returns the rest.
+  /// Takes the bytes that belong to the header and returns the rest.
   Bytes take_header(Bytes piece) {
     const std::size_t taken = std::min(piece.size(), header_size() - header_.size());
     if (taken == 0) return piece;
@@ -218,7 +213,7 @@ class IdxAssembler {
     return fmt::format("a size of dimension {}", index);
   }
 
-  /// What the header promises, for people: "47040000 bytes (60000 × 28 × 28)".
+  /// The size according to the header, for messages: "47040000 bytes (60000 × 28 × 28)".
   std::string promise() const {
     if (rank_ == 1) return fmt::format("{} bytes", promised_);
     return fmt::format("{} bytes ({})", promised_, fmt::join(content_.sizes, " × "));
@@ -228,15 +223,15 @@ class IdxAssembler {
   int rank_;
   std::uint64_t plausible_size_;
   std::vector<std::uint8_t> header_;
-  std::uint64_t promised_ = 0;  ///< bytes behind the header; known once the header is complete
+  std::uint64_t promised_ = 0;  ///< bytes after the header; known once the header is complete
   Sha256 sha256_;
   IdxFile content_;
 };
 
 // ---- The gzip stream -----------------------------------------------------------------------------------
 
-/// zlib's inflate for exactly one gzip stream that is the whole file. zlib's gzread would be shorter, but it
-/// passes silently over what stands behind the stream.
+/// Unpacks a file of exactly one gzip stream. zlib's gzread would be shorter, but it silently ignores bytes
+/// after the stream.
 class GzipReader {
  public:
   GzipReader(InputFile& file, Bytes first_chunk) : file_(file) {
@@ -248,8 +243,8 @@ class GzipReader {
   GzipReader& operator=(const GzipReader&) = delete;
   ~GzipReader() { inflateEnd(&stream_); }
 
-  /// The next unpacked bytes, valid until the next call; none behind the end of the stream. Throws UserError
-  /// for a broken stream, one that is cut off, and for bytes behind its end.
+  /// The next unpacked bytes, valid until the next call; none at the end of the stream. Throws UserError for
+  /// a broken or truncated stream and for bytes after its end.
   Bytes read() {
     if (ended_) return {};
     stream_.next_out = unpacked_.data();
@@ -265,7 +260,7 @@ class GzipReader {
 
  private:
   void offer(Bytes packed) {
-    stream_.next_in = packed.data();
+    stream_.next_in = const_cast<Bytef*>(packed.data());  // zlib does not write to it
     stream_.avail_in = static_cast<uInt>(packed.size());
   }
 
@@ -289,11 +284,11 @@ class GzipReader {
     if (stream_.avail_in == 0) return;
     const bool second_stream =
         stream_.avail_in >= 2 && stream_.next_in[0] == kGzipMagic[0] && stream_.next_in[1] == kGzipMagic[1];
-    refuse(fmt::format("expected the end of the file behind the gzip stream, found {}",
+    refuse(fmt::format("expected the end of the file after the gzip stream, found {}",
                        second_stream ? "a second gzip stream" : "more bytes"));
   }
 
-  /// A fault of the packed file, and so at an offset in it.
+  /// Throws an error at an offset in the packed file.
   [[noreturn]] void refuse(const std::string& problem) const {
     throw UserError(at_byte(file_.path(), file_.position() - stream_.avail_in) + " of the packed file",
                     problem, kFetchAgain);
@@ -302,7 +297,7 @@ class GzipReader {
   InputFile& file_;
   z_stream stream_{};
   bool ended_ = false;
-  std::vector<std::uint8_t> unpacked_ = std::vector<std::uint8_t>(kChunkSize);
+  std::vector<std::uint8_t> unpacked_ = std::vector<std::uint8_t>(kUnpackedSize);
 };
 
 bool is_gzip(Bytes start) {

@@ -12,13 +12,13 @@
 namespace twingrad {
 namespace {
 
-[[noreturn]] void fail(const std::filesystem::path& path, int error_number) {
+[[noreturn]] void refuse_to_write(const std::filesystem::path& path, int error_number) {
   throw UserError(path.string(),
                   std::string("expected to write this file, found: ") + std::strerror(error_number),
-                  "free some space or choose another folder");
+                  "free some space or choose another directory");
 }
 
-/// Writes everything and returns 0, or the error number.
+/// Returns 0 or the error number.
 int write_and_synchronize(int file, std::string_view content) {
   while (!content.empty()) {
     const ssize_t written = ::write(file, content.data(), content.size());
@@ -30,8 +30,8 @@ int write_and_synchronize(int file, std::string_view content) {
   return ::fsync(file) == 0 ? 0 : errno;
 }
 
-void synchronize_folder(const std::filesystem::path& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+void synchronize_directory(const std::filesystem::path& directory) {
+  const int descriptor = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor >= 0) {
     ::fsync(descriptor);
     ::close(descriptor);
@@ -45,7 +45,7 @@ void write_atomically(const std::filesystem::path& path, std::string_view conten
   temporary += ".partial";
   const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (file < 0) {
-    fail(path, errno);
+    refuse_to_write(path, errno);
   }
   int error = write_and_synchronize(file, content);
   if (::close(file) != 0 && error == 0) {
@@ -56,9 +56,9 @@ void write_atomically(const std::filesystem::path& path, std::string_view conten
   }
   if (error != 0) {
     ::unlink(temporary.c_str());
-    fail(path, error);
+    refuse_to_write(path, error);
   }
-  synchronize_folder(path.has_parent_path() ? path.parent_path() : ".");
+  synchronize_directory(path.has_parent_path() ? path.parent_path() : ".");
 }
 
 }  // namespace twingrad

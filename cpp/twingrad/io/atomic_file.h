@@ -5,9 +5,9 @@
 
 namespace twingrad {
 
-/// Writes a file whole or not at all: into a temporary file beside it, synchronized to the disk, then renamed
-/// over it. Throws UserError naming the file when the disk is full or the folder cannot be written; an older
-/// file then remains.
+/// Writes a file completely or not at all: to a temporary file in the same directory, synchronized to the
+/// disk and then renamed. Throws UserError naming the file if the disk is full or the directory is not
+/// writable; an existing file then remains unchanged.
 void write_atomically(const std::filesystem::path& path, std::string_view content);
 
 }  // namespace twingrad

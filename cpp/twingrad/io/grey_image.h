@@ -5,11 +5,11 @@
 
 namespace twingrad {
 
-/// A grey image of one byte a pixel: 0 is black, 255 is white.
+/// A grey image with one byte per pixel: 0 is black, 255 is white.
 struct GreyImage {
   std::int64_t height = 0;
   std::int64_t width = 0;
-  std::vector<std::uint8_t> pixels;  ///< [height, width], the last index runs fastest
+  std::vector<std::uint8_t> pixels;  ///< [height, width], row-major
 
   bool operator==(const GreyImage&) const = default;
 };

@@ -14,14 +14,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kChunkSize = 65536;  // small enough to stay in the second-level cache
+constexpr std::size_t kReadSize = 65536;  // fits into the second-level cache
 
 std::string_view describe_kind(fs::file_type type) {
   switch (type) {
     case fs::file_type::not_found:
       return "nothing there";
     case fs::file_type::directory:
-      return "a folder";
+      return "a directory";
     case fs::file_type::fifo:
       return "a pipe";
     default:
@@ -34,8 +34,8 @@ std::string_view describe_kind(fs::file_type type) {
                   "check its permissions and the disk");
 }
 
-/// Throws UserError unless the path leads to a regular file. Asked before the file is opened: opening a pipe
-/// without a writer would wait for ever.
+/// Throws UserError unless the path is a regular file. To be called before the file is opened: opening a pipe
+/// without a writer would block.
 void require_regular_file(const fs::path& path) {
   std::error_code failure;
   const fs::file_type type = fs::status(path, failure).type();
@@ -47,13 +47,13 @@ void require_regular_file(const fs::path& path) {
 
 }  // namespace
 
-InputFile::InputFile(const fs::path& path) : path_(path), buffer_(kChunkSize) {
+InputFile::InputFile(const fs::path& path) : path_(path), buffer_(kReadSize) {
   require_regular_file(path);
   file_.reset(std::fopen(path.c_str(), "rb"));
   if (!file_) refuse_to_read(path, std::generic_category().message(errno));
-  std::setvbuf(file_.get(), nullptr, _IONBF, 0);  // reads are large already
+  std::setvbuf(file_.get(), nullptr, _IONBF, 0);  // reads are large anyway
 
-  std::error_code ignored;  // the size only guides how much memory is set aside
+  std::error_code ignored;  // the size is only a hint for allocations
   const std::uintmax_t size = fs::file_size(path, ignored);
   size_ = ignored ? 0 : size;
 }

@@ -9,20 +9,19 @@
 
 namespace twingrad {
 
-/// A regular file, read from front to back in pieces.
+/// A regular file that is read from start to end in pieces.
 class InputFile {
  public:
-  /// Throws UserError naming the path for anything but a regular file that can be read: nothing there, a
-  /// folder, a pipe (which is not waited for), a device.
+  /// Throws UserError naming the path unless it is a readable regular file. Does not block on a pipe.
   explicit InputFile(const std::filesystem::path& path);
 
-  /// The next bytes of the file, valid until the next call; none at the end. Throws UserError if the disk
-  /// fails.
+  /// The next bytes of the file, valid until the next call; none at the end. Throws UserError on a read
+  /// error.
   std::span<const std::uint8_t> read();
 
   const std::filesystem::path& path() const { return path_; }
-  std::uint64_t size() const { return size_; }          ///< as the file system tells it: a hint, no promise
-  std::uint64_t position() const { return position_; }  ///< how many bytes have been read
+  std::uint64_t size() const { return size_; }          ///< as reported by the file system; only a hint
+  std::uint64_t position() const { return position_; }  ///< number of bytes read so far
 
  private:
   struct Close {

@@ -7,8 +7,7 @@
 
 namespace twingrad {
 
-/// The unsigned integer that the first sizeof(T) bytes hold, the least significant first. There must be so
-/// many.
+/// Reads an unsigned integer from the first sizeof(T) bytes, which must exist, least significant byte first.
 template <std::unsigned_integral T>
 T read_little_endian(std::string_view bytes) {
   T value = 0;
@@ -18,7 +17,7 @@ T read_little_endian(std::string_view bytes) {
   return value;
 }
 
-/// Its bytes, the least significant first.
+/// The bytes of the value, least significant first.
 template <std::unsigned_integral T>
 std::string write_little_endian(T value) {
   std::string bytes;

@@ -1,14 +1,13 @@
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <string>
 #include <vector>
 
 namespace twingrad {
 
-/// A tensor with its name: of a network, where both twins know it under that name ("0.weight", "2.output"),
-/// or of a weight file.
+/// A named tensor of a network ("0.weight", "2.output"; both twins use the same names) or of a weight file.
 struct NamedTensor {
   std::string name;
   at::Tensor tensor;

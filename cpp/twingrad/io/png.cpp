@@ -2,170 +2,39 @@
 
 #include <fmt/format.h>
 #include <png.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <array>
-#include <csetjmp>
-#include <cstdio>
-#include <cstring>
+#include <cctype>
 #include <new>
 #include <stdexcept>
 #include <string_view>
-#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "twingrad/io/atomic_file.h"
 #include "twingrad/io/whole_file.h"
 #include "twingrad/runtime/error.h"
+#include "twingrad/runtime/text.h"
 
 namespace twingrad {
 namespace {
 
-using Bytes = std::span<const std::uint8_t>;
+constexpr const char* kWriteImageAgain = "write it again with the program that created it";
 
-constexpr const char* kWriteAgain = "write it again with the program that made it";
+constexpr std::uint64_t kLargestPngFile = std::uint64_t{1}
+                                          << 30;  // 100,000,000 pixels of 16-bit RGBA: 0.8 GB
+constexpr std::uint32_t kLargestPngSide = 65535;
+constexpr std::uint64_t kMostPngPixels = 100'000'000;
 
-constexpr std::uint64_t kLargestFile = std::uint64_t{1}
-                                       << 30;  // 100,000,000 pixels of 16-bit RGBA are 0.8 GB
-constexpr std::uint32_t kLargestSide = 65535;
-constexpr std::uint64_t kMostPixels = 100'000'000;
-constexpr std::size_t kChannels = 4;  // whatever the file holds, rows come as 8-bit RGBA
+constexpr std::string_view kPngSignature = "\x89PNG\r\n\x1a\n";
 
-// ---- libpng --------------------------------------------------------------------------------------------
+// ---- What is not a PNG image ---------------------------------------------------------------------------
 
-/// What the callbacks of libpng reach: the file, and how reading it failed.
-struct Progress {
-  Bytes file;
-  std::size_t position = 0;
-  bool is_cut_off = false;
-  std::array<char, 100> problem{};
-};
-
-[[noreturn]] void note_and_leave(png_structp png, png_const_charp message) {
-  auto& problem = static_cast<Progress*>(png_get_error_ptr(png))->problem;
-  std::snprintf(problem.data(), problem.size(), "%s", message);
-  png_longjmp(png, 1);
-}
-
-void pass_over_warning(png_structp /*png*/, png_const_charp /*message*/) {}
-
-void give_bytes(png_structp png, png_bytep destination, std::size_t count) {
-  auto* progress = static_cast<Progress*>(png_get_io_ptr(png));
-  if (count > progress->file.size() - progress->position) {
-    progress->is_cut_off = true;
-    png_error(png, "the file is cut off");
-  }
-  std::memcpy(destination, progress->file.data() + progress->position, count);
-  progress->position += count;
-}
-
-/// Calls `work`, in which libpng is called, and returns whether libpng got to its end. This is the one place
-/// that libpng's errors, longjmps, come back to: no object between here and libpng may have a destructor, as
-/// it would not run.
-template <typename Work>
-bool succeeds(png_structp png, Work work) {
-  static_assert(std::is_trivially_destructible_v<Work>);
-  if (setjmp(png_jmpbuf(png)) != 0) return false;
-  work();
-  return true;
-}
-
-struct Header {
-  std::uint32_t width = 0, height = 0;
-  std::uint32_t bits_per_pixel = 0;
-  bool is_interlaced = false;
-};
-
-/// libpng's reading of one image: the header first, then the rows.
-class Decoder {
- public:
-  explicit Decoder(Bytes file) : progress_{.file = file} {
-    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, &progress_, note_and_leave, pass_over_warning);
-    info_ = png_ != nullptr ? png_create_info_struct(png_) : nullptr;
-    if (info_ == nullptr) {
-      png_destroy_read_struct(&png_, nullptr, nullptr);
-      throw std::bad_alloc();
-    }
-    png_set_read_fn(png_, &progress_, give_bytes);
-  }
-  Decoder(const Decoder&) = delete;
-  Decoder& operator=(const Decoder&) = delete;
-  ~Decoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
-
-  /// Reads what stands before the pixels. False if that is broken.
-  bool read_header(Header& header) {
-    return succeeds(png_, [&] {
-      png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // require_size says more about it
-      png_set_crc_action(png_, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
-      // Nothing is unpacked but pixels, palette and transparency: no texts, no profiles.
-      png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
-      png_read_info(png_, info_);
-      header.width = png_get_image_width(png_, info_);
-      header.height = png_get_image_height(png_, info_);
-      header.bits_per_pixel = std::uint32_t{png_get_channels(png_, info_)} * png_get_bit_depth(png_, info_);
-      header.is_interlaced = png_get_interlace_type(png_, info_) != PNG_INTERLACE_NONE;
-    });
-  }
-
-  /// Reads all rows, one after the other into `row` (of kChannels × width bytes), and the end of the image.
-  /// An interlaced image comes as seven images, each of every n-th pixel of every m-th row. consume(y, x,
-  /// step) is told where the pixels of the row belong: to (y, x), (y, x + step), … False if the file is
-  /// broken.
-  template <typename Consume>
-  bool read_rows(const Header& header, std::uint8_t* row, const Consume& consume) {
-    return succeeds(png_, [&] {
-      request_rgba(header.width);
-      if (header.is_interlaced) {
-        read_passes(header, row, consume);
-      } else {
-        for (std::uint32_t y = 0; y < header.height; ++y) read_row(row, consume, y, 0, 1);
-      }
-      png_read_end(png_, nullptr);
-    });
-  }
-
-  const Progress& progress() const { return progress_; }
-
- private:
-  void request_rgba(std::uint32_t width) {
-    png_set_expand(png_);  // a palette, fewer than 8 bits, one transparent colour
-    png_set_scale_16(png_);
-    png_set_gray_to_rgb(png_);
-    png_set_add_alpha(png_, 0xff, PNG_FILLER_AFTER);
-    png_read_update_info(png_, info_);
-    if (png_get_rowbytes(png_, info_) != kChannels * width) png_error(png_, "the rows are not RGBA");
-  }
-
-  template <typename Consume>
-  void read_row(std::uint8_t* row, const Consume& consume, std::size_t y, std::size_t x, std::size_t step) {
-    png_read_row(png_, row, nullptr);
-    consume(y, x, step);
-  }
-
-  template <typename Consume>
-  void read_passes(const Header& header, std::uint8_t* row, const Consume& consume) {
-    for (int pass = 0; pass < PNG_INTERLACE_ADAM7_PASSES; ++pass) {
-      if (PNG_PASS_COLS(header.width, pass) == 0) continue;  // such a pass has no rows either
-      for (std::uint32_t i = 0; i < PNG_PASS_ROWS(header.height, pass); ++i) {
-        read_row(row, consume, PNG_ROW_FROM_PASS_ROW(i, pass), PNG_PASS_START_COL(pass),
-                 PNG_PASS_COL_OFFSET(pass));
-      }
-    }
-  }
-
-  Progress progress_;
-  png_structp png_ = nullptr;
-  png_infop info_ = nullptr;
-};
-
-// ---- What is refused -----------------------------------------------------------------------------------
-
-/// Recognizes what is often given in the place of a PNG image.
-std::string_view describe_start(std::string_view start) {
-  struct Format {
-    std::string_view start, description;
-  };
-  constexpr std::array<Format, 9> formats{{
+/// Recognizes files that are often given instead of a PNG image.
+std::string_view describe_image_start(std::string_view file) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 9> formats{{
       {"\xff\xd8\xff", "a JPEG image"},
       {"GIF8", "a GIF image"},
       {"BM", "a BMP image"},
@@ -176,92 +45,186 @@ std::string_view describe_start(std::string_view start) {
       {"<", "an SVG or HTML document"},
       {std::string_view("\0\0\x08", 3), "an IDX file"},
   }};
-  const auto* format = std::find_if(formats.begin(), formats.end(),
-                                    [&](const Format& known) { return start.starts_with(known.start); });
-  return format == formats.end() ? "another file" : format->description;
+  for (const auto& [start, description] : formats) {
+    if (file.starts_with(start)) return description;
+  }
+  return file.empty() ? "an empty file" : "another file";
 }
 
-void require_signature(Bytes file, const std::string& name) {
-  constexpr std::array<std::uint8_t, 8> signature{0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
-  const Bytes start = file.first(std::min(file.size(), signature.size()));
-  if (std::equal(start.begin(), start.end(), signature.begin(), signature.end())) return;
-  throw UserError(
-      name,
-      fmt::format("expected a PNG image, found {}",
-                  file.empty() ? "an empty file" : describe_start(std::string(start.begin(), start.end()))),
-      "give a PNG image");
+// ---- Chunks --------------------------------------------------------------------------------------------
+
+std::uint32_t word_at(std::string_view bytes, std::size_t offset) {
+  return png_get_uint_32(reinterpret_cast<png_const_bytep>(bytes.data()) + offset);
 }
 
-void require_size(const Header& header, std::size_t file_size, const std::string& name) {
-  const std::uint64_t pixels = std::uint64_t{header.width} * header.height;
-  if (std::max(header.height, header.width) > kLargestSide || pixels > kMostPixels) {
+/// The chunks of a PNG file that determine its pixels.
+///
+/// libpng's simplified API converts pixels by the gamma and colour profile that a file states, skips wrong
+/// checksums of ancillary chunks, and does not read past the last row. So all chunks are checked here, and
+/// libpng gets only those that it needs for the pixels as they are stored.
+class PngChunks {
+ public:
+  PngChunks(std::string_view file, const std::string& name) : file_(file), name_(name), kept_(kPngSignature) {
+    std::size_t position = kPngSignature.size();
+    for (std::string_view type; type != "IEND"; position += 12 + word_at(file_, position)) {
+      type = check_chunk(position);
+    }
+  }
+
+  /// A PNG file of the signature, header, palette, transparency and pixels.
+  const std::string& file() const { return kept_; }
+
+  // From the header. Nothing is promised about them.
+  std::uint32_t width() const { return word_at(kept_, 16); }
+  std::uint32_t height() const { return word_at(kept_, 20); }
+  int depth() const { return static_cast<unsigned char>(kept_[24]); }
+  std::uint64_t bits_per_pixel() const {
+    const int colour_type = kept_[25];
+    const int channels =
+        ((colour_type & PNG_COLOR_MASK_COLOR) != 0 && colour_type != PNG_COLOR_TYPE_PALETTE ? 3 : 1) +
+        ((colour_type & PNG_COLOR_MASK_ALPHA) != 0 ? 1 : 0);
+    return static_cast<std::uint64_t>(channels * depth());
+  }
+
+ private:
+  [[noreturn]] void refuse(std::size_t position, const std::string& problem) const {
+    throw UserError(fmt::format("{}: byte {}", name_, position), problem, kWriteImageAgain);
+  }
+
+  /// Checks the chunk at this position (length, type, data, checksum), keeps it if needed, and returns its
+  /// type.
+  std::string_view check_chunk(std::size_t position) {
+    const std::size_t rest = file_.size() - position;
+    if (rest < 12 || word_at(file_, position) > rest - 12) {
+      refuse(file_.size(), "expected more of the PNG image, found the end of the file");
+    }
+    const std::size_t length = word_at(file_, position);
+    const std::string_view type = file_.substr(position + 4, 4);
+    const auto* checked = reinterpret_cast<const Bytef*>(type.data());
+    if (crc32_z(0, checked, 4 + length) != word_at(file_, position + 8 + length)) {
+      refuse(position + 12 + length,
+             fmt::format("expected an intact PNG image, found a wrong checksum in its chunk {}",
+                         printable(type)));
+    }
+    check_type(position, type, length);
+    if (std::isupper(type[0]) != 0 || type == "tRNS") kept_ += file_.substr(position, 12 + length);
+    before_ = type;
+    return type;
+  }
+
+  void check_type(std::size_t position, std::string_view type, std::size_t length) {
+    const bool is_header = type == "IHDR" && length == 13;
+    if (is_header != before_.empty()) {
+      refuse(position,
+             fmt::format("expected the chunk IHDR at the start of a PNG image and nowhere else, found {}",
+                         printable(type)));
+    }
+    if (type == "IDAT" && std::exchange(has_pixels_, true) && before_ != "IDAT") {
+      refuse(position,
+             "expected the chunks IDAT of a PNG image one after the other, found another between them");
+    }
+    const bool is_known = type == "IHDR" || type == "PLTE" || type == "IDAT" || type == "IEND";
+    const bool has_letters =
+        std::all_of(type.begin(), type.end(), [](unsigned char c) { return std::isalpha(c); });
+    if (!has_letters || (std::isupper(type[0]) != 0 && !is_known)) {
+      refuse(position,
+             fmt::format("expected an intact PNG image, found the unknown chunk {}", printable(type)));
+    }
+  }
+
+  std::string_view file_;
+  const std::string& name_;
+  std::string kept_;
+  std::string_view before_;  ///< the type of the previous chunk
+  bool has_pixels_ = false;
+};
+
+void require_size(const PngChunks& chunks, std::size_t file_size, const std::string& name) {
+  const std::uint64_t pixels = std::uint64_t{chunks.width()} * chunks.height();
+  if (std::max(chunks.height(), chunks.width()) > kLargestPngSide || pixels > kMostPngPixels) {
     throw UserError(name,
-                    fmt::format("expected at most {} pixels a side and {} in all, found {} × {}",
-                                kLargestSide, kMostPixels, header.height, header.width),
+                    fmt::format("expected at most {} pixels per side and {} in total, found {} × {}",
+                                kLargestPngSide, kMostPngPixels, chunks.height(), chunks.width()),
                     "make the image smaller");
   }
-  // No stream of zlib unpacks to more than 1032 times its size (zlib.net/zlib_tech.html). What a header
-  // claims beyond that is not set aside.
+  // zlib compresses by at most 1032 to 1 (zlib.net/zlib_tech.html). No memory is reserved for a header that
+  // claims more than that.
   constexpr std::uint64_t kMostUnpacked = 1032;
-  const std::uint64_t bytes = pixels * header.bits_per_pixel / 8;
-  if (bytes > kMostUnpacked * file_size) {
+  if (pixels * chunks.bits_per_pixel() / 8 > kMostUnpacked * file_size) {
     throw UserError(
         name,
         fmt::format("expected the data of {} × {} pixels, found a file of {} bytes, too few for them",
-                    header.height, header.width, file_size),
-        kWriteAgain);
+                    chunks.height(), chunks.width(), file_size),
+        kWriteImageAgain);
   }
-}
-
-[[noreturn]] void refuse(const Progress& progress, const std::string& name) {
-  if (progress.is_cut_off) {
-    throw UserError(fmt::format("{}: byte {}", name, progress.file.size()),
-                    "expected more of the PNG image, found the end of the file", kWriteAgain);
-  }
-  throw UserError(
-      fmt::format("{}: byte {}", name, progress.position),
-      fmt::format("expected an intact PNG image, found a broken one (libpng: {})", progress.problem.data()),
-      kWriteAgain);
 }
 
 // ---- Pixels --------------------------------------------------------------------------------------------
 
-/// The luma of ITU-R BT.601, over white. The weights are whole numbers whose sum is 2¹⁶: grey stays as it is.
+/// The pixels in this RGBA format of libpng, whatever the file contains.
+template <typename Sample>
+std::vector<Sample> read_rgba(const PngChunks& chunks, std::uint32_t format, const std::string& name) {
+  std::vector<Sample> rgba(std::size_t{4} * chunks.width() * chunks.height());
+  png_image png{};
+  png.version = PNG_IMAGE_VERSION;
+  if (png_image_begin_read_from_memory(&png, chunks.file().data(), chunks.file().size()) != 0) {
+    png.format = format;
+    png_image_finish_read(&png, nullptr, rgba.data(), 0, nullptr);
+  }
+  if (PNG_IMAGE_FAILED(png)) {
+    throw UserError(name,
+                    fmt::format("expected an intact PNG image, found a broken one (libpng: {})", png.message),
+                    kWriteImageAgain);
+  }
+  return rgba;
+}
+
+/// The luma of ITU-R BT.601, over white. The weights are integers whose sum is 2¹⁶, so grey does not change.
 std::uint8_t grey_of(const std::uint8_t* rgba) {
   const std::uint32_t luma = (19595U * rgba[0] + 38470U * rgba[1] + 7471U * rgba[2] + 32768U) >> 16;
   const std::uint32_t alpha = rgba[3];
   return static_cast<std::uint8_t>((luma * alpha + 255U * (255U - alpha) + 127U) / 255U);
 }
 
-}  // namespace
+/// Of 16-bit samples, which libpng has multiplied by alpha.
+std::uint8_t grey_of(const std::uint16_t* rgba) {
+  const std::uint32_t alpha = std::max<std::uint32_t>(rgba[3], 1);
+  std::array<std::uint8_t, 4> bytes{0, 0, 0, static_cast<std::uint8_t>((rgba[3] + 128U) / 257U)};
+  for (std::size_t i = 0; i < 3; ++i)
+    bytes[i] = static_cast<std::uint8_t>((rgba[i] * 255U + alpha / 2) / alpha);
+  return grey_of(bytes.data());
+}
 
-GreyImage decode_png(Bytes file, const std::string& name) {
-  require_signature(file, name);
-  Decoder decoder(file);
-  Header header;
-  if (!decoder.read_header(header)) refuse(decoder.progress(), name);
-  require_size(header, file.size(), name);
-
-  const std::size_t width = header.width;
-  GreyImage image{header.height, header.width, std::vector<std::uint8_t>(header.height * width)};
-  std::vector<std::uint8_t> row(kChannels * width);
-  const auto take_row = [&](std::size_t y, std::size_t first, std::size_t step) {
-    const std::uint8_t* rgba = row.data();
-    for (std::size_t x = first; x < width; x += step, rgba += kChannels) {
-      image.pixels[y * width + x] = grey_of(rgba);
-    }
-  };
-  if (!decoder.read_rows(header, row.data(), take_row)) refuse(decoder.progress(), name);
+template <typename Sample>
+GreyImage grey_image_of(const PngChunks& chunks, std::uint32_t format, const std::string& name) {
+  const std::vector<Sample> rgba = read_rgba<Sample>(chunks, format, name);
+  GreyImage image{chunks.height(), chunks.width(), std::vector<std::uint8_t>(rgba.size() / 4)};
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = grey_of(&rgba[4 * i]);
   return image;
 }
 
+}  // namespace
+
+GreyImage decode_png(std::string_view file, const std::string& name) {
+  if (!file.starts_with(kPngSignature)) {
+    throw UserError(name, fmt::format("expected a PNG image, found {}", describe_image_start(file)),
+                    "give a PNG image");
+  }
+  const PngChunks chunks(file, name);
+  require_size(chunks, file.size(), name);
+  // 16-bit samples stay as they are: to 8 bits, libpng 1.6.39 converts interlaced ones wrongly, and versions
+  // before 1.6.51 write out of bounds (CVE-2025-65018).
+  return chunks.depth() == 16 ? grey_image_of<std::uint16_t>(chunks, PNG_FORMAT_LINEAR_RGB_ALPHA, name)
+                              : grey_image_of<std::uint8_t>(chunks, PNG_FORMAT_RGBA, name);
+}
+
 GreyImage read_png(const std::filesystem::path& path) {
-  const std::string file = read_whole_file(path, kLargestFile);
-  return decode_png({reinterpret_cast<const std::uint8_t*>(file.data()), file.size()}, path.string());
+  return decode_png(read_whole_file(path, kLargestPngFile), path.string());
 }
 
 void write_png(const std::filesystem::path& path, const GreyImage& image) {
-  if (image.height < 1 || image.width < 1 || image.height > kLargestSide || image.width > kLargestSide ||
+  if (image.height < 1 || image.width < 1 || image.height > kLargestPngSide ||
+      image.width > kLargestPngSide ||
       image.pixels.size() != static_cast<std::uint64_t>(image.height * image.width)) {
     throw std::invalid_argument("write_png: expected an image of height × width pixels");
   }
@@ -274,7 +237,7 @@ void write_png(const std::filesystem::path& path, const GreyImage& image) {
   std::string file(PNG_IMAGE_PNG_SIZE_MAX(png), '\0');
   png_alloc_size_t size = file.size();
   if (png_image_write_to_memory(&png, file.data(), &size, 0, image.pixels.data(), 0, nullptr) == 0) {
-    throw std::bad_alloc();  // nothing else is left that can fail
+    throw std::bad_alloc();  // nothing else can fail
   }
   file.resize(size);
   write_atomically(path, file);

@@ -1,9 +1,8 @@
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
-#include <span>
 #include <string>
+#include <string_view>
 
 #include "twingrad/io/grey_image.h"
 
@@ -14,22 +13,21 @@ namespace twingrad {
 ///
 ///   grey = (0.299 R + 0.587 G + 0.114 B) α + 255 (1 − α)
 ///
-/// The weights are the luma of ITU-R BT.601 over the values as they are stored, so that grey stays as it is,
-/// 16 bits are rounded to 8; α, by default 1, lays the image over white. A stated gamma, a colour profile and
-/// all else that a file may hold beside the pixels is passed over. Of an animation this is the first picture.
+/// The weights are the luma of ITU-R BT.601, applied to the stored values, so grey pixels do not change.
+/// 16-bit samples are rounded to 8 bits. α, by default 1, composes the image over white. Gamma, colour
+/// profiles and all other metadata are ignored. Of an animation, the first picture is read.
 ///
-/// Throws UserError naming the file and the byte offset for anything that is no intact PNG image: another
-/// signature, a wrong checksum, data that is cut off; and for one of more than 65,535 pixels a side or
-/// 100,000,000 in all. What stands behind the image's end is passed over. Memory grows with the bytes that
-/// are really there, never with what a header claims.
+/// Throws UserError naming the file, and where known the byte offset, for anything but an intact PNG image (a
+/// wrong checksum, truncated data) and for more than 65,535 pixels per side or 100,000,000 in total. Bytes
+/// after the end of the image are ignored. Memory grows with the size of the file, not with what its header
+/// claims.
 GreyImage read_png(const std::filesystem::path& path);
 
-/// The same from memory; `name` stands for the file in messages.
-GreyImage decode_png(std::span<const std::uint8_t> file, const std::string& name);
+/// Decodes an image from memory; `name` takes the place of the file in messages.
+GreyImage decode_png(std::string_view file, const std::string& name);
 
-/// Writes the image as PNG, 8 bits of grey, whole or not at all: read_png gives the same image. Throws
-/// UserError as write_atomically does, and std::invalid_argument unless the image has height × width > 0
-/// pixels.
+/// Writes the image as 8-bit grey PNG, atomically; read_png returns the same image. Throws UserError as
+/// write_atomically does, and std::invalid_argument unless the image has height × width > 0 pixels.
 void write_png(const std::filesystem::path& path, const GreyImage& image);
 
 }  // namespace twingrad

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "twingrad/io/little_endian.h"
+#include "twingrad/io/remedies.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/text.h"
 
@@ -24,8 +26,6 @@ constexpr std::uint64_t kLengthSize = 8;
 constexpr std::uint64_t kLongestHeader = 100'000'000;
 constexpr std::uint64_t kAlignment = 8;
 constexpr const char* kMetadataName = "__metadata__";
-constexpr const char* kCopyAgain = "copy the file again, or write it anew";
-constexpr const char* kConvert = "write the file anew, in one of these types";
 
 std::string list_of_types() {
   std::string list;
@@ -43,11 +43,11 @@ std::optional<ElementType> type_of(std::string_view name) {
   return format->type;
 }
 
-/// Builds a SafetensorsHeader from the events of the JSON parser. It never holds a tree, so that duplicate
-/// keys are seen and deep nesting costs nothing: whatever does not belong in a place ends the reading.
+/// Builds a SafetensorsHeader from the events of the JSON parser, without a tree. So it sees duplicate keys,
+/// and deep nesting is harmless: the first value that does not belong in its place ends the parsing.
 class HeaderReader final : public nlohmann::json_sax<Json> {
  public:
-  /// data_begin: where the elements begin in the file. data_size: how many bytes follow.
+  /// data_begin: offset of the elements in the file. data_size: number of bytes from there to the end.
   HeaderReader(const std::string& where, std::uint64_t data_begin, std::uint64_t data_size)
       : where_(where), data_begin_(data_begin), data_size_(data_size) {}
 
@@ -136,7 +136,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   bool parse_error(std::size_t position, const std::string& last_token,
                    const Json::exception& /*error*/) override {
     throw UserError(fmt::format("{}: byte {}", where_, kLengthSize + position),
-                    fmt::format("expected a header of well-formed JSON, found a fault behind '{}'",
+                    fmt::format("expected a header of well-formed JSON, found an error after '{}'",
                                 printable(last_token)),
                     kCopyAgain);
   }
@@ -158,40 +158,31 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     kOffset
   };
 
+  /// What is expected in each place.
+  static constexpr std::array<std::string_view, 12> kExpected{"an object of tensors",
+                                                              "a key",
+                                                              "an object of strings",
+                                                              "a key",
+                                                              "a string",
+                                                              "an object of dtype, shape and data_offsets",
+                                                              "a key",
+                                                              "the name of a dtype",
+                                                              "an array of sizes",
+                                                              "at most 64 sizes from 0 to 2^63 - 1",
+                                                              "an array of two offsets",
+                                                              "two offsets from 0 to 2^64 - 1"};
+
   static std::string quoted(std::string_view text) { return fmt::format("\"{}\"", printable(text)); }
 
-  std::string_view expectation() const {
-    switch (place_) {
-      case Place::kHeader:
-        return "an object of tensors";
-      case Place::kMetadata:
-        return "an object of texts";
-      case Place::kMetadataText:
-        return "a text";
-      case Place::kTensor:
-        return "an object of dtype, shape and data_offsets";
-      case Place::kType:
-        return "the name of a dtype";
-      case Place::kShape:
-        return "an array of sizes";
-      case Place::kSize:
-        return "at most 64 sizes from 0 to 2^63 - 1";
-      case Place::kOffsets:
-        return "an array of two offsets";
-      case Place::kOffset:
-        return "two offsets from 0 to 2^64 - 1";
-      default:
-        return "a key";
-    }
+  [[noreturn]] void refuse(std::string_view expected, const std::string& found,
+                           const char* remedy = kCopyAgain) const {
+    throw UserError(location_, fmt::format("expected {}, found {}", expected, found), remedy);
   }
-
   [[noreturn]] void refuse(const std::string& found) const {
-    throw UserError(location_, fmt::format("expected {}, found {}", expectation(), found), kCopyAgain);
+    refuse(kExpected[static_cast<std::size_t>(place_)], found);
   }
-
   [[noreturn]] void refuse_twice(std::string_view key) const {
-    throw UserError(location_, fmt::format("expected each key once, found {} twice", quoted(key)),
-                    kCopyAgain);
+    refuse("each key once", quoted(key) + " twice");
   }
 
   void begin_tensor(const std::string& name) {
@@ -213,34 +204,23 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     } else if (text == "data_offsets") {
       place_ = Place::kOffsets;
     } else {
-      throw UserError(
-          location_,
-          fmt::format("expected the keys dtype, shape and data_offsets alone, found {}", quoted(text)),
-          kCopyAgain);
+      refuse("only the keys dtype, shape and data_offsets", quoted(text));
     }
     if (!keys_.insert(text).second) refuse_twice(text);
   }
 
   void read_type(std::string_view name) {
     const std::optional<ElementType> type = type_of(name);
-    if (!type) {
-      throw UserError(location_,
-                      fmt::format("expected one of the dtypes {}, found {}", list_of_types(), quoted(name)),
-                      kConvert);
-    }
+    if (!type)
+      refuse("one of the dtypes " + list_of_types(), quoted(name), "save the file again in one of these");
     tensor_.type = *type;
   }
 
   void end_tensor() {
-    for (const char* key : {"dtype", "shape", "data_offsets"}) {
-      if (!keys_.contains(key)) {
-        throw UserError(location_, fmt::format("expected the key \"{}\", found none", key), kCopyAgain);
-      }
+    for (const std::string key : {"dtype", "shape", "data_offsets"}) {
+      if (!keys_.contains(key)) refuse("the key " + quoted(key), "none");
     }
-    if (offsets_.size() != 2) {
-      throw UserError(location_, fmt::format("expected two data_offsets, found {}", offsets_.size()),
-                      kCopyAgain);
-    }
+    if (offsets_.size() != 2) refuse("two data_offsets", std::to_string(offsets_.size()));
     check_size(offsets_[0], offsets_[1]);
     tensor_.strides = contiguous_strides(tensor_.shape);
     tensor_.begin = data_begin_ + offsets_[0];
@@ -250,19 +230,14 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
 
   void check_size(std::uint64_t begin, std::uint64_t end) const {
     if (begin > end || end > data_size_) {
-      throw UserError(location_,
-                      fmt::format("expected data_offsets that rise and lie within the {} bytes of data, "
-                                  "found {} and {}",
-                                  data_size_, begin, end),
-                      kCopyAgain);
+      refuse(fmt::format("ascending data_offsets within the {} bytes of data", data_size_),
+             fmt::format("{} and {}", begin, end));
     }
     const std::optional<std::uint64_t> size = byte_size_of(tensor_.shape, tensor_.type);
     if (!size || *size != end - begin) {
-      throw UserError(location_,
-                      fmt::format("expected {} bytes, found the dtype {} with the shape [{}], which takes {}",
-                                  end - begin, format_of(tensor_.type).name, fmt::join(tensor_.shape, ", "),
-                                  size ? std::to_string(*size) : "more than can be counted"),
-                      kCopyAgain);
+      refuse(fmt::format("{} bytes", end - begin),
+             fmt::format("the dtype {} with the shape [{}], which takes {}", format_of(tensor_.type).name,
+                         fmt::join(tensor_.shape, ", "), size ? std::to_string(*size) : "too many to count"));
     }
   }
 
@@ -279,7 +254,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   SafetensorsHeader header_;
 };
 
-/// The JSON of a file, after the checks of the bytes before it.
+/// The JSON of a file. Checks the bytes before it.
 std::string_view find_json(std::string_view file, const std::string& where) {
   if (file.size() < kLengthSize) {
     throw UserError(where,
@@ -291,7 +266,7 @@ std::string_view find_json(std::string_view file, const std::string& where) {
   const auto length = read_little_endian<std::uint64_t>(file);
   if (length > kLongestHeader || length > file.size() - kLengthSize) {
     throw UserError(where,
-                    fmt::format("expected a header of at most {} bytes, found its length given as {}",
+                    fmt::format("expected a header of at most {} bytes, found the length {}",
                                 std::min(kLongestHeader, file.size() - kLengthSize), length),
                     kCopyAgain);
   }
@@ -302,7 +277,7 @@ std::string_view find_json(std::string_view file, const std::string& where) {
         fmt::format("expected a header that begins with '{{', found '{}'", printable(json.substr(0, 1))),
         kCopyAgain);
   }
-  // The parser takes a zero byte for the end, and would not see what follows.
+  // The parser would take a zero byte for the end and ignore what follows.
   if (const std::size_t zero = json.find('\0'); zero != std::string_view::npos) {
     throw UserError(fmt::format("{}: byte {}", where, kLengthSize + zero),
                     "expected a header of well-formed JSON, found a zero byte", kCopyAgain);
@@ -317,8 +292,8 @@ void check_coverage(const std::vector<StoredTensor>& tensors, std::uint64_t posi
     if (tensor.begin != position) {
       throw UserError(
           fmt::format("{}: tensor \"{}\"", where, printable(tensor.name)),
-          fmt::format("expected its elements to begin at byte {}, behind those before it, found {}", position,
-                      tensor.begin),
+          fmt::format("expected its elements to begin at byte {}, where the previous ones end, found {}",
+                      position, tensor.begin),
           kCopyAgain);
     }
     position = tensor.end;
@@ -326,20 +301,19 @@ void check_coverage(const std::vector<StoredTensor>& tensors, std::uint64_t posi
   if (position != file_size) {
     throw UserError(
         where,
-        fmt::format("expected the end of the file behind the last tensor, at byte {}, found {} bytes more",
+        fmt::format("expected the end of the file after the last tensor, at byte {}, found {} more bytes",
                     position, file_size - position),
         kCopyAgain);
   }
 }
 
-[[noreturn]] void refuse_to_write(std::string_view text, const std::string& expected,
-                                  const std::string& found) {
+[[noreturn]] void refuse_name(std::string_view text, const std::string& expected, const std::string& found) {
   throw UserError(fmt::format("\"{}\"", printable(text)),
                   fmt::format("expected {}, found {}", expected, found), "rename it");
 }
 
 std::string json_string(const std::string& text) {
-  if (!is_utf8(text)) refuse_to_write(text, "a name of UTF-8", "other bytes");
+  if (!is_utf8(text)) refuse_name(text, "UTF-8 text", "other bytes");
   return Json(text).dump();
 }
 
@@ -375,7 +349,7 @@ std::string write_safetensors_header(const SafetensorsHeader& header) {
   std::uint64_t begin = 0;
   for (const StoredTensor& tensor : header.tensors) {
     if (!names.insert(tensor.name).second) {
-      refuse_to_write(tensor.name, "a name that no other entry has", "one that has it");
+      refuse_name(tensor.name, "a unique name", "another entry with this name");
     }
     const std::uint64_t end = begin + byte_size_of(tensor.shape, tensor.type).value();
     members.push_back(fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",

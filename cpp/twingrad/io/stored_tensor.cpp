@@ -10,7 +10,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "elements are copied as the file has them");
 
-/// Whether the elements follow each other. Where there is but one index, its stride does not matter.
+/// Whether the elements follow each other. The stride of a dimension of size 1 does not matter.
 bool is_contiguous(const StoredTensor& tensor) {
   const std::vector<std::int64_t> contiguous = contiguous_strides(tensor.shape);
   for (std::size_t i = 0; i < contiguous.size(); ++i) {
@@ -19,19 +19,21 @@ bool is_contiguous(const StoredTensor& tensor) {
   return true;
 }
 
-/// Steps through the elements of a tensor, the last index fastest.
-class Walk {
+/// Steps through the elements of a tensor in row-major order.
+class ElementWalk {
  public:
-  explicit Walk(const StoredTensor& tensor) : tensor_(tensor), index_(tensor.shape.size(), 0) {}
+  explicit ElementWalk(const StoredTensor& tensor) : tensor_(tensor), index_(tensor.shape.size(), 0) {}
 
-  std::uint64_t offset() const { return offset_; }  ///< of the current element from the first, in elements
+  std::uint64_t offset() const {
+    return offset_;
+  }  ///< from the first element to the current one, in elements
 
   void step() {
     for (std::size_t i = index_.size(); i-- > 0;) {
       const auto stride = static_cast<std::uint64_t>(tensor_.strides[i]);
       offset_ += stride;
       if (++index_[i] < tensor_.shape[i]) return;
-      // Unsigned: the stride of a dimension of one entry can be as large as it likes.
+      // Unsigned: the stride of a dimension of size 1 can have any value, and may overflow here.
       offset_ -= stride * static_cast<std::uint64_t>(tensor_.shape[i]);
       index_[i] = 0;
     }
@@ -53,7 +55,7 @@ std::optional<std::uint64_t> byte_size_of(const std::vector<std::int64_t>& shape
   for (const std::int64_t size : shape) {
     if (size < 0) return std::nullopt;
     empty = empty || size == 0;
-    if (size == 0) continue;  // LibTorch multiplies the others for the strides all the same
+    if (size == 0) continue;  // but LibTorch multiplies the other sizes for the strides
     if (bytes > kMostBytes / static_cast<std::uint64_t>(size)) return std::nullopt;
     bytes *= static_cast<std::uint64_t>(size);
   }
@@ -79,7 +81,7 @@ void copy_elements(const StoredTensor& tensor, std::string_view file, char* dest
     return;
   }
   const std::uint64_t size = format_of(tensor.type).size;
-  Walk walk(tensor);
+  ElementWalk walk(tensor);
   for (std::uint64_t copied = 0; copied < bytes; copied += size) {
     std::memcpy(destination + copied, source + walk.offset() * size, size);
     walk.step();

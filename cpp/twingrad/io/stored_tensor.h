@@ -24,10 +24,10 @@ enum class ElementType {
   kBool
 };
 
-/// What an element type is called and how large it is.
+/// The name and size of an element type.
 struct ElementFormat {
   ElementType type;
-  std::string_view name;           ///< in safetensors and in messages
+  std::string_view name;           ///< in safetensors files and in messages
   std::string_view torch_storage;  ///< the storage class of Python's torch
   std::uint64_t size;              ///< bytes of one element
 };
@@ -50,31 +50,30 @@ constexpr const ElementFormat& format_of(ElementType type) {
   return kElementFormats[static_cast<std::size_t>(type)];
 }
 
-/// A tensor of more dimensions is refused; LibTorch's own reductions go no further.
+/// Tensors with more dimensions are refused, as in LibTorch's own reductions.
 inline constexpr std::size_t kMostDimensions = 64;
 
-/// Where a file holds the elements of a tensor: element [i, j, …] begins at begin + (i·strides[0] +
+/// Where a file contains the elements of a tensor: element [i, j, …] begins at begin + (i·strides[0] +
 /// j·strides[1] + …) · size of an element, and ends at or before `end`. Little endian.
 struct StoredTensor {
   std::string name;
   ElementType type = ElementType::kFloat32;
-  std::vector<std::int64_t> shape;    ///< 0 and more; no entry is a single number
-  std::vector<std::int64_t> strides;  ///< in elements, 0 and more, one for each entry of the shape
+  std::vector<std::int64_t> shape;    ///< ≥ 0; empty for a scalar
+  std::vector<std::int64_t> strides;  ///< in elements, ≥ 0, one per dimension
   std::uint64_t begin = 0;            ///< offsets in the file
   std::uint64_t end = 0;
 
   bool operator==(const StoredTensor&) const = default;
 };
 
-/// The bytes of a tensor of this shape, 0 if one of its entries is. Nothing if there are more than 64 of
-/// them, one is negative, or the others multiply to more than 2^63 - 1 bytes.
+/// The size in bytes of a tensor of this shape. Nothing if it has more than 64 dimensions, a negative size,
+/// or if the sizes other than 0 multiply to more than 2^63 - 1 bytes.
 std::optional<std::uint64_t> byte_size_of(const std::vector<std::int64_t>& shape, ElementType type);
 
-/// The strides of a tensor whose elements follow each other, the last index fastest. byte_size_of must know
-/// the shape.
+/// The strides of a contiguous row-major tensor. The shape must have a byte_size_of.
 std::vector<std::int64_t> contiguous_strides(const std::vector<std::int64_t>& shape);
 
-/// Copies the elements to `destination`, the last index fastest: byte_size_of(shape, type) bytes.
+/// Copies the elements in row-major order to `destination`, which has room for byte_size_of(shape, type).
 void copy_elements(const StoredTensor& tensor, std::string_view file, char* destination);
 
 }  // namespace twingrad

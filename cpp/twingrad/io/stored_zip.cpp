@@ -1,6 +1,5 @@
 #include "twingrad/io/stored_zip.h"
 
-#define ZLIB_CONST  // zlib then promises not to write to its input
 #include <fmt/format.h>
 #include <zlib.h>
 
@@ -9,14 +8,12 @@
 #include <set>
 
 #include "twingrad/io/little_endian.h"
+#include "twingrad/io/remedies.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/text.h"
 
 namespace twingrad {
 namespace {
-
-constexpr const char* kCopyAgain = "copy the file again, or save it anew";
-constexpr const char* kSaveAgain = "save it anew with torch.save";
 
 constexpr std::string_view kLocalHeader("PK\x03\x04");
 constexpr std::string_view kDirectoryEntry("PK\x01\x02");
@@ -30,28 +27,23 @@ constexpr std::size_t kEndRecordSize = 22;
 constexpr std::size_t kEndRecord64Size = 56;
 constexpr std::size_t kLocator64Size = 20;
 
-constexpr std::uint32_t kElsewhere = std::numeric_limits<std::uint32_t>::max();  // in the ZIP64 record
+constexpr std::uint32_t kElsewhere =
+    std::numeric_limits<std::uint32_t>::max();  // the number is in the ZIP64 record
 
-/// A part of the file that is read by offsets in it.
-class Record {
- public:
-  explicit Record(std::string_view bytes) : bytes_(bytes) {}
+/// A record of the file; its numbers are read by their offsets.
+struct ZipRecord {
+  std::string_view bytes;
 
-  std::uint16_t word(std::size_t offset) const {
-    return read_little_endian<std::uint16_t>(bytes_.substr(offset));
+  template <typename T>
+  T number(std::size_t offset) const {
+    return read_little_endian<T>(bytes.substr(offset));
   }
-  std::uint32_t double_word(std::size_t offset) const {
-    return read_little_endian<std::uint32_t>(bytes_.substr(offset));
-  }
-  std::uint64_t quad_word(std::size_t offset) const {
-    return read_little_endian<std::uint64_t>(bytes_.substr(offset));
-  }
-
- private:
-  std::string_view bytes_;
+  std::uint16_t word(std::size_t offset) const { return number<std::uint16_t>(offset); }
+  std::uint32_t double_word(std::size_t offset) const { return number<std::uint32_t>(offset); }
+  std::uint64_t quad_word(std::size_t offset) const { return number<std::uint64_t>(offset); }
 };
 
-/// What the directory says of one entry, and where its bytes then are.
+/// An entry of the directory, and the place of its bytes.
 struct DirectoryEntry {
   std::string_view name;
   std::uint16_t flags;
@@ -59,9 +51,9 @@ struct DirectoryEntry {
   std::uint32_t checksum;
   std::uint64_t packed_size;
   std::uint64_t size;
-  std::uint64_t header;     ///< offsets in the file: of its local header,
-  std::uint64_t begin = 0;  ///< of its bytes behind that,
-  std::uint64_t end = 0;    ///< and of the end of them
+  std::uint64_t header;     ///< offset of its local header in the file
+  std::uint64_t begin = 0;  ///< offset of its bytes, and of their end
+  std::uint64_t end = 0;
 };
 
 class ZipReader {
@@ -77,7 +69,7 @@ class ZipReader {
       find_bytes(directory.back());
     }
     if (position_ != directory_end_) {
-      refuse(position_, fmt::format("the end of the directory behind its {} entries", entry_count_), "more");
+      refuse(position_, fmt::format("the end of the directory after its {} entries", entry_count_), "more");
     }
     check_overlap(directory);
     std::vector<ZipEntry> entries;
@@ -101,7 +93,7 @@ class ZipReader {
                     fmt::format("expected {}, found {}", expected, found), remedy);
   }
 
-  /// The bytes [begin, begin + size), which have to lie before `end` and to start with the signature.
+  /// The bytes [begin, begin + size), which must end before `end` and start with the signature.
   std::string_view take(std::uint64_t begin, std::uint64_t size, std::uint64_t end, const char* what,
                         std::string_view signature) const {
     if (begin > end || size > end - begin) refuse(begin, what, "the end of the file or of its directory");
@@ -115,7 +107,7 @@ class ZipReader {
     const char* what = "the end record of a ZIP archive as the last 22 bytes";
     if (file_.size() < kEndRecordSize) refuse(0, what, fmt::format("a file of {} bytes", file_.size()));
     directory_end_ = file_.size() - kEndRecordSize;
-    const Record end(take(directory_end_, kEndRecordSize, file_.size(), what, kEndRecord));
+    const ZipRecord end(take(directory_end_, kEndRecordSize, file_.size(), what, kEndRecord));
     entry_count_ = end.word(10);
     std::uint64_t size = end.double_word(12);
     position_ = end.double_word(16);
@@ -124,38 +116,38 @@ class ZipReader {
     }
     find_directory_64(size);
     if (position_ > directory_end_ || size != directory_end_ - position_) {
-      refuse(directory_end_, "a directory right before its end record",
+      refuse(directory_end_, "a directory immediately before its end record",
              fmt::format("one of {} bytes at {}", size, position_));
     }
     directory_begin_ = position_;
   }
 
-  /// Where there is a ZIP64 end record, it tells what has no room in the other one. LibTorch always writes
-  /// it.
+  /// Reads the ZIP64 end record, if there is one, for numbers that are too large for the other record.
+  /// LibTorch always writes it.
   void find_directory_64(std::uint64_t& size) {
     if (directory_end_ < kLocator64Size) return;
     const std::uint64_t locator_begin = directory_end_ - kLocator64Size;
     if (!file_.substr(locator_begin).starts_with(kLocator64)) return;
-    const Record locator(file_.substr(locator_begin));
-    const Record end(
+    const ZipRecord locator(file_.substr(locator_begin));
+    const ZipRecord end(
         take(locator.quad_word(8), kEndRecord64Size, locator_begin, "the ZIP64 end record", kEndRecord64));
     const bool agrees = std::min<std::uint64_t>(end.quad_word(32), 0xffff) == entry_count_ &&
                         std::min<std::uint64_t>(end.quad_word(40), kElsewhere) == size &&
                         std::min<std::uint64_t>(end.quad_word(48), kElsewhere) == position_;
     directory_end_ = locator.quad_word(8);
     if (!agrees || directory_end_ + kEndRecord64Size != locator_begin) {
-      refuse(directory_end_, "two end records that say the same", "two that differ");
+      refuse(directory_end_, "two end records that agree", "two that differ");
     }
     entry_count_ = end.quad_word(32);
     size = end.quad_word(40);
     position_ = end.quad_word(48);
   }
 
-  /// Reads the entry of the directory at the position, and moves behind it.
+  /// Reads the next entry of the directory.
   DirectoryEntry read_directory_entry() {
     const char* what = "an entry of the directory";
     const std::uint64_t begin = position_;
-    const Record record(take(begin, kDirectoryEntrySize, directory_end_, what, kDirectoryEntry));
+    const ZipRecord record(take(begin, kDirectoryEntrySize, directory_end_, what, kDirectoryEntry));
     const std::uint64_t name_size = record.word(28);
     const std::uint64_t extra_size = record.word(30);
     const std::uint64_t whole = kDirectoryEntrySize + name_size + extra_size + record.word(32);
@@ -172,7 +164,7 @@ class ZipReader {
     return entry;
   }
 
-  /// Takes the numbers that have no room in the directory from the extra field 0x0001 (ZIP64).
+  /// Takes the numbers that are too large for the directory from the extra field 0x0001 (ZIP64).
   void read_large_numbers(std::string_view extra, DirectoryEntry& entry) const {
     std::string_view numbers;
     while (extra.size() >= 4) {
@@ -191,18 +183,19 @@ class ZipReader {
   void check(const DirectoryEntry& entry) {
     constexpr std::uint16_t kEncrypted = 1;
     if ((entry.flags & kEncrypted) != 0)
-      refuse(entry, "an entry that is not encrypted", "one that is", kSaveAgain);
+      refuse(entry, "an unencrypted entry", "an encrypted one", kSaveAgain);
     if (entry.method != 0) {
       refuse(entry, "a stored entry, as torch.save writes it",
              fmt::format("one compressed by method {}", entry.method), kSaveAgain);
     }
-    if (entry.packed_size != entry.size) refuse(entry, "a stored entry with one size", "one with two");
-    if (!names_.insert(entry.name).second) refuse(entry, "one entry of this name", "two");
+    if (entry.packed_size != entry.size)
+      refuse(entry, "equal packed and unpacked sizes of a stored entry", "two");
+    if (!names_.insert(entry.name).second) refuse(entry, "one entry with this name", "two");
   }
 
-  /// Finds the bytes of the entry, behind its local header.
+  /// Finds the bytes of the entry, which follow its local header.
   void find_bytes(DirectoryEntry& entry) const {
-    const Record header(
+    const ZipRecord header(
         take(entry.header, kLocalHeaderSize, directory_begin_, "the header of an entry", kLocalHeader));
     const std::uint64_t name_size = header.word(26);
     const std::uint64_t header_size = kLocalHeaderSize + name_size + header.word(28);
@@ -224,12 +217,12 @@ class ZipReader {
               [](const auto* a, const auto* b) { return a->header < b->header; });
     for (std::size_t i = 1; i < entries.size(); ++i) {
       if (entries[i]->header < entries[i - 1]->end) {
-        refuse(*entries[i], "an entry behind the one before it", "one that lies over it");
+        refuse(*entries[i], "an entry after the previous one", "one that overlaps it");
       }
     }
   }
 
-  /// As no two entries share bytes, all checksums together take no longer than reading the file.
+  /// No two entries share bytes, so all checksums together take no longer than one pass over the file.
   void check_checksum(const DirectoryEntry& entry) const {
     const std::string_view bytes = file_.substr(entry.begin, entry.size);
     const auto found = crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());

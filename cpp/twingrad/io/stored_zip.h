@@ -7,19 +7,19 @@
 
 namespace twingrad {
 
-/// A file within a ZIP archive: its name and where its bytes are.
+/// A file in a ZIP archive: its name and the place of its bytes.
 struct ZipEntry {
-  std::string_view name;    ///< a part of the archive
+  std::string_view name;    ///< points into the archive
   std::uint64_t begin = 0;  ///< offsets in the archive
   std::uint64_t end = 0;
 };
 
-/// The directory of a ZIP archive with this content, in its order (PKWARE, APPNOTE.TXT, ZIP File Format
-/// Specification 6.3.10; large archives by its ZIP64 records). The names point into `file`.
+/// Reads the directory of a ZIP archive with this content, in order (PKWARE, APPNOTE.TXT, ZIP File Format
+/// Specification 6.3.10, including ZIP64). The names point into `file`.
 ///
-/// Entries are stored: nothing is ever unpacked. Throws UserError naming `where` for compressed or encrypted
-/// entries, an archive of several parts or with a comment, entries that lie over one another, under the same
-/// name or outside the file, and bytes that do not have the checksum (CRC-32) of the directory.
+/// Only stored entries are accepted: nothing is ever decompressed. Throws UserError naming `where` for
+/// compressed or encrypted entries, an archive of several parts or with a comment, entries that overlap, have
+/// the same name or end outside the file, and bytes whose CRC-32 is not that of the directory.
 std::vector<ZipEntry> read_stored_zip(std::string_view file, const std::string& where);
 
 }  // namespace twingrad

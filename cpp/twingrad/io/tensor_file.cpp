@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "twingrad/io/atomic_file.h"
+#include "twingrad/io/remedies.h"
 #include "twingrad/io/safetensors_header.h"
 #include "twingrad/io/torch_archive.h"
 #include "twingrad/io/whole_file.h"
@@ -40,13 +41,13 @@ ElementType element_type_of(const NamedTensor& named) {
 
 // ---- Reading -------------------------------------------------------------------------------------------
 
-/// A bool that is neither 0 nor 1 would be undefined behaviour wherever it is read.
+/// Reading a bool that is neither 0 nor 1 would be undefined behaviour.
 void check_bools(const StoredTensor& stored, std::string_view bytes, const std::string& where) {
   const auto odd = std::find_if(bytes.begin(), bytes.end(), [](char byte) { return byte != 0 && byte != 1; });
   if (odd == bytes.end()) return;
   throw UserError(fmt::format("{}: tensor \"{}\"", where, printable(stored.name)),
                   fmt::format("expected 0 or 1 for each bool, found {}", static_cast<unsigned char>(*odd)),
-                  "copy the file again, or write it anew");
+                  kCopyAgain);
 }
 
 NamedTensor load(const StoredTensor& stored, std::string_view content, const std::string& where) {
@@ -73,11 +74,11 @@ void check_names(const std::vector<NamedTensor>& tensors) {
   for (const NamedTensor& named : tensors) {
     if (is_utf8(named.name) && names.insert(named.name).second) continue;
     throw UserError(fmt::format("tensor \"{}\"", printable(named.name)),
-                    "expected a name of UTF-8 that no other tensor has, found another", "rename it");
+                    "expected a unique name in UTF-8, found another", "rename it");
   }
 }
 
-/// What cannot be written is told with the file it was meant for.
+/// Adds the name of the file to errors about what it cannot contain.
 std::string content_for(const fs::path& path, const TensorFile& file, bool is_archive) {
   try {
     return is_archive ? torch_archive_of(file) : safetensors_of(file);
@@ -115,7 +116,7 @@ std::string torch_archive_of(const TensorFile& file) {
   std::vector<c10::IValue> pairs;
   for (const NamedTensor& named : file.tensors) {
     element_type_of(named);
-    // A copy of its own: of a view, LibTorch would write the whole storage.
+    // Cloned because LibTorch writes the complete storage of a view.
     const at::Tensor tensor = contiguous_on_cpu(named.tensor).clone();
     pairs.emplace_back(c10::ivalue::Tuple::create({c10::IValue(named.name), c10::IValue(tensor)}));
   }
@@ -132,16 +133,17 @@ TensorFile read_tensor_file(const fs::path& path) {
   throw UserError(path.string(),
                   fmt::format("expected a safetensors file or a ZIP archive of torch.save, found {}",
                               is_pickle ? "a bare pickle, perhaps of PyTorch before 1.6" : "neither"),
-                  is_pickle ? "load it in Python and save it anew with torch.save" : "check the path");
+                  is_pickle ? "load it in Python and save it again with torch.save" : "check the path");
 }
 
 void write_tensor_file(const fs::path& path, const TensorFile& file) {
-  const std::string ending = path.extension().string();
-  const bool is_archive = ending == ".pt" || ending == ".pth";
-  if (!is_archive && ending != ".safetensors") {
-    throw UserError(path.string(),
-                    fmt::format("expected a name in .safetensors, .pt or .pth, found \"{}\"", ending),
-                    "choose one of these endings");
+  const std::string extension = path.extension().string();
+  const bool is_archive = extension == ".pt" || extension == ".pth";
+  if (!is_archive && extension != ".safetensors") {
+    throw UserError(
+        path.string(),
+        fmt::format("expected the file extension .safetensors, .pt or .pth, found \"{}\"", extension),
+        "choose one of these");
   }
   write_atomically(path, content_for(path, file, is_archive));
 }

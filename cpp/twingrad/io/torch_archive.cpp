@@ -7,6 +7,7 @@
 #include <optional>
 #include <system_error>
 
+#include "twingrad/io/remedies.h"
 #include "twingrad/io/stored_zip.h"
 #include "twingrad/io/tensor_pickle.h"
 #include "twingrad/runtime/error.h"
@@ -15,27 +16,24 @@
 namespace twingrad {
 namespace {
 
-constexpr const char* kSaveAgain = "save it anew with torch.save";
-constexpr const char* kCopyAgain = "copy the file again, or save it anew";
-
-/// Views of one storage, as in tied weights, repeat bytes of the file; strides of 0 could do so without end.
+/// Views of one storage, as in tied weights, repeat bytes of the file. Strides of 0 could repeat them
+/// endlessly.
 constexpr std::uint64_t kMostRepeats = 16;
 constexpr int kNewestVersion = 10;
 
-/// The files of an archive, by their names without the archive's own.
-class Files {
+/// The files of an archive, by their names in its one top-level directory.
+class ArchiveFiles {
  public:
-  Files(std::string_view archive, const std::string& where) : archive_(archive), where_(where) {
+  ArchiveFiles(std::string_view archive, const std::string& where) : archive_(archive), where_(where) {
     for (const ZipEntry& entry : read_stored_zip(archive, where)) {
       const std::size_t slash = entry.name.find('/');
-      const std::string_view folder = entry.name.substr(0, slash);
-      if (slash == std::string_view::npos || (!entries_.empty() && folder != folder_)) {
-        throw UserError(
-            fmt::format("{}: entry \"{}\"", where, printable(entry.name)),
-            "expected one folder that holds everything, as torch.save writes it, found another name",
-            kSaveAgain);
+      const std::string_view directory = entry.name.substr(0, slash);
+      if (slash == std::string_view::npos || (!entries_.empty() && directory != directory_)) {
+        throw UserError(fmt::format("{}: entry \"{}\"", where, printable(entry.name)),
+                        "expected a name in one top-level directory, as torch.save writes it, found another",
+                        kSaveAgain);
       }
-      folder_ = folder;
+      directory_ = directory;
       entries_.emplace(entry.name.substr(slash + 1), entry);
     }
   }
@@ -63,12 +61,12 @@ class Files {
  private:
   std::string_view archive_;
   const std::string& where_;
-  std::string_view folder_;
+  std::string_view directory_;
   std::map<std::string_view, ZipEntry> entries_;
 };
 
-/// The version is a number and perhaps the end of a line.
-void check_version(const Files& files, const std::string& where) {
+/// The version is a number, optionally followed by a newline.
+void check_version(const ArchiveFiles& files, const std::string& where) {
   const std::string_view text = files.content(files.get("version"));
   const std::string_view digits = text.substr(0, text.find('\n'));
   int version = 0;
@@ -82,16 +80,15 @@ void check_version(const Files& files, const std::string& where) {
   }
 }
 
-void check_byte_order(const Files& files, const std::string& where) {
+void check_byte_order(const ArchiveFiles& files, const std::string& where) {
   const ZipEntry* entry = files.find("byteorder");
   if (entry == nullptr || files.content(*entry) == "little") return;
   throw UserError(
-      where, fmt::format("expected numbers in little endian, found \"{}\"", printable(files.content(*entry))),
-      "save it anew on a machine of little endian");
+      where, fmt::format("expected little-endian numbers, found \"{}\"", printable(files.content(*entry))),
+      "save it again on a little-endian machine");
 }
 
-/// The largest of the offsets of the elements, nothing if it is more than can be counted. There is an
-/// element.
+/// The largest offset of an element, or nothing if it overflows. The tensor must not be empty.
 std::optional<std::int64_t> last_element(const PickledTensor& tensor) {
   std::int64_t last = tensor.offset;
   for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
@@ -104,12 +101,12 @@ std::optional<std::int64_t> last_element(const PickledTensor& tensor) {
   return last;
 }
 
-class Locator {
+class TensorLocator {
  public:
-  Locator(const Files& files, const std::string& where, std::uint64_t file_size)
-      : files_(files), where_(where), room_(kMostRepeats * file_size) {}
+  TensorLocator(const ArchiveFiles& files, const std::string& where, std::uint64_t file_size)
+      : files_(files), where_(where), limit_(kMostRepeats * file_size) {}
 
-  /// Finds the tensor's elements in the archive, and counts their bytes.
+  /// Finds the tensor's elements in the archive and subtracts their bytes from the limit.
   StoredTensor locate(const PickledTensor& tensor) {
     const ZipEntry& storage = files_.get(fmt::format("data/{}", tensor.storage));
     check_storage(tensor, storage);
@@ -141,44 +138,43 @@ class Locator {
     }
   }
 
-  /// The tensor's size in bytes, taken from the room.
+  /// Subtracts the tensor's size in bytes from the limit and returns it.
   std::uint64_t check_size(const PickledTensor& tensor) {
     const std::optional<std::uint64_t> size = byte_size_of(tensor.shape, tensor.type);
-    if (!size) refuse(tensor, "a shape of at most 64 sizes from 0 on", "another, or one too large to count");
-    if (*size > room_) {
+    if (!size) refuse(tensor, "a shape of at most 64 sizes ≥ 0", "another, or one too large to count");
+    if (*size > limit_) {
       refuse(tensor, fmt::format("tensors that repeat the file's bytes at most {} times", kMostRepeats),
-             "more", "save tensors that are no expanded views: tensor.contiguous()");
+             "more", "save contiguous tensors instead of expanded views: tensor.contiguous()");
     }
-    room_ -= *size;
+    limit_ -= *size;
     return *size;
   }
 
-  /// The offset of the element that lies last in the storage.
+  /// The largest offset of an element in the storage.
   std::uint64_t check_last_element(const PickledTensor& tensor) const {
     for (const std::int64_t stride : tensor.strides) {
-      if (stride < 0) refuse(tensor, "strides from 0 on", std::to_string(stride));
+      if (stride < 0) refuse(tensor, "strides ≥ 0", std::to_string(stride));
     }
     const std::optional<std::int64_t> last = last_element(tensor);
     if (tensor.offset < 0 || !last || *last >= tensor.storage_size) {
-      refuse(tensor, fmt::format("elements within its storage of {}", tensor.storage_size),
-             "one outside of it");
+      refuse(tensor, fmt::format("elements within its storage of {}", tensor.storage_size), "one outside");
     }
     return static_cast<std::uint64_t>(*last);
   }
 
-  const Files& files_;
+  const ArchiveFiles& files_;
   const std::string& where_;
-  std::uint64_t room_;
+  std::uint64_t limit_;
 };
 
 }  // namespace
 
 std::vector<StoredTensor> find_tensors_of_torch_archive(std::string_view file, const std::string& where) {
-  const Files files(file, where);
+  const ArchiveFiles files(file, where);
   check_version(files, where);
   check_byte_order(files, where);
   const std::string_view pickle = files.content(files.get("data.pkl"));
-  Locator locator(files, where, file.size());
+  TensorLocator locator(files, where, file.size());
   std::vector<StoredTensor> tensors;
   for (const PickledTensor& tensor : read_tensor_pickle(pickle, where + ": data.pkl")) {
     tensors.push_back(locator.locate(tensor));

@@ -7,8 +7,8 @@
 
 namespace twingrad {
 
-/// The bytes of a regular file. Throws UserError naming it as InputFile does for anything else, and for a
-/// file of more than `largest` bytes, of which no more than a piece is read beyond that.
+/// Reads a regular file completely. Throws UserError as InputFile does, and for a file of more than `largest`
+/// bytes, which is not read much beyond that size.
 std::string read_whole_file(const std::filesystem::path& path,
                             std::uint64_t largest = std::numeric_limits<std::uint64_t>::max());
 

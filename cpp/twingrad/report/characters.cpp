@@ -11,7 +11,7 @@
 namespace twingrad {
 namespace {
 
-/// A character and how light the two halves of its cell are, from 0 to 1.
+/// A character and the brightness of the two halves of its cell, from 0 to 1.
 struct Glyph {
   std::string_view text;
   double upper, lower;
@@ -27,7 +27,7 @@ constexpr std::array<Glyph, 7> kBlocks{{
     {"▄", 0, 1},
 }};
 
-// By the eye: as measured, no character is nearly white, and letters, which read as letters, would win.
+// Chosen by eye: by measurement, no character is nearly white, and letters would be chosen often.
 constexpr std::array<Glyph, 13> kAscii{{
     {" ", 0, 0},
     {".", 0, 0.3},
@@ -78,7 +78,7 @@ std::vector<std::string> draw_in_characters(const GreyImage& image, Characters c
   const GreyImage shown = narrowed(image, most_columns);
   const std::span<const Glyph> glyphs =
       characters == Characters::ascii ? std::span<const Glyph>(kAscii) : std::span<const Glyph>(kBlocks);
-  const auto light = [&](std::int64_t y, std::int64_t x) {  // below the image is darkness
+  const auto light = [&](std::int64_t y, std::int64_t x) {  // black below the image
     return y < shown.height ? shown.pixels[static_cast<std::size_t>(y * shown.width + x)] / 255.0 : 0;
   };
   std::vector<std::string> lines;

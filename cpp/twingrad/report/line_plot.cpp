@@ -12,7 +12,8 @@
 namespace twingrad {
 namespace {
 
-// The page and the frame of the curves on it, in pixels; curves' labels stand to the right of the frame.
+// The page and the frame around the curves, in pixels. The labels of the curves are to the right of the
+// frame.
 constexpr double kWidth = 960;
 constexpr double kHeight = 600;
 constexpr double kLeft = 86;
@@ -23,7 +24,7 @@ constexpr double kLabelHeight = 19;
 
 struct Palette {
   const char *page, *ink, *faint, *grid, *frame;
-  std::array<const char*, kMostPlotLines> lines;  ///< they differ in lightness as well as in hue
+  std::array<const char*, kMostPlotLines> lines;  ///< different in lightness as well as in hue
 };
 
 constexpr Palette kLight = {
@@ -35,7 +36,7 @@ constexpr Palette kDark = {
     "#9aa4b0", "#21262d",
     "#4d5661", {"#4fb3ee", "#ff9a52", "#35c99b", "#e58cc8", "#e0bf4a", "#9bd7f5", "#b79bff", "#c3cbd4"}};
 
-/// The colours as CSS. Not by custom properties: several viewers of SVG do not know them.
+/// The colours as CSS, without custom properties, which several SVG viewers do not support.
 std::string colours(const Palette& palette) {
   std::string css = fmt::format(
       "text {{ fill: {1}; }}\n.subtitle, .tick, .guide-label {{ fill: {2}; }}\n.page {{ fill: {0}; }}\n"
@@ -48,7 +49,7 @@ std::string colours(const Palette& palette) {
   return css;
 }
 
-/// The part of the document that does not depend on the data.
+/// The style sheet.
 std::string style() {
   return "<style>\ntext { font: 14px system-ui, sans-serif; }\n"
          ".title { font-size: 20px; font-weight: 600; }\n.tick, .guide-label { font-size: 13px; }\n"
@@ -80,10 +81,10 @@ std::string escaped(const std::string& text) {
   return safe;
 }
 
-/// What lies between the axis' ends, and where it is drawn.
+/// The range of an axis and its position on the page.
 class Scale {
  public:
-  /// from, to: the pixels of the least and the largest value.
+  /// from, to: the pixels of the smallest and the largest value.
   Scale(const PlotAxis& axis, double from, double to)
       : logarithmic_(axis.logarithmic), from_(from), to_(to) {}
 
@@ -94,7 +95,7 @@ class Scale {
     high_ = std::max(high_, measure(value));
   }
 
-  /// Ends at round numbers: whole powers of ten, or whole steps of 1, 2 or 5 times one.
+  /// Extends the range to powers of ten, or to multiples of a step that is 1, 2 or 5 times a power of ten.
   void round_out() {
     if (high_ - low_ < (logarithmic_ ? 1 : std::numeric_limits<double>::min())) {
       low_ -= 0.5;
@@ -115,7 +116,7 @@ class Scale {
     return from_ + (measure(value) - low_) / (high_ - low_) * (to_ - from_);
   }
 
-  /// The values that are labelled.
+  /// The labelled values.
   std::vector<double> ticks() const {
     std::vector<double> values;
     const double first = std::ceil(low_ / step_ - 1e-9) * step_;
@@ -126,7 +127,7 @@ class Scale {
     return values;
   }
 
-  /// 10⁻⁶ or 0.25, as SVG text.
+  /// A label as SVG text: 10⁻⁶ or 0.25.
   std::string text(double tick) const {
     if (logarithmic_) {
       const auto exponent = static_cast<int>(std::lround(std::log10(tick)));
@@ -164,9 +165,9 @@ Scales scales_of(const LinePlot& plot) {
     }
   }
   if (plot.lines.size() > kMostPlotLines || !any) {
-    throw std::invalid_argument(fmt::format("to_svg: wants 1 to {} lines with points, but got {}{}",
+    throw std::invalid_argument(fmt::format("to_svg: expected 1 to {} lines with points, found {}{}",
                                             kMostPlotLines, plot.lines.size(),
-                                            any ? "" : ", of which none has a point to show"));
+                                            any ? "" : " without a point to show"));
   }
   scales.x.round_out();
   scales.y.round_out();
@@ -204,7 +205,7 @@ struct Pixel {
   double x, y;
 };
 
-/// The part of a straight line that lies inside the frame. Returns whether there is one.
+/// Clips a line segment to the frame. Returns whether anything is left.
 bool clip_to_frame(Pixel& from, Pixel& to) {
   const double dx = to.x - from.x;
   const double dy = to.y - from.y;
@@ -235,7 +236,7 @@ std::string guides(const LinePlot& plot, const Scales& scales) {
     Pixel from{scales.x.pixel(guide.from.x), scales.y.pixel(guide.from.y)};
     Pixel to{scales.x.pixel(guide.to.x), scales.y.pixel(guide.to.y)};
     if (from.x > to.x) {
-      std::swap(from, to);  // so that the label is never upside down
+      std::swap(from, to);  // the label must not be upside down
     }
     if (!clip_to_frame(from, to)) {
       continue;
@@ -252,8 +253,8 @@ std::string guides(const LinePlot& plot, const Scales& scales) {
   return svg;
 }
 
-/// Moves the labels apart that would overlap, each as little as it takes. at: where they want to stand, from
-/// the top; the result is in the same order.
+/// Moves overlapping labels apart, each as little as possible. at: the preferred positions in ascending
+/// order.
 std::vector<double> spread(const std::vector<double>& at) {
   std::vector<double> places = at;
   const auto count = static_cast<double>(at.size());
@@ -261,7 +262,7 @@ std::vector<double> spread(const std::vector<double>& at) {
     const double least = i == 0 ? kTop + 6 : places[i - 1] + kLabelHeight;
     places[i] = std::max(places[i], least);
   }
-  // What was pushed over the end comes back, and takes along what is in its way.
+  // Labels beyond the end are moved back, and push the others before them.
   double most = std::max(kBottom, kTop + count * kLabelHeight);
   for (std::size_t i = places.size(); i-- > 0; most = places[i] - kLabelHeight) {
     places[i] = std::min(places[i], most);

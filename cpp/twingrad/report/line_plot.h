@@ -5,7 +5,7 @@
 
 namespace twingrad {
 
-/// One axis of a plot. On a logarithmic one, values that are not positive are left out.
+/// An axis of a plot. A logarithmic axis omits values ≤ 0.
 struct PlotAxis {
   std::string label;  ///< with its unit: "time (s)"
   bool logarithmic = false;
@@ -16,20 +16,20 @@ struct PlotPoint {
   double y = 0;
 };
 
-/// A curve; its label stands at its right end.
+/// A curve, labelled at its right end.
 struct PlotLine {
   std::string label;
   std::vector<PlotPoint> points;
 };
 
-/// A dashed line in grey over the curves with its name along it: a bound, a power law. It does not stretch
-/// the axes.
+/// A dashed grey line over the curves with its label along it: a bound, a power law. The axes are not
+/// extended for it.
 struct PlotGuide {
   std::string label;
   PlotPoint from, to;
 };
 
-/// A plot of some curves over one pair of axes.
+/// A plot of curves over one pair of axes.
 struct LinePlot {
   std::string title;
   std::string subtitle;
@@ -38,12 +38,12 @@ struct LinePlot {
   std::vector<PlotGuide> guides;
 };
 
-/// More curves than this have no colours of their own.
+/// There are colours for this many curves.
 constexpr std::size_t kMostPlotLines = 8;
 
-/// The plot as an SVG document that stands alone, 960 × 600: light or dark as the reader's screen
-/// (prefers-color-scheme), no script, no font of its own. Points that are not finite are left out.
-/// Throws std::invalid_argument for more than kMostPlotLines lines, or if no line has a point.
+/// The plot as a self-contained SVG document of 960 × 600 pixels, light or dark by the reader's preference
+/// (prefers-color-scheme), without scripts or fonts. Points that are not finite are omitted. Throws
+/// std::invalid_argument for more than kMostPlotLines lines, or if no line has a point.
 std::string to_svg(const LinePlot& plot);
 
 }  // namespace twingrad

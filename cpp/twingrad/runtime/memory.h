@@ -2,9 +2,10 @@
 
 namespace twingrad {
 
-/// From now on memory that is freed stays with the process, for the next tensor of that size. glibc by itself gives large pieces
-/// back to the system, and takes them again a step later, page by page and zeroed: of 60,000 rows that is a third of a step
-/// under autograd, of a single row half of it. Does nothing with another C library.
+/// From now on, freed memory stays with the process for the next tensor of that size. By default glibc
+/// returns large blocks to the system and gets them back a step later, page by page and zeroed: under
+/// autograd that takes a third of a step with 60,000 rows, and half of a step with one row. Does nothing with
+/// other C libraries.
 void keep_freed_memory();
 
 }  // namespace twingrad

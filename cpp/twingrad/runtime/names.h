@@ -7,11 +7,11 @@
 
 namespace twingrad {
 
-/// What options and files call the values of a choice.
+/// The names of an enumeration's values in options and files.
 template <typename Value>
 using Names = std::vector<std::pair<std::string, Value>>;
 
-/// The name that belongs to a value. Throws std::logic_error if it has none.
+/// The name of a value. Throws std::logic_error if it has none.
 template <typename Value>
 std::string name_of(const Names<Value>& names, Value value) {
   for (const auto& [name, choice] : names) {

@@ -5,8 +5,8 @@
 
 namespace twingrad {
 
-/// The known name that is spelled most like `text`, or "" if none is near: at most a third of its letters, or
-/// two, have to be inserted, deleted or replaced (Levenshtein's distance).
+/// The known name closest to `text` by Levenshtein distance, or "" if none is within two edits or within one
+/// edit for every three letters of `text`.
 std::string nearest_name(const std::string& text, const std::vector<std::string>& known);
 
 }  // namespace twingrad

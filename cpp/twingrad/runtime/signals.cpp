@@ -5,7 +5,7 @@
 namespace twingrad {
 namespace {
 
-thread_local int depth = 0;  ///< how many live in this thread
+thread_local int depth = 0;  ///< the number of guards in this thread
 
 sigset_t all_but_faults() {
   sigset_t set;

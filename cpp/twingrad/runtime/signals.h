@@ -4,8 +4,9 @@
 
 namespace twingrad {
 
-/// While one lives no signal interrupts this thread: it arrives afterwards. (Those that tell of a fault of the thread itself
-/// are let through.) One inside another costs nothing, the first one half a microsecond.
+/// Blocks all signals in this thread until the end of the scope, except those for a fault of the thread
+/// itself (SIGSEGV, …). A blocked signal arrives afterwards. The outermost guard costs half a microsecond,
+/// nested ones nothing.
 class SignalBlockGuard {
  public:
   SignalBlockGuard();

@@ -8,8 +8,8 @@
 namespace twingrad {
 namespace {
 
-/// The number of bytes of the character that begins with this byte, and the smallest code point that needs so
-/// many; 0 if no character begins so.
+/// The number of bytes of a character that begins with this byte, and the smallest code point that needs that
+/// many bytes; 0 if no character begins with this byte.
 struct Lead {
   std::size_t length;
   std::uint32_t smallest;
@@ -23,7 +23,7 @@ Lead lead_of(std::uint8_t byte) {
   return {0, 0};
 }
 
-/// The length of the character that the text begins with, 0 if it is none.
+/// The length in bytes of the first character of the text; 0 if it is malformed.
 std::size_t length_of_character(std::string_view text) {
   const auto first = static_cast<std::uint8_t>(text.front());
   const Lead lead = lead_of(first);

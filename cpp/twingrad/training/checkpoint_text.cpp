@@ -253,7 +253,7 @@ std::string digest_of(std::string_view content, std::size_t place) {
   const std::string zeros(kDigestSize, '0');
   for (const std::string_view part :
        {content.substr(0, place), std::string_view(zeros), content.substr(place + kDigestSize)}) {
-    sha256.update({reinterpret_cast<const std::uint8_t*>(part.data()), part.size()});
+    sha256.update(part);
   }
   return sha256.hex_digest();
 }

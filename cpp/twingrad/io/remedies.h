@@ -1,0 +1,10 @@
+#pragma once
+
+namespace twingrad {
+
+// What to do about a weight file that cannot be read.
+
+inline constexpr const char* kCopyAgain = "copy the file again, or save it again";
+inline constexpr const char* kSaveAgain = "save it again with torch.save";
+
+}  // namespace twingrad

@@ -10,26 +10,27 @@
 
 namespace twingrad {
 
-/// What twins that have learned say of images: each computes in its own way.
+/// Classifies images with both twins.
 class Predictor {
  public:
-  /// Reads weights (io/tensor_file.h): of the autograd and the manual twin, which may be one file. activation: for weights
-  /// without metadata (mlp/weights.h). Throws UserError if a file is no network, or if the two are not of the same.
+  /// Reads the weights (io/tensor_file.h) of the autograd and the manual twin, which may be the same file. activation: for
+  /// weights without metadata (mlp/weights.h). Throws UserError if a file does not contain a network, or if the two
+  /// networks differ.
   Predictor(const std::filesystem::path& autograd, const std::filesystem::path& manual,
             const std::string& activation);
 
   const MlpSpec& spec() const { return spec_; }
-  /// Of the input. From the metadata, or a square.
+  /// Of the input: from the metadata, or those of a square image.
   std::int64_t height() const { return height_; }
   std::int64_t width() const { return width_; }
-  /// The data set that the weights were trained on, as far as the metadata tells; or "".
+  /// The data set that the weights were trained on, from the metadata, or "".
   const std::string& dataset() const { return dataset_; }
 
-  /// What one twin says of N images.
+  /// The prediction of one twin for N images.
   struct Answer {
     at::Tensor logits;  ///< [N, C], float64
     at::Tensor
-        probabilities;  ///< [N, C]: softmax of the logits, for a network trained with bce_with_logits their sigmoid
+        probabilities;  ///< [N, C]: softmax of the logits; after training with bce_with_logits, sigmoid
   };
   struct Answers {
     Answer autograd, manual;

@@ -1,4 +1,4 @@
-#include "twingrad/gradcheck/elements.h"
+#include "twingrad/gradcheck/detail/elements.h"
 
 #include <ATen/ATen.h>
 
@@ -7,8 +7,6 @@
 namespace twingrad::gradcheck_detail {
 namespace {
 
-using torch::Tensor;
-
 /// The address of each element relative to the first, in row-major order of the indices.
 std::vector<std::int64_t> element_offsets(const Tensor& tensor) {
   std::vector<std::int64_t> offsets(tensor.numel());
@@ -16,7 +14,7 @@ std::vector<std::int64_t> element_offsets(const Tensor& tensor) {
   std::int64_t offset = 0;
   for (std::int64_t& element : offsets) {
     element = offset;
-    for (std::int64_t d = tensor.dim() - 1; d >= 0; --d) {  // the next index, as an odometer
+    for (std::int64_t d = tensor.dim() - 1; d >= 0; --d) {  // advance the index like an odometer
       offset += tensor.stride(d);
       if (++index[d] < tensor.size(d)) {
         break;
@@ -35,8 +33,9 @@ Tensor real_view(const Tensor& tensor) { return tensor.is_complex() ? at::view_a
 Elements::Elements(const Tensor& tensor)
     : reals_(real_view(tensor.variable_data())),
       original_(reals_.clone()),
-      values_(reals_of(reals_)),
+      values_(reals_.numel()),
       offsets_(element_offsets(reals_)) {
+  copy_reals(reals_, values_.data());
   if (reals_.is_cpu() && reals_.scalar_type() == at::kDouble) {
     doubles_ = reals_.data_ptr<double>();
   } else if (reals_.is_cpu() && reals_.scalar_type() == at::kFloat) {
@@ -46,7 +45,7 @@ Elements::Elements(const Tensor& tensor)
 
 Elements::~Elements() { restore_all(); }
 
-double Elements::move(std::int64_t i, double value) {
+double Elements::set(std::int64_t i, double value) {
   if (doubles_ != nullptr) {
     return doubles_[offsets_[i]] = value;
   }
@@ -58,7 +57,7 @@ double Elements::move(std::int64_t i, double value) {
   return rounded(value);
 }
 
-std::vector<double> Elements::move_all(const std::vector<double>& values) {
+std::vector<double> Elements::set_all(const std::vector<double>& values) {
   const at::NoGradGuard no_grad;
   reals_.copy_(at::tensor(values, at::kDouble).view(reals_.sizes()));
   std::vector<double> stored(values.size());
@@ -100,12 +99,6 @@ void copy_reals(const Tensor& tensor, double* to) {
   }
   const Tensor flat = real_view(values).to(at::kCPU, at::kDouble).contiguous();
   std::copy_n(flat.data_ptr<double>(), flat.numel(), to);
-}
-
-std::vector<double> reals_of(const Tensor& tensor) {
-  std::vector<double> values(count_reals(tensor));
-  copy_reals(tensor, values.data());
-  return values;
 }
 
 std::int64_t count_reals(const Tensor& tensor) { return tensor.numel() * (tensor.is_complex() ? 2 : 1); }

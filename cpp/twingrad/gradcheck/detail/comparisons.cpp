@@ -1,0 +1,392 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <utility>
+
+#include "twingrad/gradcheck/detail/gradient_check.h"
+
+// The comparisons of a GradientCheck: values, full Jacobians, projections.
+namespace twingrad::gradcheck_detail {
+namespace {
+
+using Part = GradcheckComparison::Part;
+
+/// The distance from 1 to the next number of the dtype.
+double machine_epsilon(const Tensor& tensor) {
+  switch (c10::toRealValueType(tensor.scalar_type())) {
+    case at::kDouble:
+      return std::numeric_limits<double>::epsilon();
+    case at::kFloat:
+      return std::numeric_limits<float>::epsilon();
+    case at::kHalf:
+      return 0x1p-10;
+    default:  // bfloat16
+      return 0x1p-7;
+  }
+}
+
+/// The tolerance of torch.testing.assert_close.
+Tolerance value_tolerance(const Tensor& output, bool equal_nan) {
+  switch (c10::toRealValueType(output.scalar_type())) {
+    case at::kDouble:
+      return {1e-7, 1e-7, equal_nan};
+    case at::kFloat:
+      return {1e-5, 1.3e-6, equal_nan};
+    case at::kHalf:
+      return {1e-5, 1e-3, equal_nan};
+    default:
+      return {1e-5, 1.6e-2, equal_nan};
+  }
+}
+
+double largest_finite(const Tensor& values) {
+  if (values.numel() == 0) {
+    return 0;
+  }
+  const Tensor sizes = values.abs();
+  return sizes.masked_fill(sizes.isfinite().logical_not(), 0).max().item<double>();
+}
+
+/// Random, non-negative, of norm 1.
+std::vector<double> random_direction(std::int64_t count, std::mt19937_64& random) {
+  std::uniform_real_distribution<double> uniform(0, 1);
+  std::vector<double> direction(count);
+  std::generate(direction.begin(), direction.end(), [&] { return uniform(random); });
+  const double norm =
+      std::sqrt(std::inner_product(direction.begin(), direction.end(), direction.begin(), 0.0));
+  for (double& entry : direction) {
+    entry /= norm;
+  }
+  return direction;
+}
+
+double sum(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
+
+double dot(const std::vector<double>& a, const double* b) {
+  return std::inner_product(a.begin(), a.end(), b, 0.0);
+}
+
+/// The real numbers `values` as a tensor of the shape, dtype and device of `like`.
+Tensor from_reals(const std::vector<double>& values, const Tensor& like) {
+  Tensor tensor = at::tensor(values, at::kDouble);
+  if (like.is_complex()) {
+    tensor = at::view_as_complex(tensor.view({-1, 2}));
+  }
+  return tensor.view(like.sizes()).to(like.options().requires_grad(false));
+}
+
+/// The rows of one part of an output.
+Tensor rows_of_part(const Tensor& rows, const OutputSlot& slot, Part part) {
+  return part == Part::whole
+             ? rows
+             : rows.reshape({slot.like.numel(), 2, rows.size(1)}).select(1, part == Part::real ? 0 : 1);
+}
+
+bool all_passed(const std::vector<GradcheckComparison>& comparisons) {
+  return std::all_of(comparisons.begin(), comparisons.end(),
+                     [](const GradcheckComparison& comparison) { return comparison.passed; });
+}
+
+}  // namespace
+
+void GradientCheck::compare_values() {
+  if (!options_.reference) {
+    return;
+  }
+  set_step("the reference function");
+  const at::NoGradGuard no_grad;
+  const Tensors expected = options_.reference(inputs_);
+  if (expected.size() != layout_.output_count) {
+    throw CheckStopped("the reference returned " + std::to_string(expected.size()) +
+                       " tensors, the function " + std::to_string(layout_.output_count));
+  }
+  const Tensors outputs = fn_(inputs_);
+  for (const OutputSlot& slot : layout_.slots) {
+    compare_value(slot, outputs[slot.output], expected[slot.output]);
+  }
+}
+
+void GradientCheck::compare_value(const OutputSlot& slot, const Tensor& output, const Tensor& expected) {
+  if (!expected.defined() || expected.sizes() != output.sizes() ||
+      expected.is_complex() != output.is_complex()) {
+    throw CheckStopped("the reference's " + output_name(slot.output) + " is " + type_text(expected) +
+                       ", the function's is " + type_text(output));
+  }
+  GradcheckComparison comparison;
+  comparison.kind = GradcheckComparison::Kind::value;
+  comparison.output = slot.output;
+  comparison.output_name = output_name(slot.output);
+  comparison.output_shape = output.sizes().vec();
+  const auto column = [](const Tensor& values) {
+    return values.detach()
+        .to(at::kCPU, values.is_complex() ? at::kComplexDouble : at::kDouble)
+        .reshape({-1, 1});
+  };
+  const Block block{column(output), column(expected), value_tolerance(output, options_.equal_nan),
+                    options_.atol};
+  comparison.passed = summarize(block, comparison);
+  if (!comparison.passed) {
+    list_bad_entries(block, block.bad_entries(), /*kinks=*/{}, comparison);
+    set_cause(comparison, GradcheckCause::unknown, "the forward's value is wrong");
+  }
+  result_.comparisons.push_back(std::move(comparison));
+}
+
+const Tensor& GradientCheck::perturbed(const CheckedInput& input) const {
+  return (in_float64_ ? float64_inputs_ : inputs_)[input.index];
+}
+
+Tensor GradientCheck::numerical_for(const CheckedInput& input) {
+  set_step("the forward with " + input.name + " perturbed");
+  Elements elements(perturbed(input));
+  const auto& batched = options_.batched_inputs;
+  if (std::find(batched.begin(), batched.end(), input.index) == batched.end()) {
+    return numerical_jacobian(*evaluate_, elements, options_.eps);
+  }
+  const std::int64_t rows = input.tensor.size(0);
+  check_rows_independent(*evaluate_, elements, rows, input.name, options_);
+  return batched_numerical_jacobian(*evaluate_, elements, rows, options_.eps);
+}
+
+void GradientCheck::compare_gradients(const Vjp& vjp) {
+  AnalyticalRows rows(vjp, layout_, checked_);
+  if (options_.mode == GradcheckMode::full) {
+    compare_full(rows);
+  } else if (!compare_fast(rows)) {
+    const std::vector<GradcheckComparison> projections = std::exchange(result_.comparisons, {});
+    compare_full(rows);
+    const bool excused = options_.kinks == GradcheckKinks::report &&
+                         std::any_of(result_.comparisons.begin(), result_.comparisons.end(),
+                                     [](const GradcheckComparison& c) { return c.passed && c.kinks > 0; });
+    for (const GradcheckComparison& projection : projections) {
+      if (!projection.passed && !excused) {
+        fail("fast mode: v^T J u of " + projection.output_name + " by " + projection.input_name + " is " +
+             number_text(projection.worst_absolute.analytical.real(), 9) + " analytically, " +
+             number_text(projection.worst_absolute.numerical.real(), 9) + " numerically; in full mode:");
+      }
+    }
+  }
+  find_overwritten();
+  report_rows(rows);
+}
+
+void GradientCheck::compare_full(AnalyticalRows& rows) {
+  set_step("the backward");
+  const Tensors analytical = rows.jacobians();
+  for (std::size_t i = 0; i < checked_.size(); ++i) {
+    const Tensor numerical = numerical_for(checked_[i]);
+    for (const OutputSlot& slot : layout_.slots) {
+      compare_pair(checked_[i], slot, analytical[i].narrow(0, slot.offset, slot.length),
+                   numerical.narrow(0, slot.offset, slot.length));
+    }
+  }
+}
+
+void GradientCheck::check_all_constant() {
+  warn(
+      "no output requires a gradient, so all differences must be zero. Did autograd see the inputs? A "
+      "torch::autograd::Function sees tensors among its arguments, but not those inside a std::vector");
+  all_constant_ = true;
+  for (const CheckedInput& input : checked_) {
+    const Tensor numerical = numerical_for(input);
+    for (const OutputSlot& slot : layout_.slots) {
+      const Tensor rows = numerical.narrow(0, slot.offset, slot.length);
+      compare_pair(input, slot, at::zeros_like(rows), rows);
+    }
+  }
+}
+
+GradcheckComparison GradientCheck::comparison_of(const CheckedInput& input, const OutputSlot& slot) const {
+  GradcheckComparison comparison;
+  comparison.output = slot.output;
+  comparison.input = input.index;
+  comparison.output_name = output_name(slot.output);
+  comparison.input_name = input.name;
+  comparison.output_shape = slot.like.sizes().vec();
+  comparison.input_shape = input.tensor.sizes().vec();
+  return comparison;
+}
+
+Tolerance GradientCheck::tolerance_for(const Tensor& input, const Tensor& output,
+                                       const Tensor& numerical) const {
+  const double epsilon = std::max(machine_epsilon(input), machine_epsilon(output));
+  if (!in_float64_ || epsilon <= std::numeric_limits<double>::epsilon()) {
+    return {options_.atol, options_.rtol, options_.equal_nan};
+  }
+  return {std::max(options_.atol, 16 * epsilon) * std::max(1.0, largest_finite(numerical)),
+          std::max(options_.rtol, 16 * epsilon), options_.equal_nan};
+}
+
+void GradientCheck::compare_pair(const CheckedInput& input, const OutputSlot& slot, const Tensor& analytical,
+                                 const Tensor& numerical) {
+  const std::vector<Part> parts =
+      slot.like.is_complex() ? std::vector{Part::real, Part::imaginary} : std::vector{Part::whole};
+  for (const Part part : parts) {
+    GradcheckComparison comparison = comparison_of(input, slot);
+    comparison.part = part;
+    const auto entries_of = [&](const Tensor& reals) {  // [R, C] to [M, N]
+      const Tensor matrix = rows_of_part(reals, slot, part).contiguous();
+      return input.tensor.is_complex()
+                 ? at::view_as_complex(matrix.view({matrix.size(0), matrix.size(1) / 2, 2}))
+                 : matrix;
+    };
+    const Block block{entries_of(analytical), entries_of(numerical), {}, options_.atol};
+    if (slot.differentiable) {
+      judge(block, input, slot, comparison);
+    } else if (all_constant_) {
+      judge_constant(block, comparison);
+    } else {
+      if (largest_finite(block.numerical) > options_.atol) {
+        warn(comparison.output_name + " requires no gradient, but depends on " + comparison.input_name +
+             ": not compared");
+      }
+      continue;
+    }
+    result_.comparisons.push_back(std::move(comparison));
+  }
+}
+
+void GradientCheck::judge_constant(const Block& block, GradcheckComparison& comparison) {
+  comparison.passed = summarize(block, comparison);
+  if (!comparison.passed) {
+    list_bad_entries(block, block.numerical != 0, /*kinks=*/{}, comparison);
+    set_cause(comparison, GradcheckCause::not_filled,
+              "not filled: the output requires no gradient, but depends on the input");
+  }
+}
+
+void GradientCheck::judge(Block block, const CheckedInput& input, const OutputSlot& slot,
+                          GradcheckComparison& comparison) {
+  block.tolerance = tolerance_for(input.tensor, slot.like, block.numerical);
+  if (summarize(block, comparison)) {
+    return;
+  }
+  Tensor bad = block.bad_entries();
+  const KinkMasks masks = kinks_of(block, bad, input, slot, comparison.part);
+  comparison.kinks = masks.kink.sum().item<std::int64_t>();
+  if (options_.kinks == GradcheckKinks::report) {
+    bad &= (masks.kink & masks.between).logical_not();
+  }
+  list_bad_entries(block, bad, masks.kink, comparison);
+  comparison.passed = comparison.bad == 0;
+  const Tensor other = bad & (masks.kink | masks.jump).logical_not();
+  if (comparison.passed) {
+    set_cause(comparison, GradcheckCause::kink,
+              "kink: excused at " + std::to_string(comparison.kinks) + " entries");
+  } else if (other.any().item<bool>()) {
+    find_cause(block, other, comparison);
+  } else if ((bad & masks.jump).any().item<bool>()) {
+    set_cause(comparison, GradcheckCause::discontinuity, "discontinuity: the function jumps here");
+  } else {
+    const bool between = (masks.between | bad.logical_not()).all().item<bool>();
+    set_cause(comparison, GradcheckCause::kink,
+              std::string("kink: the left and right slopes differ; analytical is ") +
+                  (between ? "between them" : "not even between them"));
+  }
+}
+
+KinkMasks GradientCheck::kinks_of(const Block& block, const Tensor& bad, const CheckedInput& input,
+                                  const OutputSlot& slot, Part part) {
+  if (block.analytical.is_complex()) {
+    const Tensor none = at::zeros_like(bad);
+    return {none, none, none};
+  }
+  const Tensor bad_columns = bad.any(0).nonzero().view(-1);
+  const std::vector<std::int64_t> columns(bad_columns.data_ptr<std::int64_t>(),
+                                          bad_columns.data_ptr<std::int64_t>() + bad_columns.numel());
+  set_step("the forward, perturbed to one side to find kinks,");
+  Elements elements(perturbed(input));
+  const auto slopes = [&](double step) {
+    const Slopes all = one_sided_slopes(*evaluate_, elements, columns, step);
+    const auto of_part = [&](const Tensor& slopes_of_all) {  // [K, R] to [K, M]
+      return rows_of_part(slopes_of_all.t().narrow(0, slot.offset, slot.length), slot, part).t();
+    };
+    return Slopes{of_part(all.left), of_part(all.right)};
+  };
+  return find_kinks(block, columns, slopes(options_.eps), slopes(options_.eps / 10));
+}
+
+bool GradientCheck::compare_fast(AnalyticalRows& rows) {
+  std::mt19937_64 random(options_.seed);
+  std::vector<std::vector<double>> u, products;
+  for (const CheckedInput& input : checked_) {
+    set_step("the forward with " + input.name + " perturbed");
+    Elements elements(perturbed(input));
+    u.push_back(random_direction(elements.size(), random));
+    products.push_back(numerical_product(*evaluate_, elements, u.back(), options_.eps));
+  }
+  set_step("the backward");
+  for (std::size_t s = 0; s < layout_.slots.size(); ++s) {
+    if (layout_.slots[s].differentiable) {
+      compare_projections(rows, s, random_direction(layout_.slots[s].length, random), u, products);
+    }
+  }
+  return all_passed(result_.comparisons);
+}
+
+/// Compares vᵀJu of one output for each checked input. products: J u for all outputs.
+void GradientCheck::compare_projections(AnalyticalRows& rows, std::size_t s, const std::vector<double>& v,
+                                        const std::vector<std::vector<double>>& u,
+                                        const std::vector<std::vector<double>>& products) {
+  const OutputSlot& slot = layout_.slots[s];
+  const Tensor upstream = from_reals(v, slot.like);
+  AnalyticalRows::Rows first, second;
+  rows.fill(first, s, upstream);
+  rows.fill(second, s, upstream);
+  for (std::size_t i = 0; i < checked_.size(); ++i) {
+    rows.compare_runs(i, slot.output, first[i].data(), second[i].data(),
+                      static_cast<std::int64_t>(first[i].size()));
+    GradcheckComparison comparison = comparison_of(checked_[i], slot);
+    comparison.kind = GradcheckComparison::Kind::projection;
+    const std::int64_t numbers = u[i].empty() || v.empty() ? 0 : 1;
+    const auto matrix = [&](double value) { return at::full({numbers, numbers}, value, at::kDouble); };
+    Block block{matrix(dot(u[i], first[i].data())),
+                matrix(dot(v, products[i].data() + slot.offset)),
+                {},
+                options_.atol};
+    block.tolerance = tolerance_for(checked_[i].tensor, slot.like, block.numerical);
+    block.tolerance.absolute *= sum(u[i]) * sum(v);
+    comparison.passed = summarize(block, comparison);
+    comparison.bad = comparison.passed ? 0 : 1;
+    result_.comparisons.push_back(std::move(comparison));
+  }
+}
+
+/// Changes the cause of a zero gradient to `overwritten` where another output's contribution is right.
+void GradientCheck::find_overwritten() {
+  for (GradcheckComparison& lost : result_.comparisons) {
+    const auto is_right = [&](const GradcheckComparison& other) {
+      return other.input == lost.input && other.output != lost.output && other.kind == lost.kind &&
+             other.passed && std::abs(other.worst_absolute.analytical) > other.worst_absolute.tolerance;
+    };
+    const auto right = std::find_if(result_.comparisons.begin(), result_.comparisons.end(), is_right);
+    if (lost.cause == GradcheckCause::not_filled && right != result_.comparisons.end()) {
+      set_cause(lost, GradcheckCause::overwritten,
+                "overwritten instead of accumulated: zero, but right from " + right->output_name);
+    }
+  }
+}
+
+void GradientCheck::report_rows(const AnalyticalRows& rows) {
+  for (const std::string& message : rows.wrong_dtypes()) {
+    options_.check_grad_dtypes ? fail(message) : warn(message);
+  }
+  for (std::size_t i = 0; i < checked_.size(); ++i) {
+    const AnalyticalRows::Change& change = rows.changes()[i];
+    if (change.largest > options_.nondet_tol) {
+      const bool doubled =
+          change.first != 0 && std::abs(change.second - 2 * change.first) < 1e-6 * std::abs(change.first);
+      fail("backward is not reentrant: in a second run the gradient of " + output_name(change.output) +
+           " by " + checked_[i].name + " is " + number_text(change.second, 9) + " instead of " +
+           number_text(change.first, 9) +
+           (doubled ? "; it is added to the result of the first run: accumulated instead of overwritten"
+                    : "; the backward is not deterministic or keeps state between runs"));
+    }
+  }
+}
+
+}  // namespace twingrad::gradcheck_detail

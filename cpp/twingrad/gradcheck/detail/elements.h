@@ -1,0 +1,58 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace twingrad::gradcheck_detail {
+
+using at::Tensor;
+using Tensors = std::vector<Tensor>;
+
+/// The real numbers of a tensor, in row-major order of its indices, which can be changed one by one or all at
+/// once. The destructor restores them. A complex number counts as two: real, imaginary.
+///
+/// Writes go into the tensor's own memory, whatever its strides, bypassing autograd's version counter. A
+/// graph that has saved the tensor stays valid, because every value is restored before the graph is used.
+class Elements {
+ public:
+  /// tensor: strided, float or complex, not lazily conjugated, without overlapping memory.
+  explicit Elements(const Tensor& tensor);
+  Elements(const Elements&) = delete;
+  Elements& operator=(const Elements&) = delete;
+  ~Elements();
+
+  std::int64_t size() const { return static_cast<std::int64_t>(values_.size()); }
+  /// The original numbers.
+  const std::vector<double>& values() const { return values_; }
+  double operator[](std::int64_t i) const { return values_[i]; }
+  /// Sets one number. Returns what is stored: `value` rounded to the tensor's dtype.
+  double set(std::int64_t i, double value);
+  /// Sets all numbers. Returns what is stored.
+  std::vector<double> set_all(const std::vector<double>& values);
+  void restore(std::int64_t i) { set(i, values_[i]); }
+  void restore_all();
+
+ private:
+  double rounded(double value) const;
+
+  Tensor reals_;                       // a view of the tensor as real numbers, without autograd
+  Tensor original_;                    // a copy
+  std::vector<double> values_;         // the same as doubles
+  std::vector<std::int64_t> offsets_;  // of each number in the tensor's memory
+  double* doubles_ = nullptr;          // the memory, if it is float64 on the CPU …
+  float* floats_ = nullptr;            // … or float32
+};
+
+/// Copies the real numbers of a tensor of any dtype and device to `to`, row-major; a complex number gives
+/// two.
+void copy_reals(const Tensor& tensor, double* to);
+
+/// The number of real numbers in a tensor.
+std::int64_t count_reals(const Tensor& tensor);
+
+/// Whether two elements share an address.
+bool overlaps_itself(const Tensor& tensor);
+
+}  // namespace twingrad::gradcheck_detail

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "twingrad/gradcheck/detail/analytical.h"
+#include "twingrad/gradcheck/detail/compare.h"
+#include "twingrad/gradcheck/detail/numerical.h"
+#include "twingrad/gradcheck/gradcheck.h"
+
+namespace twingrad::gradcheck_detail {
+
+/// The message of an exception, without LibTorch's stack trace.
+std::string message_of(const std::exception& error);
+
+/// One check, independent of where the backward pass comes from. gradcheck.cpp calls the steps in order.
+class GradientCheck {
+ public:
+  /// All arguments must outlive the object.
+  GradientCheck(GradcheckResult::Check check, const GradcheckFunction& fn, const Tensors& inputs,
+                const GradcheckOptions& options);
+
+  /// Runs the steps and returns the complete result. An exception becomes a failure.
+  GradcheckResult run(const std::function<void()>& steps);
+
+  /// Selects the inputs to check: those that require a gradient; if none does and `or_all`, all
+  /// floating-point and complex ones.
+  void choose_inputs(bool or_all);
+  /// Sets the layout from the outputs of fn at the inputs.
+  void set_outputs(const Tensors& outputs, bool all_differentiable);
+  /// Prepares the evaluations at the inputs, or at float64 copies of them. Checks that the forward is
+  /// deterministic, and turns autograd off if the forward does not need it.
+  void prepare_evaluation(bool with_autograd);
+  /// Compares the outputs with those of GradcheckOptions::reference, if given.
+  void compare_values();
+  void compare_gradients(const Vjp& vjp);
+  /// For a function whose outputs all require no gradient.
+  void check_all_constant();
+  void check_zero_upstream(const Vjp& vjp);
+
+  void fail(std::string message) { result_.failures.push_back(std::move(message)); }
+  void warn(std::string message) { result_.warnings.push_back(std::move(message)); }
+  /// The current step, named in the message if it throws.
+  void set_step(std::string step) { step_ = std::move(step); }
+
+  const std::vector<CheckedInput>& checked() const { return checked_; }
+  const OutputLayout& layout() const { return layout_; }
+  std::string output_name(std::size_t output) const;
+
+ private:
+  void validate_options() const;
+  void validate_input(const CheckedInput& input) const;
+  void check_inputs_unchanged();
+  std::string input_name(std::size_t input) const;
+
+  const Tensor& perturbed(const CheckedInput& input) const;
+  Tensor numerical_for(const CheckedInput& input);
+  GradcheckComparison comparison_of(const CheckedInput& input, const OutputSlot& slot) const;
+  Tolerance tolerance_for(const Tensor& input, const Tensor& output, const Tensor& numerical) const;
+  void compare_value(const OutputSlot& slot, const Tensor& output, const Tensor& expected);
+  void compare_full(AnalyticalRows& rows);
+  bool compare_fast(AnalyticalRows& rows);
+  void compare_projections(AnalyticalRows& rows, std::size_t slot, const std::vector<double>& v,
+                           const std::vector<std::vector<double>>& u,
+                           const std::vector<std::vector<double>>& products);
+  void compare_pair(const CheckedInput& input, const OutputSlot& slot, const Tensor& analytical,
+                    const Tensor& numerical);
+  void judge(Block block, const CheckedInput& input, const OutputSlot& slot, GradcheckComparison& comparison);
+  void judge_constant(const Block& block, GradcheckComparison& comparison);
+  KinkMasks kinks_of(const Block& block, const Tensor& bad, const CheckedInput& input, const OutputSlot& slot,
+                     GradcheckComparison::Part part);
+  void find_overwritten();
+  void report_rows(const AnalyticalRows& rows);
+
+  const GradcheckFunction& fn_;
+  const Tensors& inputs_;
+  const GradcheckOptions& options_;
+  GradcheckResult result_;
+  std::string step_ = "the setup";
+  Tensors originals_;  // copies of the inputs, to detect changes by fn
+  std::vector<CheckedInput> checked_;
+  OutputLayout layout_;
+  bool all_constant_ = false;  // no output requires a gradient
+  bool in_float64_ = false;    // the differences are taken at float64 copies of the inputs
+  Tensors float64_inputs_;
+  std::unique_ptr<Evaluator> evaluate_;
+};
+
+}  // namespace twingrad::gradcheck_detail

@@ -123,6 +123,16 @@ TEST_F(GradcheckOptionsTest, ValuesAreComparedWithAReference) {
                  "the reference's output 0 is [] Double, the function's is [3] Double");
 }
 
+TEST_F(GradcheckOptionsTest, LazilyConjugatedValuesAreComparedWithAReference) {
+  const Tensor z = at::randn({3}, at::kComplexDouble).requires_grad_();
+  const GradcheckFunction conjugate = [](T in) -> Tensors { return {in[0].conj()}; };
+  const GradcheckFunction by_parts = [](T in) -> Tensors {
+    return {at::complex(at::real(in[0]), -at::imag(in[0]))};
+  };
+  EXPECT_TRUE(gradcheck(conjugate, {z}, {.reference = by_parts}));
+  EXPECT_FALSE(gradcheck(conjugate, {z}, {.reference = identity}));
+}
+
 TEST_F(GradcheckOptionsTest, IndependentRowsArePerturbedTogether) {
   const Tensors inputs = {variable({6, 4}), variable({4, 3})};
   int calls = 0;

@@ -6,7 +6,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "twingrad/gradcheck/detail/gradient_check.h"
 
@@ -54,44 +53,44 @@ Tensors autograd_vjp(const Tensors& outputs, const std::vector<CheckedInput>& in
                                /*create_graph=*/false, /*allow_unused=*/true);
 }
 
-/// Runs backward with the upstream gradient of every output undefined, or that of output `undefined`
-/// undefined and the others zero.
-void check_undefined_upstream(GradientCheck& check, const GradcheckFunction& fn, const Tensors& inputs,
-                              std::optional<std::size_t> undefined) {
-  const std::string which = undefined ? "of " + check.output_name(*undefined) : "of all outputs";
+/// Runs backward with an undefined upstream gradient of the outputs selected by `is_undefined`, called
+/// `which`, and zero for the others.
+template <typename Predicate>
+void check_undefined_upstream(GradientCheck& check, const Tensors& fn_outputs, const std::string& which,
+                              const Predicate& is_undefined) {
   Tensors outputs, zeros;
-  const Tensors all = fn(inputs);
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (requires_grad(all[i])) {
-      outputs.push_back(!undefined || *undefined == i ? UndefinedUpstream::apply(all[i]) : all[i]);
-      zeros.push_back(at::zeros(all[i].sizes(), all[i].options().requires_grad(false)));
+  for (std::size_t i = 0; i < fn_outputs.size(); ++i) {
+    if (requires_grad(fn_outputs[i])) {
+      outputs.push_back(is_undefined(i) ? UndefinedUpstream::apply(fn_outputs[i]) : fn_outputs[i]);
+      zeros.push_back(at::zeros_like(fn_outputs[i]));
     }
   }
   try {
     const Tensors gradients = autograd_vjp(outputs, check.checked(), zeros);
     for (std::size_t i = 0; i < gradients.size(); ++i) {
       if (gradients[i].defined() && !gradients[i].eq(0).all().item<bool>()) {
-        check.fail("the gradient of " + check.checked()[i].name + " is not zero when the upstream gradient " +
-                   which + " is undefined and the others are zero");
+        check.fail("the gradient of ", check.checked()[i].name, " is not zero when the upstream gradient of ",
+                   which, " is undefined and the others are zero");
       }
     }
   } catch (const std::exception& error) {
-    check.fail("backward does not support an undefined upstream gradient, here " + which +
-               "; test it with defined(): " + gradcheck_detail::message_of(error));
+    check.fail("backward does not support an undefined upstream gradient, here of ", which,
+               "; test it with defined(): ", gradcheck_detail::message_of(error));
   }
 }
 
 void check_undefined_upstreams(GradientCheck& check, const GradcheckFunction& fn, const Tensors& inputs) {
   check.set_step("the forward for undefined upstream gradients");
-  check_undefined_upstream(check, fn, inputs, std::nullopt);
-  std::vector<std::size_t> differentiable;
-  for (const OutputSlot& slot : check.layout().slots) {
-    if (slot.differentiable) {
-      differentiable.push_back(slot.output);
-    }
+  check_undefined_upstream(check, fn(inputs), "all outputs", [](std::size_t) { return true; });
+  const std::vector<OutputSlot>& slots = check.layout().slots;
+  if (std::count_if(slots.begin(), slots.end(), [](auto& slot) { return slot.differentiable; }) < 2) {
+    return;
   }
-  for (std::size_t i = 0; differentiable.size() > 1 && i < differentiable.size(); ++i) {
-    check_undefined_upstream(check, fn, inputs, differentiable[i]);
+  for (const OutputSlot& slot : slots) {
+    if (slot.differentiable) {
+      check_undefined_upstream(check, fn(inputs), check.output_name(slot.output),
+                               [&](std::size_t i) { return i == slot.output; });
+    }
   }
 }
 
@@ -133,13 +132,13 @@ Tensors manual_vjp(GradientCheck& check, const GradcheckFunction& forward, const
   }
   const Tensors gradients = backward(inputs, outputs, grad_outputs);
   if (gradients.size() != inputs.size()) {
-    throw CheckStopped("the backward returned " + std::to_string(gradients.size()) + " gradients for " +
-                       std::to_string(inputs.size()) + " inputs; return an undefined tensor for no gradient");
+    throw CheckStopped("the backward returned ", gradients.size(), " gradients for ", inputs.size(),
+                       " inputs; return an undefined tensor for no gradient");
   }
   for (std::size_t i = 0; i < slots.size(); ++i) {
     if (upstream[i].defined() && !upstream[i].equal(grad_outputs[slots[i].output])) {
-      throw CheckStopped("the backward changed the upstream gradient of " +
-                         check.output_name(slots[i].output) + " in place");
+      throw CheckStopped("the backward changed the upstream gradient of ", check.output_name(slots[i].output),
+                         " in place");
     }
   }
   Tensors checked;
@@ -166,8 +165,8 @@ Tensors gradients_of(const GradcheckFunction& fn, const std::vector<bool>& diffe
   }
   const Tensors outputs = requiring_grad(fn(inputs));
   if (outputs.size() != grad_outputs.size()) {
-    throw CheckStopped("expected one grad_output for each of the " + std::to_string(outputs.size()) +
-                       " outputs that require a gradient, found " + std::to_string(grad_outputs.size()));
+    throw CheckStopped("expected one grad_output for each of the ", outputs.size(),
+                       " outputs that require a gradient, found ", grad_outputs.size());
   }
   Tensors gradients = torch::autograd::grad(outputs, wanted, grad_outputs, /*retain_graph=*/create_graph,
                                             create_graph, /*allow_unused=*/true);

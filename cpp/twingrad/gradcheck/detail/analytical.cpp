@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
 
 namespace twingrad::gradcheck_detail {
 
@@ -17,21 +16,18 @@ void AnalyticalRows::copy_validated(const CheckedInput& input, Tensor gradient, 
   if (gradient.sizes() != x.sizes()) {
     const bool reversed =
         std::equal(gradient.sizes().rbegin(), gradient.sizes().rend(), x.sizes().begin(), x.sizes().end());
-    throw CheckStopped("the gradient of " + input.name + " has the wrong shape: expected " +
-                       shape_text(x.sizes()) + ", found " + shape_text(gradient.sizes()) +
-                       (reversed ? "; it looks transposed" : ""));
+    throw CheckStopped("the gradient of ", input.name, " has the wrong shape: expected ", x.sizes(),
+                       ", found ", gradient.sizes(), reversed ? "; it looks transposed" : "");
   }
   if (gradient.scalar_type() != x.scalar_type() || gradient.device() != x.device()) {
-    const auto type_of = [](const Tensor& t) {
-      return std::string(at::toString(t.scalar_type())) + " on " + t.device().str();
-    };
-    std::string message = "the gradient of " + input.name + " has the wrong dtype or device: expected " +
-                          type_of(x) + ", found " + type_of(gradient);
+    const std::string message =
+        c10::str("the gradient of ", input.name, " has the wrong dtype or device: expected ", x.scalar_type(),
+                 " on ", x.device(), ", found ", gradient.scalar_type(), " on ", gradient.device());
     if (gradient.is_complex() && !x.is_complex()) {
       throw CheckStopped(message);
     }
     if (std::find(wrong_dtypes_.begin(), wrong_dtypes_.end(), message) == wrong_dtypes_.end()) {
-      wrong_dtypes_.push_back(std::move(message));
+      wrong_dtypes_.push_back(message);
     }
     if (x.is_complex() && !gradient.is_complex()) {
       gradient = gradient.to(x.scalar_type());
@@ -52,15 +48,11 @@ void AnalyticalRows::fill(Rows& rows, std::size_t slot, const Tensor& upstream) 
 
 void AnalyticalRows::compare_runs(std::size_t input, std::size_t output, const double* first,
                                   const double* second, std::int64_t count) {
-  if (std::equal(first, first + count, second)) {
-    return;
-  }
   Change& change = changes_[input];
   for (std::int64_t i = 0; i < count; ++i) {
-    const bool same = first[i] == second[i] || (std::isnan(first[i]) && std::isnan(second[i]));
-    const double difference = std::abs(second[i] - first[i]);
-    if (!same && !(difference <= change.largest)) {
-      change = {std::isnan(difference) ? INFINITY : difference, first[i], second[i], output};
+    const double largest = distance(first[i], second[i]);
+    if (largest > change.largest) {
+      change = {largest, first[i], second[i], output};
     }
   }
 }

@@ -98,8 +98,8 @@ bool find_non_finite(const Block& block, const Tensor& bad, GradcheckComparison&
     return false;
   }
   set_cause(comparison, GradcheckCause::non_finite,
-            "not finite: analytical at " + std::to_string(analytical) + ", numerical at " +
-                std::to_string(numerical) + " of " + std::to_string(comparison.entries) + " entries");
+            c10::str("not finite: analytical at ", analytical, ", numerical at ", numerical, " of ",
+                     comparison.entries, " entries"));
   return true;
 }
 
@@ -114,21 +114,20 @@ bool find_missing(const Block& block, const Tensor& bad, GradcheckComparison& co
   const Tensor zero_columns = zero.all(0, /*keepdim=*/true);
   const std::int64_t rows = zero.size(0), columns = zero.size(1);
   const Tensor diagonal = at::eye(rows, columns, at::kBool);
-  const auto count = [](const Tensor& mask) { return std::to_string(mask.sum().item<std::int64_t>()); };
+  const auto count = [](const Tensor& mask) { return mask.sum().item<std::int64_t>(); };
   if (everywhere(zero)) {
     set_cause(comparison, GradcheckCause::not_filled, "not filled: analytical is zero everywhere");
   } else if (explains(zero_columns)) {
-    set_cause(
-        comparison, GradcheckCause::not_filled,
-        "not filled: zero for " + count(zero_columns) + " of " + std::to_string(columns) + " input elements");
+    set_cause(comparison, GradcheckCause::not_filled,
+              c10::str("not filled: zero for ", count(zero_columns), " of ", columns, " input elements"));
   } else if (rows == columns && explains(diagonal.logical_not()) && everywhere(zero | diagonal)) {
     set_cause(comparison, GradcheckCause::diagonal_only,
               "diagonal only: d y_i / d x_j is zero for all i != j; was a sum, mean or maximum treated as a "
               "constant?");
   } else if (explains(zero_rows)) {
     set_cause(comparison, GradcheckCause::overwritten,
-              "overwritten instead of accumulated: right from " + count(zero_rows.logical_not()) + " of " +
-                  std::to_string(rows) + " output elements, zero from the others");
+              c10::str("overwritten instead of accumulated: right from ", count(zero_rows.logical_not()),
+                       " of ", rows, " output elements, zero from the others"));
   } else {
     set_cause(comparison, GradcheckCause::not_filled, "not filled: analytical is zero at every bad entry");
   }

@@ -15,31 +15,21 @@ namespace {
 
 using Part = GradcheckComparison::Part;
 
-/// The distance from 1 to the next number of the dtype.
-double machine_epsilon(const Tensor& tensor) {
+struct Precision {
+  double epsilon;             // the distance from 1 to the next number
+  double absolute, relative;  // the tolerance of torch.testing.assert_close
+};
+
+Precision precision_of(const Tensor& tensor) {
   switch (c10::toRealValueType(tensor.scalar_type())) {
     case at::kDouble:
-      return std::numeric_limits<double>::epsilon();
+      return {std::numeric_limits<double>::epsilon(), 1e-7, 1e-7};
     case at::kFloat:
-      return std::numeric_limits<float>::epsilon();
+      return {std::numeric_limits<float>::epsilon(), 1e-5, 1.3e-6};
     case at::kHalf:
-      return 0x1p-10;
+      return {0x1p-10, 1e-5, 1e-3};
     default:  // bfloat16
-      return 0x1p-7;
-  }
-}
-
-/// The tolerance of torch.testing.assert_close.
-Tolerance value_tolerance(const Tensor& output, bool equal_nan) {
-  switch (c10::toRealValueType(output.scalar_type())) {
-    case at::kDouble:
-      return {1e-7, 1e-7, equal_nan};
-    case at::kFloat:
-      return {1e-5, 1.3e-6, equal_nan};
-    case at::kHalf:
-      return {1e-5, 1e-3, equal_nan};
-    default:
-      return {1e-5, 1.6e-2, equal_nan};
+      return {0x1p-7, 1e-5, 1.6e-2};
   }
 }
 
@@ -101,8 +91,8 @@ void GradientCheck::compare_values() {
   const at::NoGradGuard no_grad;
   const Tensors expected = options_.reference(inputs_);
   if (expected.size() != layout_.output_count) {
-    throw CheckStopped("the reference returned " + std::to_string(expected.size()) +
-                       " tensors, the function " + std::to_string(layout_.output_count));
+    throw CheckStopped("the reference returned ", expected.size(), " tensors, the function ",
+                       layout_.output_count);
   }
   const Tensors outputs = fn_(inputs_);
   for (const OutputSlot& slot : layout_.slots) {
@@ -113,8 +103,8 @@ void GradientCheck::compare_values() {
 void GradientCheck::compare_value(const OutputSlot& slot, const Tensor& output, const Tensor& expected) {
   if (!expected.defined() || expected.sizes() != output.sizes() ||
       expected.is_complex() != output.is_complex()) {
-    throw CheckStopped("the reference's " + output_name(slot.output) + " is " + type_text(expected) +
-                       ", the function's is " + type_text(output));
+    throw CheckStopped("the reference's ", output_name(slot.output), " is ", type_text(expected),
+                       ", the function's is ", type_text(output));
   }
   GradcheckComparison comparison;
   comparison.kind = GradcheckComparison::Kind::value;
@@ -123,11 +113,14 @@ void GradientCheck::compare_value(const OutputSlot& slot, const Tensor& output, 
   comparison.output_shape = output.sizes().vec();
   const auto column = [](const Tensor& values) {
     return values.detach()
+        .resolve_conj()
+        .resolve_neg()
         .to(at::kCPU, values.is_complex() ? at::kComplexDouble : at::kDouble)
         .reshape({-1, 1});
   };
-  const Block block{column(output), column(expected), value_tolerance(output, options_.equal_nan),
-                    options_.atol};
+  const Precision precision = precision_of(output);
+  const Tolerance tolerance{precision.absolute, precision.relative, options_.equal_nan};
+  const Block block{column(output), column(expected), tolerance, options_.atol};
   comparison.passed = summarize(block, comparison);
   if (!comparison.passed) {
     list_bad_entries(block, block.bad_entries(), /*kinks=*/{}, comparison);
@@ -164,9 +157,9 @@ void GradientCheck::compare_gradients(const Vjp& vjp) {
                                      [](const GradcheckComparison& c) { return c.passed && c.kinks > 0; });
     for (const GradcheckComparison& projection : projections) {
       if (!projection.passed && !excused) {
-        fail("fast mode: v^T J u of " + projection.output_name + " by " + projection.input_name + " is " +
-             number_text(projection.worst_absolute.analytical.real(), 9) + " analytically, " +
-             number_text(projection.worst_absolute.numerical.real(), 9) + " numerically; in full mode:");
+        fail("fast mode: v^T J u of ", projection.output_name, " by ", projection.input_name, " is ",
+             number_text(projection.worst_absolute.analytical.real(), 9), " analytically, ",
+             number_text(projection.worst_absolute.numerical.real(), 9), " numerically; in full mode:");
       }
     }
   }
@@ -213,7 +206,7 @@ GradcheckComparison GradientCheck::comparison_of(const CheckedInput& input, cons
 
 Tolerance GradientCheck::tolerance_for(const Tensor& input, const Tensor& output,
                                        const Tensor& numerical) const {
-  const double epsilon = std::max(machine_epsilon(input), machine_epsilon(output));
+  const double epsilon = std::max(precision_of(input).epsilon, precision_of(output).epsilon);
   if (!in_float64_ || epsilon <= std::numeric_limits<double>::epsilon()) {
     return {options_.atol, options_.rtol, options_.equal_nan};
   }
@@ -241,7 +234,7 @@ void GradientCheck::compare_pair(const CheckedInput& input, const OutputSlot& sl
       judge_constant(block, comparison);
     } else {
       if (largest_finite(block.numerical) > options_.atol) {
-        warn(comparison.output_name + " requires no gradient, but depends on " + comparison.input_name +
+        warn(comparison.output_name, " requires no gradient, but depends on ", comparison.input_name,
              ": not compared");
       }
       continue;
@@ -275,8 +268,7 @@ void GradientCheck::judge(Block block, const CheckedInput& input, const OutputSl
   comparison.passed = comparison.bad == 0;
   const Tensor other = bad & (masks.kink | masks.jump).logical_not();
   if (comparison.passed) {
-    set_cause(comparison, GradcheckCause::kink,
-              "kink: excused at " + std::to_string(comparison.kinks) + " entries");
+    set_cause(comparison, GradcheckCause::kink, c10::str("kink: excused at ", comparison.kinks, " entries"));
   } else if (other.any().item<bool>()) {
     find_cause(block, other, comparison);
   } else if ((bad & masks.jump).any().item<bool>()) {
@@ -380,9 +372,9 @@ void GradientCheck::report_rows(const AnalyticalRows& rows) {
     if (change.largest > options_.nondet_tol) {
       const bool doubled =
           change.first != 0 && std::abs(change.second - 2 * change.first) < 1e-6 * std::abs(change.first);
-      fail("backward is not reentrant: in a second run the gradient of " + output_name(change.output) +
-           " by " + checked_[i].name + " is " + number_text(change.second, 9) + " instead of " +
-           number_text(change.first, 9) +
+      fail("backward is not reentrant: in a second run the gradient of ", output_name(change.output), " by ",
+           checked_[i].name, " is ", number_text(change.second, 9), " instead of ",
+           number_text(change.first, 9),
            (doubled ? "; it is added to the result of the first run: accumulated instead of overwritten"
                     : "; the backward is not deterministic or keeps state between runs"));
     }

@@ -35,14 +35,11 @@ class Elements {
   void restore_all();
 
  private:
-  double rounded(double value) const;
-
   Tensor reals_;                       // a view of the tensor as real numbers, without autograd
   Tensor original_;                    // a copy
   std::vector<double> values_;         // the same as doubles
   std::vector<std::int64_t> offsets_;  // of each number in the tensor's memory
-  double* doubles_ = nullptr;          // the memory, if it is float64 on the CPU …
-  float* floats_ = nullptr;            // … or float32
+  double* doubles_ = nullptr;          // the memory, if it is float64 on the CPU
 };
 
 /// Copies the real numbers of a tensor of any dtype and device to `to`, row-major; a complex number gives
@@ -51,6 +48,9 @@ void copy_reals(const Tensor& tensor, double* to);
 
 /// The number of real numbers in a tensor.
 std::int64_t count_reals(const Tensor& tensor);
+
+/// |a − b|. Two NaNs are equal; NaN and a number are infinitely far apart.
+double distance(double a, double b);
 
 /// Whether two elements share an address.
 bool overlaps_itself(const Tensor& tensor);

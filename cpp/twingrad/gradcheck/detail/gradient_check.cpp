@@ -26,15 +26,12 @@ Tensor float64_copy(const Tensor& tensor) {
       .requires_grad_(tensor.requires_grad());
 }
 
-/// max|a − b|; two NaNs are equal, NaN and a number infinitely far apart.
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  double distance = 0;
+double largest_distance(const std::vector<double>& a, const std::vector<double>& b) {
+  double largest = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    const bool same = a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]));
-    const double difference = same ? 0 : std::abs(a[i] - b[i]);
-    distance = std::isnan(difference) ? INFINITY : std::max(distance, difference);
+    largest = std::max(largest, distance(a[i], b[i]));
   }
-  return distance;
+  return largest;
 }
 
 }  // namespace
@@ -62,7 +59,7 @@ GradcheckResult GradientCheck::run(const std::function<void()>& steps) {
   } catch (const CheckStopped& error) {
     fail(error.what());
   } catch (const std::exception& error) {
-    fail(step_ + " threw: " + message_of(error));
+    fail(step_, " threw: ", message_of(error));
   }
   if (result_.comparisons.empty() && result_.failures.empty()) {
     fail("nothing was compared");
@@ -82,7 +79,7 @@ void GradientCheck::validate_options() const {
   }
   for (const std::size_t input : options_.batched_inputs) {
     if (input >= inputs_.size() || !inputs_[input].defined() || inputs_[input].dim() == 0) {
-      throw CheckStopped("options: batched_inputs names input " + std::to_string(input) +
+      throw CheckStopped("options: batched_inputs names input ", input,
                          ", which does not exist or has no rows");
     }
   }
@@ -100,7 +97,7 @@ std::string GradientCheck::output_name(std::size_t output) const {
 void GradientCheck::choose_inputs(bool or_all) {
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     if (!inputs_[i].defined()) {
-      throw CheckStopped(input_name(i) + " is undefined");
+      throw CheckStopped(input_name(i), " is undefined");
     }
   }
   const auto requires_grad = [](const Tensor& input) { return input.requires_grad(); };
@@ -118,7 +115,7 @@ void GradientCheck::choose_inputs(bool or_all) {
     validate_input(input);
     if (input.tensor.scalar_type() != float64_dtype(input.tensor)) {
       in_float64_ = in_float64_ || options_.numerical_in_float64;
-      warn(input.name + " is " + at::toString(input.tensor.scalar_type()) +
+      warn(input.name, " is ", input.tensor.scalar_type(),
            (options_.numerical_in_float64
                 ? ": numerical gradients are computed on a float64 copy"
                 : ": numerical gradients in less than double precision are likely to fail"));
@@ -132,15 +129,14 @@ void GradientCheck::choose_inputs(bool or_all) {
 void GradientCheck::validate_input(const CheckedInput& input) const {
   const Tensor& tensor = input.tensor;
   if (tensor.layout() != at::kStrided) {
-    throw CheckStopped(input.name + " is not strided: sparse and other layouts are not supported");
+    throw CheckStopped(input.name, " is not strided: sparse and other layouts are not supported");
   }
   if (tensor.is_conj() || tensor.is_neg()) {
-    throw CheckStopped(input.name +
+    throw CheckStopped(input.name,
                        " is a lazy conjugate or negative: call resolve_conj().resolve_neg() on it");
   }
   if (overlaps_itself(tensor)) {
-    throw CheckStopped(input.name + " overlaps itself in memory, with strides " +
-                       shape_text(tensor.strides()) +
+    throw CheckStopped(input.name, " overlaps itself in memory, with strides ", tensor.strides(),
                        ": perturbing one element changes others; call contiguous() on it");
   }
 }
@@ -148,7 +144,7 @@ void GradientCheck::validate_input(const CheckedInput& input) const {
 void GradientCheck::set_outputs(const Tensors& outputs, bool all_differentiable) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i].defined() && outputs[i].layout() != at::kStrided) {
-      throw CheckStopped(output_name(i) + " is not strided: call to_dense() on it");
+      throw CheckStopped(output_name(i), " is not strided: call to_dense() on it");
     }
   }
   layout_ = OutputLayout(outputs);
@@ -175,13 +171,13 @@ void GradientCheck::prepare_evaluation(bool with_autograd) {
   const std::vector<double> values = (*evaluate_)();
   // If a value is off by this, an entry of a Jacobian is off by atol.
   const double bound = 2 * options_.eps * options_.atol;
-  const double change = distance(values, (*evaluate_)());
+  const double change = largest_distance(values, (*evaluate_)());
   if (change > bound) {
-    fail("the forward is not deterministic: two calls with the same inputs differ by " + number_text(change));
+    fail("the forward is not deterministic: two calls with the same inputs differ by ", number_text(change));
   }
   try {
     evaluate_->with_autograd = false;
-    evaluate_->with_autograd = with_autograd && distance(values, (*evaluate_)()) > bound;
+    evaluate_->with_autograd = with_autograd && largest_distance(values, (*evaluate_)()) > bound;
   } catch (const std::exception&) {
     evaluate_->with_autograd = with_autograd;  // fn calls autograd itself
   }
@@ -196,7 +192,7 @@ void GradientCheck::check_zero_upstream(const Vjp& vjp) {
   const Tensors gradients = vjp(upstream);
   for (std::size_t i = 0; i < checked_.size(); ++i) {
     if (gradients[i].defined() && !gradients[i].eq(0).all().item<bool>()) {
-      fail("the gradient of " + checked_[i].name +
+      fail("the gradient of ", checked_[i].name,
            " is not zero for a zero upstream gradient: the backward is not linear in the upstream gradient, "
            "or "
            "ignores it");
@@ -214,7 +210,7 @@ void GradientCheck::check_inputs_unchanged() {
     const Tensor current = inputs_[i].detach();
     const Tensor same = (current == original) | ((current != current) & (original != original));
     if (!same.all().item<bool>()) {
-      fail("the function changed " + input_name(i) + " in place");
+      fail("the function changed ", input_name(i), " in place");
       inputs_[i].variable_data().copy_(original);
     }
   }

@@ -40,8 +40,15 @@ class GradientCheck {
   void check_all_constant();
   void check_zero_upstream(const Vjp& vjp);
 
-  void fail(std::string message) { result_.failures.push_back(std::move(message)); }
-  void warn(std::string message) { result_.warnings.push_back(std::move(message)); }
+  /// Adds a failure or a warning, with the arguments concatenated.
+  template <typename... Args>
+  void fail(const Args&... args) {
+    result_.failures.push_back(c10::str(args...));
+  }
+  template <typename... Args>
+  void warn(const Args&... args) {
+    result_.warnings.push_back(c10::str(args...));
+  }
   /// The current step, named in the message if it throws.
   void set_step(std::string step) { step_ = std::move(step); }
 

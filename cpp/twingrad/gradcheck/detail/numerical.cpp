@@ -4,21 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <random>
-#include <sstream>
 
 namespace twingrad::gradcheck_detail {
 
-std::string shape_text(at::IntArrayRef shape) {
-  std::ostringstream text;
-  text << shape;
-  return text.str();
-}
-
 std::string type_text(const Tensor& tensor) {
-  return tensor.defined() ? shape_text(tensor.sizes()) + " " + at::toString(tensor.scalar_type())
-                          : "undefined";
+  return tensor.defined() ? c10::str(tensor.sizes(), " ", tensor.scalar_type()) : "undefined";
 }
 
 Tensor OutputSlot::zeros() const { return at::zeros(like.sizes(), like.options().requires_grad(false)); }
@@ -37,15 +30,15 @@ void Evaluator::operator()(double* row) const {
   const at::AutoGradMode grad_mode(with_autograd);
   const Tensors outputs = fn_(point_);
   if (outputs.size() != layout_.output_count) {
-    throw CheckStopped("the function first returned " + std::to_string(layout_.output_count) +
-                       " tensors, then " + std::to_string(outputs.size()));
+    throw CheckStopped("the function first returned ", layout_.output_count, " tensors, then ",
+                       outputs.size());
   }
   for (const OutputSlot& slot : layout_.slots) {
     const Tensor& output = outputs[slot.output];
     if (!output.defined() || output.sizes() != slot.like.sizes() ||
         output.scalar_type() != slot.like.scalar_type()) {
-      throw CheckStopped("output " + std::to_string(slot.output) + " was " + type_text(slot.like) + ", but " +
-                         type_text(output) + " after the inputs were perturbed or converted to float64");
+      throw CheckStopped("output ", slot.output, " was ", type_text(slot.like), ", but ", type_text(output),
+                         " after the inputs were perturbed or converted to float64");
     }
     copy_reals(output, row + slot.offset);
   }
@@ -58,60 +51,65 @@ std::vector<double> Evaluator::operator()() const {
 }
 
 Tensor numerical_jacobian(const Evaluator& evaluate, Elements& input, double eps) {
-  constexpr std::int64_t kTile = 8;  // columns written at once: one cache line of each row
   const std::int64_t rows = evaluate.layout().length;
-  const std::int64_t columns = input.size();
-  Tensor jacobian = at::empty({rows, columns}, at::kDouble);
-  std::vector<double> tile(rows * kTile), right(rows);
-  for (std::int64_t first = 0; first < columns; first += kTile) {
-    const std::int64_t width = std::min(kTile, columns - first);
-    for (std::int64_t c = 0; c < width; ++c) {
-      // x ± h is rounded: divide by the actual distance.
-      double* column = tile.data() + c * rows;
-      const double left_end = input.set(first + c, input[first + c] - eps);
-      evaluate(column);
-      const double right_end = input.set(first + c, input[first + c] + eps);
-      evaluate(right.data());
-      input.restore(first + c);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        column[r] = (right[r] - column[r]) / (right_end - left_end);
-      }
-    }
-    double* to = jacobian.data_ptr<double>() + first;
-    for (std::int64_t r = 0; r < rows; ++r, to += columns) {
-      for (std::int64_t c = 0; c < width; ++c) {
-        to[c] = tile[c * rows + r];
-      }
+  Tensor transposed = at::empty({input.size(), rows}, at::kDouble);
+  double* row = transposed.data_ptr<double>();
+  std::vector<double> right(rows);
+  for (std::int64_t c = 0; c < input.size(); ++c, row += rows) {
+    const double left_end = input.set(c, input[c] - eps);
+    evaluate(row);
+    const double right_end = input.set(c, input[c] + eps);
+    evaluate(right.data());
+    input.restore(c);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      row[r] = (right[r] - row[r]) / (right_end - left_end);  // not 2h: x ± h is rounded
     }
   }
-  return jacobian;
+  return transposed.t().contiguous();
 }
+
+namespace {
+
+/// y(x + h u) − y(x − h u) [R]. distances: the actual distances between the two points [C], of about 2 h u.
+std::vector<double> difference_along(const Evaluator& evaluate, Elements& input, const std::vector<double>& u,
+                                     double eps, std::vector<double>& distances) {
+  const auto values_at = [&](double step, std::vector<double>& point) {
+    point = input.values();
+    for (std::size_t i = 0; i < u.size(); ++i) {
+      point[i] += step * u[i];
+    }
+    point = input.set_all(point);
+    return evaluate();
+  };
+  std::vector<double> left_point;
+  const std::vector<double> left = values_at(-eps, left_point);
+  std::vector<double> difference = values_at(eps, distances);
+  input.restore_all();
+  std::transform(difference.begin(), difference.end(), left.begin(), difference.begin(), std::minus());
+  std::transform(distances.begin(), distances.end(), left_point.begin(), distances.begin(), std::minus());
+  return difference;
+}
+
+}  // namespace
 
 Tensor batched_numerical_jacobian(const Evaluator& evaluate, Elements& input, std::int64_t rows, double eps) {
   Tensor jacobian = at::zeros({evaluate.layout().length, input.size()}, at::kDouble);
   auto entry = jacobian.accessor<double, 2>();
   const std::int64_t columns = rows == 0 ? 0 : input.size() / rows;
   for (std::int64_t c = 0; c < columns; ++c) {
-    const auto values_at = [&](double step, std::vector<double>& ends) {
-      ends = input.values();
-      for (std::int64_t n = 0; n < rows; ++n) {
-        ends[n * columns + c] += step;
-      }
-      ends = input.set_all(ends);
-      return evaluate();
-    };
-    std::vector<double> left_ends, right_ends;
-    const std::vector<double> left = values_at(-eps, left_ends);
-    const std::vector<double> right = values_at(eps, right_ends);
+    std::vector<double> u(input.size()), distances;
+    for (std::int64_t n = 0; n < rows; ++n) {
+      u[n * columns + c] = 1;
+    }
+    const std::vector<double> difference = difference_along(evaluate, input, u, eps, distances);
     for (const OutputSlot& slot : evaluate.layout().slots) {
       const std::int64_t length = slot.length / rows;
       for (std::int64_t r = slot.offset; r < slot.offset + slot.length; ++r) {
         const std::int64_t i = (r - slot.offset) / length * columns + c;
-        entry[r][i] = (right[r] - left[r]) / (right_ends[i] - left_ends[i]);
+        entry[r][i] = difference[r] / distances[i];
       }
     }
   }
-  input.restore_all();
   return jacobian;
 }
 
@@ -120,9 +118,8 @@ void check_rows_independent(const Evaluator& evaluate, Elements& input, std::int
   constexpr std::int64_t kMaxTestedRows = 16;
   for (const OutputSlot& slot : evaluate.layout().slots) {
     if (slot.like.dim() == 0 || slot.like.size(0) != rows) {
-      throw CheckStopped(input_name + " is declared as batched with " + std::to_string(rows) +
-                         " rows, but output " + std::to_string(slot.output) + " is " +
-                         shape_text(slot.like.sizes()));
+      throw CheckStopped(input_name, " is declared as batched with ", rows, " rows, but output ", slot.output,
+                         " is ", slot.like.sizes());
     }
   }
   std::mt19937_64 random(options.seed);
@@ -143,9 +140,8 @@ void check_rows_independent(const Evaluator& evaluate, Elements& input, std::int
       for (std::int64_t r = slot.offset; r < slot.offset + slot.length; ++r) {
         const std::int64_t row = (r - slot.offset) / (slot.length / rows);
         if (row != n && std::abs(after[r] - before[r]) > options.eps * options.atol) {
-          throw CheckStopped(input_name + " is declared as batched, but its row " + std::to_string(n) +
-                             " changes row " + std::to_string(row) + " of output " +
-                             std::to_string(slot.output) + ": the rows are not independent");
+          throw CheckStopped(input_name, " is declared as batched, but its row ", n, " changes row ", row,
+                             " of output ", slot.output, ": the rows are not independent");
         }
       }
     }
@@ -154,19 +150,10 @@ void check_rows_independent(const Evaluator& evaluate, Elements& input, std::int
 
 std::vector<double> numerical_product(const Evaluator& evaluate, Elements& input,
                                       const std::vector<double>& u, double eps) {
-  const auto values_at = [&](double step) {
-    std::vector<double> moved = input.values();
-    for (std::size_t i = 0; i < u.size(); ++i) {
-      moved[i] += step * u[i];
-    }
-    input.set_all(moved);
-    return evaluate();
-  };
-  const std::vector<double> left = values_at(-eps);
-  std::vector<double> product = values_at(eps);
-  input.restore_all();
-  for (std::size_t r = 0; r < product.size(); ++r) {
-    product[r] = (product[r] - left[r]) / (2 * eps);
+  std::vector<double> distances;
+  std::vector<double> product = difference_along(evaluate, input, u, eps, distances);
+  for (double& entry : product) {
+    entry /= 2 * eps;
   }
   return product;
 }

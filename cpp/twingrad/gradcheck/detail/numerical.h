@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/util/StringUtil.h>
+
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -14,9 +16,10 @@
 /// two real ones.
 namespace twingrad::gradcheck_detail {
 
-/// Ends a check early; what() goes into the result.
+/// Ends a check early. The message, concatenated from the arguments, goes into the result.
 struct CheckStopped : std::runtime_error {
-  using std::runtime_error::runtime_error;
+  template <typename... Args>
+  explicit CheckStopped(const Args&... args) : std::runtime_error(c10::str(args...)) {}
 };
 
 /// A floating-point or complex output of fn and the position of its numbers in a row of all outputs' numbers.
@@ -83,9 +86,6 @@ struct Slopes {
 };
 Slopes one_sided_slopes(const Evaluator& evaluate, Elements& input, const std::vector<std::int64_t>& columns,
                         double step);
-
-/// A shape as "[2, 3]".
-std::string shape_text(at::IntArrayRef shape);
 
 /// Shape and dtype as "[2, 3] Double", or "undefined".
 std::string type_text(const Tensor& tensor);

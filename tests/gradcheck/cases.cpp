@@ -34,6 +34,7 @@ struct Case {
   Tensors inputs;
 };
 
+// clang-format off
 std::vector<Case> cases() {
   const Tensor x = line(-1.9, 2.1, {3, 4});
   const Tensor positive = line(0.5, 2.0, {3, 4});
@@ -47,11 +48,7 @@ std::vector<Case> cases() {
       {"softmax", [](T in) -> Tensors { return {in[0].softmax(1)}; }, {x}},
       {"log_softmax", [](T in) -> Tensors { return {in[0].log_softmax(1)}; }, {x}},
       {"variance", [](T in) -> Tensors { return {in[0].var(1)}; }, {x}},
-      {"two outputs",
-       [](T in) -> Tensors {
-         return {in[0].exp(), in[0].sum()};
-       },
-       {x}},
+      {"two outputs", [](T in) -> Tensors { return {in[0].exp(), in[0].sum()}; }, {x}},
       {"transposed input", [](T in) -> Tensors { return {in[0].tanh()}; }, {x.detach().t().requires_grad_()}},
       {"unused input", [](T in) -> Tensors { return {in[0].exp()}; }, {x, w}},
       {"no elements", [](T in) -> Tensors { return {in[0] * 2}; }, {line(0, 1, {0, 3})}},
@@ -64,30 +61,24 @@ std::vector<Case> cases() {
       {"wrong: sum for mean", [](T in) -> Tensors { return {planted(in[0].mean(), in[0].sum())}; }, {x}},
       {"wrong: by 0.2 %", [](T in) -> Tensors { return {planted(in[0].exp(), 1.002 * in[0].exp())}; }, {x}},
       {"within tolerance: by 0.05 %",
-       [](T in) -> Tensors { return {planted(in[0].exp(), 1.0005 * in[0].exp())}; },
-       {x}},
-      {"wrong: softmax with a constant sum",
-       [](T in) -> Tensors {
+       [](T in) -> Tensors { return {planted(in[0].exp(), 1.0005 * in[0].exp())}; }, {x}},
+      {"wrong: softmax with a constant sum", [](T in) -> Tensors {
          const Tensor e = in[0].exp();
          return {planted(in[0].softmax(1), e / e.sum(1, true).detach())};
-       },
-       {x}},
+       }, {x}},
       {"wrong: one input of two", [](T in) -> Tensors { return {in[0].matmul(in[1].detach())}; }, {x, w}},
       {"wrong: detached", [](T in) -> Tensors { return {in[0].detach() * 2}; }, {x}},
-      {"wrong: second output",
-       [](T in) -> Tensors {
-         return {in[0].exp(), planted(in[0].sin(), in[0])};
-       },
+      {"wrong: second output", [](T in) -> Tensors { return {in[0].exp(), planted(in[0].sin(), in[0])}; },
        {x}},
       {"wrong: complex", [](T in) -> Tensors { return {planted(in[0] * in[0], in[0] * in[0].conj())}; }, {z}},
       {"wrong: a NaN", [](T in) -> Tensors { return {in[0].sqrt()}; }, {x}},
       {"kink", [](T in) -> Tensors { return {in[0].relu()}; }, {line(-1, 1, {3})}},
-      {"overlapping input",
-       [](T in) -> Tensors { return {in[0].exp()}; },
+      {"overlapping input", [](T in) -> Tensors { return {in[0].exp()}; },
        {at::ones({1}, at::kDouble).expand({3}).detach().requires_grad_()}},
       {"no gradient required", [](T in) -> Tensors { return {in[0].exp()}; }, {at::ones({2}, at::kDouble)}},
   };
 }
+// clang-format on
 
 const char* word(const twingrad::GradcheckResult& result) { return result ? "pass" : "fail"; }
 

@@ -28,80 +28,54 @@ Tensor positive_variable(at::IntArrayRef shape) {
   return (at::rand(shape, at::kDouble) + 1).requires_grad_();
 }
 
+// clang-format off
 std::vector<RightFunction> right_functions() {
   const auto square = with_gradient(square_of, [](const Tensor& x, const Tensor& g) { return 2 * x * g; });
   const Tensor x = variable({3});
   const Tensor transposed = constant({4, 3}).t().requires_grad_();
   const Tensor strided = constant({4, 6}).slice(1, 1, 6, 2).requires_grad_();
-  const Tensor rows = at::tensor({0, 2, 0}, at::kLong),
-               columns = at::tensor({1, 0, 3}, at::kLong).view({3, 1});
+  const Tensor rows = at::tensor({0, 2, 0}, at::kLong), columns = at::tensor({1, 0, 3}, at::kLong).view({3, 1});
   return {
       {"elementwise", {variable({3, 4})}, [](T in) -> Tensors { return {in[0].sin() * in[0].exp()}; }},
       {"scalar", {variable({})}, [](T in) -> Tensors { return {in[0].pow(3)}; }},
       {"matmul", {variable({3, 4}), variable({4, 2})}, product_of},
-      {"broadcast",
-       {variable({3, 4}), positive_variable({4})},
+      {"broadcast", {variable({3, 4}), positive_variable({4})},
        [](T in) -> Tensors { return {in[0] / in[1]}; }},
-      {"reductions",
-       {variable({3, 4})},
-       [](T in) -> Tensors {
-         return {in[0].sum(), in[0].mean(0), in[0].var(1), in[0].logsumexp(1)};
-       }},
+      {"reductions", {variable({3, 4})},
+       [](T in) -> Tensors { return {in[0].sum(), in[0].mean(0), in[0].var(1), in[0].logsumexp(1)}; }},
       {"softmax", {variable({3, 4})}, [](T in) -> Tensors { return {in[0].softmax(1)}; }},
-      {"several inputs and outputs",
-       {variable({2, 3}), variable({2, 3}), variable({2, 3})},
-       [](T in) -> Tensors {
-         return {in[0] * in[1], in[1].sum() + in[2].sum(), in[0] + in[2]};
-       }},
+      {"several inputs and outputs", {variable({2, 3}), variable({2, 3}), variable({2, 3})},
+       [](T in) -> Tensors { return {in[0] * in[1], in[1].sum() + in[2].sum(), in[0] + in[2]}; }},
       {"the same input twice", {x, x}, [](T in) -> Tensors { return {in[0] * in[1]}; }},
-      {"an input returned unchanged",
-       {variable({3})},
-       [](T in) -> Tensors {
-         return {in[0], in[0] * 2};
-       }},
-      {"views",
-       {variable({3, 4})},
-       [](T in) -> Tensors {
-         return {in[0].t().slice(0, 0, 4, 2), in[0].unsqueeze(0)};
-       }},
-      {"repeated indices",
-       {variable({3, 2})},
+      {"an input returned unchanged", {variable({3})}, [](T in) -> Tensors { return {in[0], in[0] * 2}; }},
+      {"views", {variable({3, 4})},
+       [](T in) -> Tensors { return {in[0].t().slice(0, 0, 4, 2), in[0].unsqueeze(0)}; }},
+      {"repeated indices", {variable({3, 2})},
        [rows](T in) -> Tensors { return {in[0].index_select(0, rows)}; }},
       {"transposed input", {transposed}, [](T in) -> Tensors { return {in[0].cos().cumsum(0)}; }},
       {"strided input", {strided}, square_of},
       {"an input that is not a leaf", {variable({4}).mul(2)}, [](T in) -> Tensors { return {in[0].tanh()}; }},
-      {"an integer input",
-       {variable({3, 4}), columns},
+      {"an integer input", {variable({3, 4}), columns},
        [](T in) -> Tensors { return {in[0].gather(1, in[1])}; }},
-      {"an additional integer output",
-       {variable({3, 4})},
-       [](T in) -> Tensors {
-         return {in[0].exp(), in[0].argmax(1)};
-       }},
+      {"an additional integer output", {variable({3, 4})},
+       [](T in) -> Tensors { return {in[0].exp(), in[0].argmax(1)}; }},
       {"an unused input", {variable({3}), variable({2})}, sin_of},
       {"no elements", {variable({0, 3})}, square_of},
       {"a sum over no elements", {variable({0})}, sum_of},
       {"a custom autograd function", {variable({3, 2})}, square},
-      {"complex to complex",
-       {complex_variable({2, 3}), complex_variable({3})},
+      {"complex to complex", {complex_variable({2, 3}), complex_variable({3})},
        [](T in) -> Tensors { return {in[0] * in[1].exp()}; }},
-      {"complex to real",
-       {complex_variable({4})},
-       [](T in) -> Tensors {
-         return {in[0].abs(), at::real(in[0]) * 3};
-       }},
-      {"real to complex",
-       {variable({4})},
-       [](T in) -> Tensors {
-         return {at::complex(in[0], in[0].sin()).conj(), in[0] * 2};
-       }},
+      {"complex to real", {complex_variable({4})},
+       [](T in) -> Tensors { return {in[0].abs(), at::real(in[0]) * 3}; }},
+      {"real to complex", {variable({4})},
+       [](T in) -> Tensors { return {at::complex(in[0], in[0].sin()).conj(), in[0] * 2}; }},
       {"complex matmul", {complex_variable({2, 3}), complex_variable({3, 2})}, product_of},
-      {"imaginary part of a conjugate",
-       {complex_variable({3})},
+      {"imaginary part of a conjugate", {complex_variable({3})},
        [](T in) -> Tensors { return {at::imag(in[0].conj())}; }},
       {"large values", {(constant({3}) * 1e5).requires_grad_()}, square_of},
   };
 }
+// clang-format on
 
 TEST_F(GradcheckTest, RightFunctionsPassInFullAndFastMode) {
   for (const RightFunction& right : right_functions()) {

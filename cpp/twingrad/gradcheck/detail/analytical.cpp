@@ -6,12 +6,10 @@
 
 namespace twingrad::gradcheck_detail {
 
-void AnalyticalRows::copy_validated(const CheckedInput& input, Tensor gradient, std::vector<double>& row) {
+Tensor AnalyticalRows::validated_reals(const CheckedInput& input, Tensor gradient) {
   const Tensor& x = input.tensor;
-  row.resize(count_reals(x));
   if (!gradient.defined()) {
-    std::fill(row.begin(), row.end(), 0);
-    return;
+    return at::zeros({count_reals(x)}, at::kDouble);
   }
   if (gradient.sizes() != x.sizes()) {
     const bool reversed =
@@ -33,26 +31,27 @@ void AnalyticalRows::copy_validated(const CheckedInput& input, Tensor gradient, 
       gradient = gradient.to(x.scalar_type());
     }
   }
-  copy_reals(gradient, row.data());
+  return reals_of(gradient);
 }
 
-void AnalyticalRows::fill(Rows& rows, std::size_t slot, const Tensor& upstream) {
+Tensors AnalyticalRows::rows_for(std::size_t slot, const Tensor& upstream) {
   Tensors upstreams(layout_.slots.size());
   upstreams[slot] = upstream;
   const Tensors gradients = vjp_(upstreams);
-  rows.resize(checked_.size());
+  Tensors rows;
   for (std::size_t i = 0; i < checked_.size(); ++i) {
-    copy_validated(checked_[i], gradients[i], rows[i]);
+    rows.push_back(validated_reals(checked_[i], gradients[i]));
   }
+  return rows;
 }
 
 void AnalyticalRows::compare_runs(std::size_t input, std::size_t output, const double* first,
-                                  const double* second, std::int64_t count) {
+                                  const Tensor& second) {
   Change& change = changes_[input];
-  for (std::int64_t i = 0; i < count; ++i) {
-    const double largest = distance(first[i], second[i]);
-    if (largest > change.largest) {
-      change = {largest, first[i], second[i], output};
+  const double* values = second.data_ptr<double>();
+  for (std::int64_t i = 0; i < second.numel(); ++i) {
+    if (distance(first[i], values[i]) > change.largest) {
+      change = {distance(first[i], values[i]), first[i], values[i], output};
     }
   }
 }
@@ -60,7 +59,6 @@ void AnalyticalRows::compare_runs(std::size_t input, std::size_t output, const d
 /// Calls use(input, slot, r, gradient) for row r of the Jacobian of each checked input.
 template <typename Use>
 void AnalyticalRows::for_each_row(const Use& use) {
-  Rows rows;
   for (std::size_t s = 0; s < layout_.slots.size(); ++s) {
     const OutputSlot& slot = layout_.slots[s];
     if (!slot.differentiable) {
@@ -70,7 +68,7 @@ void AnalyticalRows::for_each_row(const Use& use) {
     const Tensor flat = (upstream.is_complex() ? at::view_as_real(upstream) : upstream).view(-1);
     for (std::int64_t r = 0; r < slot.length; ++r) {
       flat.select(0, r).fill_(1);
-      fill(rows, s, upstream);
+      const Tensors rows = rows_for(s, upstream);
       flat.select(0, r).fill_(0);
       for (std::size_t i = 0; i < rows.size(); ++i) {
         use(i, slot, slot.offset + r, rows[i]);
@@ -87,13 +85,12 @@ Tensors AnalyticalRows::jacobians() {
   const auto row_of = [&](std::size_t input, std::int64_t r) {
     return jacobians[input].data_ptr<double>() + r * jacobians[input].size(1);
   };
-  for_each_row([&](std::size_t i, const OutputSlot&, std::int64_t r, const std::vector<double>& gradient) {
-    std::copy(gradient.begin(), gradient.end(), row_of(i, r));
+  for_each_row([&](std::size_t i, const OutputSlot&, std::int64_t r, const Tensor& gradient) {
+    std::copy_n(gradient.data_ptr<double>(), gradient.numel(), row_of(i, r));
   });
-  for_each_row(
-      [&](std::size_t i, const OutputSlot& slot, std::int64_t r, const std::vector<double>& gradient) {
-        compare_runs(i, slot.output, row_of(i, r), gradient.data(), jacobians[i].size(1));
-      });
+  for_each_row([&](std::size_t i, const OutputSlot& slot, std::int64_t r, const Tensor& gradient) {
+    compare_runs(i, slot.output, row_of(i, r), gradient);
+  });
   return jacobians;
 }
 

@@ -26,19 +26,16 @@ class AnalyticalRows {
   AnalyticalRows(const Vjp& vjp, const OutputLayout& layout, const std::vector<CheckedInput>& checked)
       : vjp_(vjp), layout_(layout), checked_(checked), changes_(checked.size()) {}
 
-  /// C numbers for each checked input.
-  using Rows = std::vector<std::vector<double>>;
-  /// vᵀJ for an upstream gradient of one output. Throws CheckStopped for a gradient of the wrong shape or
-  /// kind.
-  void fill(Rows& rows, std::size_t slot, const Tensor& upstream);
+  /// vᵀJ [C] of each checked input, for an upstream gradient of one output. Throws CheckStopped for a
+  /// gradient of the wrong shape or kind.
+  Tensors rows_for(std::size_t slot, const Tensor& upstream);
 
   /// J [R, C] for each checked input, row by row from one-hot upstream gradients; then all rows a second time
   /// for changes().
   Tensors jacobians();
 
   /// Records how much the gradient of a checked input changed when backward ran again.
-  void compare_runs(std::size_t input, std::size_t output, const double* first, const double* second,
-                    std::int64_t count);
+  void compare_runs(std::size_t input, std::size_t output, const double* first, const Tensor& second);
 
   struct Change {
     double largest = 0;            ///< |second − first|
@@ -50,7 +47,7 @@ class AnalyticalRows {
   const std::vector<std::string>& wrong_dtypes() const { return wrong_dtypes_; }
 
  private:
-  void copy_validated(const CheckedInput& input, Tensor gradient, std::vector<double>& row);
+  Tensor validated_reals(const CheckedInput& input, Tensor gradient);
   template <typename Use>
   void for_each_row(const Use& use);
 

@@ -136,10 +136,8 @@ void list_bad_entries(const Block& block, const Tensor& bad, const Tensor& kinks
   }
 }
 
-KinkMasks find_kinks(const Block& block, const std::vector<std::int64_t>& columns, const Slopes& wide,
-                     const Slopes& narrow) {
-  const Tensor at_columns = at::tensor(columns, at::kLong);
-  const Tensor analytical = block.analytical.index_select(1, at_columns).t();
+KinkMasks find_kinks(const Block& block, const Tensor& columns, const Slopes& wide, const Slopes& narrow) {
+  const Tensor analytical = block.analytical.index_select(1, columns).t();
   const Tensor difference = (wide.right - wide.left).abs();
   const Tensor ratio = (narrow.right - narrow.left).abs() / difference;
   const Tensor low = at::minimum(wide.left, wide.right);
@@ -153,7 +151,7 @@ KinkMasks find_kinks(const Block& block, const std::vector<std::int64_t>& column
   const Tensor jump = ratio > 5;
   const Tensor between = (analytical >= low - tolerance) & (analytical <= high + tolerance);
   const auto scattered = [&](const Tensor& mask) {
-    return at::zeros(block.analytical.sizes(), at::kBool).index_copy(1, at_columns, mask.t());
+    return at::zeros(block.analytical.sizes(), at::kBool).index_copy(1, columns, mask.t());
   };
   return {scattered(differ & smooth.logical_not() & jump.logical_not()), scattered(differ & jump),
           scattered(between)};

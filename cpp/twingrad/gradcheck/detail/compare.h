@@ -50,10 +50,9 @@ struct KinkMasks {
   Tensor between;  // [M, N] the analytical value is between the two slopes
 };
 
-/// Compares the slopes for step h with those for h/10. columns: those of `block` with bad entries; wide,
+/// Compares the slopes for step h with those for h/10. columns [K]: those of `block` with bad entries; wide,
 /// narrow: [K, M] each. Real Jacobians only.
-KinkMasks find_kinks(const Block& block, const std::vector<std::int64_t>& columns, const Slopes& wide,
-                     const Slopes& narrow);
+KinkMasks find_kinks(const Block& block, const Tensor& columns, const Slopes& wide, const Slopes& narrow);
 
 /// %.{digits}g
 std::string number_text(double value, int digits = 4);

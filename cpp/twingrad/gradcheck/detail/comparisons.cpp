@@ -1,10 +1,9 @@
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
-#include <random>
 #include <utility>
 
 #include "twingrad/gradcheck/detail/gradient_check.h"
@@ -41,32 +40,16 @@ double largest_finite(const Tensor& values) {
   return sizes.masked_fill(sizes.isfinite().logical_not(), 0).max().item<double>();
 }
 
-/// Random, non-negative, of norm 1.
-std::vector<double> random_direction(std::int64_t count, std::mt19937_64& random) {
-  std::uniform_real_distribution<double> uniform(0, 1);
-  std::vector<double> direction(count);
-  std::generate(direction.begin(), direction.end(), [&] { return uniform(random); });
-  const double norm =
-      std::sqrt(std::inner_product(direction.begin(), direction.end(), direction.begin(), 0.0));
-  for (double& entry : direction) {
-    entry /= norm;
-  }
-  return direction;
+/// Random, non-negative, of norm 1 [count].
+Tensor random_direction(std::int64_t count, const at::Generator& generator) {
+  const Tensor direction = at::rand({count}, generator, at::kDouble);
+  return direction / direction.norm();
 }
 
-double sum(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
-
-double dot(const std::vector<double>& a, const double* b) {
-  return std::inner_product(a.begin(), a.end(), b, 0.0);
-}
-
-/// The real numbers `values` as a tensor of the shape, dtype and device of `like`.
-Tensor from_reals(const std::vector<double>& values, const Tensor& like) {
-  Tensor tensor = at::tensor(values, at::kDouble);
-  if (like.is_complex()) {
-    tensor = at::view_as_complex(tensor.view({-1, 2}));
-  }
-  return tensor.view(like.sizes()).to(like.options().requires_grad(false));
+/// Real numbers as a tensor of the shape, dtype and device of `like`.
+Tensor from_reals(const Tensor& reals, const Tensor& like) {
+  const Tensor numbers = like.is_complex() ? at::view_as_complex(reals.view({-1, 2})) : reals;
+  return numbers.view(like.sizes()).to(like.options().requires_grad(false));
 }
 
 /// The rows of one part of an output.
@@ -287,9 +270,7 @@ KinkMasks GradientCheck::kinks_of(const Block& block, const Tensor& bad, const C
     const Tensor none = at::zeros_like(bad);
     return {none, none, none};
   }
-  const Tensor bad_columns = bad.any(0).nonzero().view(-1);
-  const std::vector<std::int64_t> columns(bad_columns.data_ptr<std::int64_t>(),
-                                          bad_columns.data_ptr<std::int64_t>() + bad_columns.numel());
+  const Tensor columns = bad.any(0).nonzero().view(-1);
   set_step("the forward, perturbed to one side to find kinks,");
   Elements elements(perturbed(input));
   const auto slopes = [&](double step) {
@@ -303,45 +284,44 @@ KinkMasks GradientCheck::kinks_of(const Block& block, const Tensor& bad, const C
 }
 
 bool GradientCheck::compare_fast(AnalyticalRows& rows) {
-  std::mt19937_64 random(options_.seed);
-  std::vector<std::vector<double>> u, products;
+  const auto generator = at::make_generator<at::CPUGeneratorImpl>(options_.seed);
+  Tensors u, products;
   for (const CheckedInput& input : checked_) {
     set_step("the forward with " + input.name + " perturbed");
     Elements elements(perturbed(input));
-    u.push_back(random_direction(elements.size(), random));
+    u.push_back(random_direction(elements.size(), generator));
     products.push_back(numerical_product(*evaluate_, elements, u.back(), options_.eps));
   }
   set_step("the backward");
   for (std::size_t s = 0; s < layout_.slots.size(); ++s) {
     if (layout_.slots[s].differentiable) {
-      compare_projections(rows, s, random_direction(layout_.slots[s].length, random), u, products);
+      compare_projections(rows, s, random_direction(layout_.slots[s].length, generator), u, products);
     }
   }
   return all_passed(result_.comparisons);
 }
 
 /// Compares vᵀJu of one output for each checked input. products: J u for all outputs.
-void GradientCheck::compare_projections(AnalyticalRows& rows, std::size_t s, const std::vector<double>& v,
-                                        const std::vector<std::vector<double>>& u,
-                                        const std::vector<std::vector<double>>& products) {
+void GradientCheck::compare_projections(AnalyticalRows& rows, std::size_t s, const Tensor& v,
+                                        const Tensors& u, const Tensors& products) {
   const OutputSlot& slot = layout_.slots[s];
   const Tensor upstream = from_reals(v, slot.like);
-  AnalyticalRows::Rows first, second;
-  rows.fill(first, s, upstream);
-  rows.fill(second, s, upstream);
+  const Tensors first = rows.rows_for(s, upstream);
+  const Tensors second = rows.rows_for(s, upstream);
   for (std::size_t i = 0; i < checked_.size(); ++i) {
-    rows.compare_runs(i, slot.output, first[i].data(), second[i].data(),
-                      static_cast<std::int64_t>(first[i].size()));
+    rows.compare_runs(i, slot.output, first[i].data_ptr<double>(), second[i]);
     GradcheckComparison comparison = comparison_of(checked_[i], slot);
     comparison.kind = GradcheckComparison::Kind::projection;
-    const std::int64_t numbers = u[i].empty() || v.empty() ? 0 : 1;
-    const auto matrix = [&](double value) { return at::full({numbers, numbers}, value, at::kDouble); };
-    Block block{matrix(dot(u[i], first[i].data())),
-                matrix(dot(v, products[i].data() + slot.offset)),
+    const std::int64_t numbers = u[i].numel() == 0 || v.numel() == 0 ? 0 : 1;
+    const auto matrix = [&](const Tensor& value) {
+      return at::full({numbers, numbers}, value.item(), at::kDouble);
+    };
+    Block block{matrix(first[i].dot(u[i])),
+                matrix(products[i].narrow(0, slot.offset, slot.length).dot(v)),
                 {},
                 options_.atol};
     block.tolerance = tolerance_for(checked_[i].tensor, slot.like, block.numerical);
-    block.tolerance.absolute *= sum(u[i]) * sum(v);
+    block.tolerance.absolute *= (u[i].sum() * v.sum()).item<double>();
     comparison.passed = summarize(block, comparison);
     comparison.bad = comparison.passed ? 0 : 1;
     result_.comparisons.push_back(std::move(comparison));

@@ -23,10 +23,8 @@ Tensor real_view(const Tensor& tensor) { return tensor.is_complex() ? at::view_a
 
 Elements::Elements(const Tensor& tensor)
     : reals_(real_view(tensor.variable_data())),
-      original_(reals_.clone()),
-      values_(reals_.numel()),
+      values_(reals_of(reals_)),
       offsets_(element_offsets(reals_)) {
-  copy_reals(reals_, values_.data());
   if (reals_.is_cpu() && reals_.scalar_type() == at::kDouble) {
     doubles_ = reals_.data_ptr<double>();
   }
@@ -43,17 +41,15 @@ double Elements::set(std::int64_t i, double value) {
   return element.fill_(value).item<double>();
 }
 
-std::vector<double> Elements::set_all(const std::vector<double>& values) {
+Tensor Elements::set_all(const Tensor& values) {
   const at::NoGradGuard no_grad;
-  reals_.copy_(at::tensor(values, at::kDouble).view(reals_.sizes()));
-  std::vector<double> stored(values.size());
-  copy_reals(reals_, stored.data());
-  return stored;
+  reals_.copy_(values.view(reals_.sizes()));
+  return reals_of(reals_);
 }
 
 void Elements::restore_all() {
   const at::NoGradGuard no_grad;
-  reals_.copy_(original_);
+  reals_.copy_(values_.view(reals_.sizes()));
 }
 
 void copy_reals(const Tensor& tensor, double* to) {
@@ -66,6 +62,12 @@ void copy_reals(const Tensor& tensor, double* to) {
   const Tensor values = dense.resolve_conj().resolve_neg();
   const Tensor flat = real_view(values).to(at::kCPU, at::kDouble).contiguous();
   std::copy_n(flat.data_ptr<double>(), flat.numel(), to);
+}
+
+Tensor reals_of(const Tensor& tensor) {
+  Tensor reals = at::empty({count_reals(tensor)}, at::kDouble);
+  copy_reals(tensor, reals.data_ptr<double>());
+  return reals;
 }
 
 std::int64_t count_reals(const Tensor& tensor) { return tensor.numel() * (tensor.is_complex() ? 2 : 1); }

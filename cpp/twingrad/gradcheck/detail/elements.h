@@ -23,21 +23,20 @@ class Elements {
   Elements& operator=(const Elements&) = delete;
   ~Elements();
 
-  std::int64_t size() const { return static_cast<std::int64_t>(values_.size()); }
-  /// The original numbers.
-  const std::vector<double>& values() const { return values_; }
-  double operator[](std::int64_t i) const { return values_[i]; }
+  std::int64_t size() const { return values_.numel(); }
+  /// The original numbers [C], float64 on the CPU.
+  const Tensor& values() const { return values_; }
+  double operator[](std::int64_t i) const { return values_.data_ptr<double>()[i]; }
   /// Sets one number. Returns what is stored: `value` rounded to the tensor's dtype.
   double set(std::int64_t i, double value);
-  /// Sets all numbers. Returns what is stored.
-  std::vector<double> set_all(const std::vector<double>& values);
-  void restore(std::int64_t i) { set(i, values_[i]); }
+  /// Sets all numbers to `values` [C]. Returns what is stored.
+  Tensor set_all(const Tensor& values);
+  void restore(std::int64_t i) { set(i, (*this)[i]); }
   void restore_all();
 
  private:
   Tensor reals_;                       // a view of the tensor as real numbers, without autograd
-  Tensor original_;                    // a copy
-  std::vector<double> values_;         // the same as doubles
+  Tensor values_;                      // a copy as float64, flat
   std::vector<std::int64_t> offsets_;  // of each number in the tensor's memory
   double* doubles_ = nullptr;          // the memory, if it is float64 on the CPU
 };
@@ -45,6 +44,9 @@ class Elements {
 /// Copies the real numbers of a tensor of any dtype and device to `to`, row-major; a complex number gives
 /// two.
 void copy_reals(const Tensor& tensor, double* to);
+
+/// The real numbers of a tensor [C]: a copy as float64 on the CPU.
+Tensor reals_of(const Tensor& tensor);
 
 /// The number of real numbers in a tensor.
 std::int64_t count_reals(const Tensor& tensor);

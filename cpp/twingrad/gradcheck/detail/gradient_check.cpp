@@ -26,10 +26,10 @@ Tensor float64_copy(const Tensor& tensor) {
       .requires_grad_(tensor.requires_grad());
 }
 
-double largest_distance(const std::vector<double>& a, const std::vector<double>& b) {
+double largest_distance(const Tensor& a, const Tensor& b) {
   double largest = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    largest = std::max(largest, distance(a[i], b[i]));
+  for (std::int64_t i = 0; i < a.numel(); ++i) {
+    largest = std::max(largest, distance(a.data_ptr<double>()[i], b.data_ptr<double>()[i]));
   }
   return largest;
 }
@@ -168,7 +168,7 @@ void GradientCheck::prepare_evaluation(bool with_autograd) {
   }
   evaluate_ = std::make_unique<Evaluator>(fn_, in_float64_ ? float64_inputs_ : inputs_, std::move(layout),
                                           with_autograd);
-  const std::vector<double> values = (*evaluate_)();
+  const Tensor values = (*evaluate_)();
   // If a value is off by this, an entry of a Jacobian is off by atol.
   const double bound = 2 * options_.eps * options_.atol;
   const double change = largest_distance(values, (*evaluate_)());

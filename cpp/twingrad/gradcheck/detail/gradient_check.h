@@ -69,9 +69,8 @@ class GradientCheck {
   void compare_value(const OutputSlot& slot, const Tensor& output, const Tensor& expected);
   void compare_full(AnalyticalRows& rows);
   bool compare_fast(AnalyticalRows& rows);
-  void compare_projections(AnalyticalRows& rows, std::size_t slot, const std::vector<double>& v,
-                           const std::vector<std::vector<double>>& u,
-                           const std::vector<std::vector<double>>& products);
+  void compare_projections(AnalyticalRows& rows, std::size_t slot, const Tensor& v, const Tensors& u,
+                           const Tensors& products);
   void compare_pair(const CheckedInput& input, const OutputSlot& slot, const Tensor& analytical,
                     const Tensor& numerical);
   void judge(Block block, const CheckedInput& input, const OutputSlot& slot, GradcheckComparison& comparison);

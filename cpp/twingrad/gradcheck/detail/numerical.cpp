@@ -1,12 +1,7 @@
 #include "twingrad/gradcheck/detail/numerical.h"
 
 #include <ATen/ATen.h>
-
-#include <algorithm>
-#include <cmath>
-#include <functional>
-#include <numeric>
-#include <random>
+#include <ATen/CPUGeneratorImpl.h>
 
 namespace twingrad::gradcheck_detail {
 
@@ -44,9 +39,9 @@ void Evaluator::operator()(double* row) const {
   }
 }
 
-std::vector<double> Evaluator::operator()() const {
-  std::vector<double> row(layout_.length);
-  (*this)(row.data());
+Tensor Evaluator::operator()() const {
+  Tensor row = at::empty({layout_.length}, at::kDouble);
+  (*this)(row.data_ptr<double>());
   return row;
 }
 
@@ -70,44 +65,36 @@ Tensor numerical_jacobian(const Evaluator& evaluate, Elements& input, double eps
 
 namespace {
 
-/// y(x + h u) − y(x − h u) [R]. distances: the actual distances between the two points [C], of about 2 h u.
-std::vector<double> difference_along(const Evaluator& evaluate, Elements& input, const std::vector<double>& u,
-                                     double eps, std::vector<double>& distances) {
-  const auto values_at = [&](double step, std::vector<double>& point) {
-    point = input.values();
-    for (std::size_t i = 0; i < u.size(); ++i) {
-      point[i] += step * u[i];
-    }
-    point = input.set_all(point);
-    return evaluate();
-  };
-  std::vector<double> left_point;
-  const std::vector<double> left = values_at(-eps, left_point);
-  std::vector<double> difference = values_at(eps, distances);
+/// y(x + h u) − y(x − h u) [R], and the actual distances between the two points [C], about 2 h u.
+std::pair<Tensor, Tensor> difference_along(const Evaluator& evaluate, Elements& input, const Tensor& u,
+                                           double eps) {
+  const Tensor left_point = input.set_all(input.values() - eps * u);
+  const Tensor left = evaluate();
+  const Tensor right_point = input.set_all(input.values() + eps * u);
+  const Tensor right = evaluate();
   input.restore_all();
-  std::transform(difference.begin(), difference.end(), left.begin(), difference.begin(), std::minus());
-  std::transform(distances.begin(), distances.end(), left_point.begin(), distances.begin(), std::minus());
-  return difference;
+  return {right - left, right_point - left_point};
 }
 
 }  // namespace
 
 Tensor batched_numerical_jacobian(const Evaluator& evaluate, Elements& input, std::int64_t rows, double eps) {
-  Tensor jacobian = at::zeros({evaluate.layout().length, input.size()}, at::kDouble);
-  auto entry = jacobian.accessor<double, 2>();
+  const Tensor jacobian = at::zeros({evaluate.layout().length, input.size()}, at::kDouble);
   const std::int64_t columns = rows == 0 ? 0 : input.size() / rows;
   for (std::int64_t c = 0; c < columns; ++c) {
-    std::vector<double> u(input.size()), distances;
-    for (std::int64_t n = 0; n < rows; ++n) {
-      u[n * columns + c] = 1;
-    }
-    const std::vector<double> difference = difference_along(evaluate, input, u, eps, distances);
+    const Tensor u = at::zeros({rows, columns}, at::kDouble);
+    u.select(1, c).fill_(1);
+    const auto [difference, distance] = difference_along(evaluate, input, u.view(-1), eps);
+    const Tensor row_distances = distance.view({rows, columns}).slice(1, c, c + 1);
     for (const OutputSlot& slot : evaluate.layout().slots) {
       const std::int64_t length = slot.length / rows;
-      for (std::int64_t r = slot.offset; r < slot.offset + slot.length; ++r) {
-        const std::int64_t i = (r - slot.offset) / length * columns + c;
-        entry[r][i] = difference[r] / distances[i];
-      }
+      const Tensor slopes =
+          difference.narrow(0, slot.offset, slot.length).view({rows, length}) / row_distances;
+      jacobian.narrow(0, slot.offset, slot.length)
+          .view({rows, length, rows, columns})
+          .select(3, c)
+          .diagonal(0, 0, 2)  // row n of the output by row n of the input: [length, rows]
+          .copy_(slopes.t());
     }
   }
   return jacobian;
@@ -122,63 +109,48 @@ void check_rows_independent(const Evaluator& evaluate, Elements& input, std::int
                          " is ", slot.like.sizes());
     }
   }
-  std::mt19937_64 random(options.seed);
-  std::vector<std::int64_t> tested(rows);
-  std::iota(tested.begin(), tested.end(), 0);
-  std::shuffle(tested.begin(), tested.end(), random);
-  tested.resize(std::min(rows, kMaxTestedRows));
-  const std::vector<double> before = evaluate();
-  const std::int64_t columns = rows == 0 ? 0 : input.size() / rows;
-  std::uniform_real_distribution<double> size(0.5, 1);
-  for (const std::int64_t n : tested) {
-    for (std::int64_t i = n * columns; i < (n + 1) * columns; ++i) {
-      input.set(i, input[i] + (random() % 2 == 0 ? 1 : -1) * options.eps * size(random));
-    }
-    const std::vector<double> after = evaluate();
+  auto generator = at::make_generator<at::CPUGeneratorImpl>(options.seed);
+  const Tensor tested = at::randperm(rows, generator).slice(0, 0, kMaxTestedRows);
+  const Tensor before = evaluate();
+  for (std::int64_t i = 0; i < tested.numel(); ++i) {
+    const std::int64_t n = tested[i].item<std::int64_t>();
+    const Tensor point = input.values().clone().view({rows, input.size() / rows});
+    const Tensor random = at::rand({point.size(1)}, generator, at::kDouble) - 0.5;
+    point[n] += options.eps * (random + 0.5 * random.sign());  // a step between h/2 and h in either direction
+    input.set_all(point.view(-1));
+    const Tensor change = (evaluate() - before).abs();
     input.restore_all();
     for (const OutputSlot& slot : evaluate.layout().slots) {
-      for (std::int64_t r = slot.offset; r < slot.offset + slot.length; ++r) {
-        const std::int64_t row = (r - slot.offset) / (slot.length / rows);
-        if (row != n && std::abs(after[r] - before[r]) > options.eps * options.atol) {
-          throw CheckStopped(input_name, " is declared as batched, but its row ", n, " changes row ", row,
-                             " of output ", slot.output, ": the rows are not independent");
-        }
+      const Tensor of_slot = change.narrow(0, slot.offset, slot.length).view({rows, slot.length / rows});
+      const Tensor changed = (of_slot > options.eps * options.atol).any(1);
+      changed[n].fill_(false);
+      if (changed.any().item<bool>()) {
+        throw CheckStopped(input_name, " is declared as batched, but its row ", n, " changes row ",
+                           changed.nonzero()[0].item<std::int64_t>(), " of output ", slot.output,
+                           ": the rows are not independent");
       }
     }
   }
 }
 
-std::vector<double> numerical_product(const Evaluator& evaluate, Elements& input,
-                                      const std::vector<double>& u, double eps) {
-  std::vector<double> distances;
-  std::vector<double> product = difference_along(evaluate, input, u, eps, distances);
-  for (double& entry : product) {
-    entry /= 2 * eps;
-  }
-  return product;
+Tensor numerical_product(const Evaluator& evaluate, Elements& input, const Tensor& u, double eps) {
+  return difference_along(evaluate, input, u, eps).first / (2 * eps);
 }
 
-Slopes one_sided_slopes(const Evaluator& evaluate, Elements& input, const std::vector<std::int64_t>& columns,
-                        double step) {
-  const std::int64_t rows = evaluate.layout().length;
-  Slopes slopes{at::empty({static_cast<std::int64_t>(columns.size()), rows}, at::kDouble), {}};
-  slopes.right = at::empty_like(slopes.left);
-  const std::vector<double> here = evaluate();
-  double* left = slopes.left.data_ptr<double>();
-  double* right = slopes.right.data_ptr<double>();
-  for (const std::int64_t c : columns) {
-    for (auto& [slope, signed_step] : {std::pair{left, -step}, std::pair{right, step}}) {
-      const double distance = input.set(c, input[c] + signed_step) - input[c];
-      evaluate(slope);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        slope[r] = (slope[r] - here[r]) / distance;
-      }
-    }
+Slopes one_sided_slopes(const Evaluator& evaluate, Elements& input, const Tensor& columns, double step) {
+  const Tensor here = evaluate();
+  const auto slope = [&](std::int64_t c, double signed_step) {
+    const double distance = input.set(c, input[c] + signed_step) - input[c];
+    const Tensor difference = evaluate() - here;
     input.restore(c);
-    left += rows;
-    right += rows;
+    return difference / distance;
+  };
+  Tensors left, right;
+  for (std::int64_t k = 0; k < columns.numel(); ++k) {
+    left.push_back(slope(columns[k].item<std::int64_t>(), -step));
+    right.push_back(slope(columns[k].item<std::int64_t>(), step));
   }
-  return slopes;
+  return {at::stack(left), at::stack(right)};
 }
 
 }  // namespace twingrad::gradcheck_detail

@@ -51,9 +51,10 @@ class Evaluator {
       : with_autograd(autograd), fn_(fn), point_(point), layout_(std::move(layout)) {}
 
   const OutputLayout& layout() const { return layout_; }
-  /// Throws CheckStopped if the number, shapes or dtypes of the outputs do not match the layout.
+  /// Evaluates into a row [R]. Throws CheckStopped if the number, shapes or dtypes of the outputs do not
+  /// match the layout.
   void operator()(double* row) const;
-  std::vector<double> operator()() const;
+  Tensor operator()() const;
 
   /// Whether fn runs with autograd enabled. It may need that, for example for a gradient penalty.
   bool with_autograd;
@@ -77,15 +78,13 @@ void check_rows_independent(const Evaluator& evaluate, Elements& input, std::int
                             const std::string& input_name, const GradcheckOptions& options);
 
 /// J u [R] by one central difference along u [C].
-std::vector<double> numerical_product(const Evaluator& evaluate, Elements& input,
-                                      const std::vector<double>& u, double eps);
+Tensor numerical_product(const Evaluator& evaluate, Elements& input, const Tensor& u, double eps);
 
-/// One-sided slopes [K, R] at `columns` [K] of an input: (y(x ± h e_j) − y(x)) / ±h.
+/// One-sided slopes [K, R] for `columns` [K] (K > 0) of an input: (y(x ± h e_j) − y(x)) / ±h.
 struct Slopes {
   Tensor left, right;
 };
-Slopes one_sided_slopes(const Evaluator& evaluate, Elements& input, const std::vector<std::int64_t>& columns,
-                        double step);
+Slopes one_sided_slopes(const Evaluator& evaluate, Elements& input, const Tensor& columns, double step);
 
 /// Shape and dtype as "[2, 3] Double", or "undefined".
 std::string type_text(const Tensor& tensor);

@@ -123,6 +123,18 @@ TEST_F(GradcheckOptionsTest, ValuesAreComparedWithAReference) {
                  "the reference's output 0 is [] Double, the function's is [3] Double");
 }
 
+TEST_F(GradcheckOptionsTest, AWrongValueFailsInFastModeToo) {
+  const GradcheckOptions options = {
+      .mode = GradcheckMode::fast, .kinks = GradcheckKinks::report, .reference = sin_of};
+  const GradcheckResult smooth = gradcheck(exp_of, {variable({3})}, options);
+  EXPECT_FALSE(smooth);
+  EXPECT_FALSE(smooth.comparisons[0].passed);
+  EXPECT_EQ(smooth.comparisons[0].kind, GradcheckComparison::Kind::value);
+  EXPECT_EQ(smooth.comparisons[1].kind, GradcheckComparison::Kind::projection);
+  EXPECT_TRUE(smooth.failures.empty()) << "the gradient is right";
+  EXPECT_FALSE(gradcheck(relu_of, {variable_of({0, 1})}, options)) << "though the kink is excused";
+}
+
 TEST_F(GradcheckOptionsTest, LazilyConjugatedValuesAreComparedWithAReference) {
   const Tensor z = at::randn({3}, at::kComplexDouble).requires_grad_();
   const GradcheckFunction conjugate = [](T in) -> Tensors { return {in[0].conj()}; };

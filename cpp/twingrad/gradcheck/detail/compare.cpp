@@ -136,25 +136,4 @@ void list_bad_entries(const Block& block, const Tensor& bad, const Tensor& kinks
   }
 }
 
-KinkMasks find_kinks(const Block& block, const Tensor& columns, const Slopes& wide, const Slopes& narrow) {
-  const Tensor analytical = block.analytical.index_select(1, columns).t();
-  const Tensor difference = (wide.right - wide.left).abs();
-  const Tensor ratio = (narrow.right - narrow.left).abs() / difference;
-  const Tensor low = at::minimum(wide.left, wide.right);
-  const Tensor high = at::maximum(wide.left, wide.right);
-  const Tensor tolerance =
-      at::maximum(low.abs(), high.abs()) * block.tolerance.relative + block.tolerance.absolute;
-  // Where f'' exists, the slopes differ by h f'': a tenth of the step leaves a tenth of the difference. At a
-  // kink the difference stays the same, near one it vanishes, and at a jump it is ten times as large.
-  const Tensor differ = difference > tolerance;
-  const Tensor smooth = (ratio > 0.05) & (ratio < 0.2);
-  const Tensor jump = ratio > 5;
-  const Tensor between = (analytical >= low - tolerance) & (analytical <= high + tolerance);
-  const auto scattered = [&](const Tensor& mask) {
-    return at::zeros(block.analytical.sizes(), at::kBool).index_copy(1, columns, mask.t());
-  };
-  return {scattered(differ & smooth.logical_not() & jump.logical_not()), scattered(differ & jump),
-          scattered(between)};
-}
-
 }  // namespace twingrad::gradcheck_detail

@@ -43,17 +43,6 @@ void set_cause(GradcheckComparison& comparison, GradcheckCause cause, std::strin
 /// not find kinks, which take new evaluations of the function.
 void find_cause(const Block& block, const Tensor& bad, GradcheckComparison& comparison);
 
-/// Where the one-sided slopes differ.
-struct KinkMasks {
-  Tensor kink;     // [M, N] they differ at every step size
-  Tensor jump;     // [M, N] the difference grows as the step shrinks: the function is not continuous
-  Tensor between;  // [M, N] the analytical value is between the two slopes
-};
-
-/// Compares the slopes for step h with those for h/10. columns [K]: those of `block` with bad entries; wide,
-/// narrow: [K, M] each. Real Jacobians only.
-KinkMasks find_kinks(const Block& block, const Tensor& columns, const Slopes& wide, const Slopes& narrow);
-
 /// %.{digits}g
 std::string number_text(double value, int digits = 4);
 

@@ -15,6 +15,13 @@ namespace twingrad::gradcheck_detail {
 /// The message of an exception, without LibTorch's stack trace.
 std::string message_of(const std::exception& error);
 
+/// Where the one-sided slopes differ.
+struct KinkMasks {
+  Tensor kink;     // [M, N] they differ at every step size
+  Tensor jump;     // [M, N] the difference grows as the step shrinks: the function is not continuous
+  Tensor between;  // [M, N] the analytical value is between the two slopes
+};
+
 /// One check, independent of where the backward pass comes from. gradcheck.cpp calls the steps in order.
 class GradientCheck {
  public:
@@ -67,16 +74,17 @@ class GradientCheck {
   GradcheckComparison comparison_of(const CheckedInput& input, const OutputSlot& slot) const;
   Tolerance tolerance_for(const Tensor& input, const Tensor& output, const Tensor& numerical) const;
   void compare_value(const OutputSlot& slot, const Tensor& output, const Tensor& expected);
-  void compare_full(AnalyticalRows& rows);
-  bool compare_fast(AnalyticalRows& rows);
-  void compare_projections(AnalyticalRows& rows, std::size_t slot, const Tensor& v, const Tensors& u,
-                           const Tensors& products);
+  void compare_jacobians(const Tensors& analytical);
+  std::vector<GradcheckComparison> compare_projections(AnalyticalRows& rows);
+  GradcheckComparison compare_projection(const CheckedInput& input, const OutputSlot& slot, const Tensor& v,
+                                         const Tensor& u, const Tensor& vt_j, const Tensor& j_u) const;
+  void report_projections(const std::vector<GradcheckComparison>& projections);
   void compare_pair(const CheckedInput& input, const OutputSlot& slot, const Tensor& analytical,
                     const Tensor& numerical);
   void judge(Block block, const CheckedInput& input, const OutputSlot& slot, GradcheckComparison& comparison);
   void judge_constant(const Block& block, GradcheckComparison& comparison);
-  KinkMasks kinks_of(const Block& block, const Tensor& bad, const CheckedInput& input, const OutputSlot& slot,
-                     GradcheckComparison::Part part);
+  KinkMasks find_kinks(const Block& block, const Tensor& bad, const CheckedInput& input,
+                       const OutputSlot& slot, GradcheckComparison::Part part);
   void find_overwritten();
   void report_rows(const AnalyticalRows& rows);
 

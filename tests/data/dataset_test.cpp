@@ -19,19 +19,11 @@
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/sha256.h"
 
-namespace twingrad::data {
-namespace {
+namespace twingrad::data::dataset_test {
 
+using namespace ::testing;
+using namespace twingrad::testing;
 namespace fs = std::filesystem;
-using ::testing::AllOf;
-using ::testing::Each;
-using ::testing::ElementsAre;
-using ::testing::EndsWith;
-using ::testing::HasSubstr;
-using ::testing::Lt;
-using ::testing::Not;
-using ::testing::StartsWith;
-using twingrad::testing::TemporaryFolder;
 
 using Bytes = std::vector<std::uint8_t>;
 
@@ -565,5 +557,4 @@ TEST(HoldOut, RefusesToLeaveNothing) {
   EXPECT_EQ(dataset.train.count, 20);
 }
 
-}  // namespace
-}  // namespace twingrad::data
+}  // namespace twingrad::data::dataset_test

@@ -14,10 +14,9 @@
 #include "twingrad/data/dataset.h"
 #include "twingrad/runtime/error.h"
 
-namespace twingrad::data {
-namespace {
+namespace twingrad::data::drawing_test {
 
-using ::testing::Each;
+using namespace ::testing;
 
 constexpr std::int64_t kSide = 28;
 
@@ -201,7 +200,7 @@ TEST(Prepare, LeavesTheTestImagesOfEveryDatasetThatIsHereAsTheyAre) {
     try {
       test = load(name, 10).test;
     } catch (const UserError& error) {
-      EXPECT_THAT(error.what(), ::testing::HasSubstr("get it with"))
+      EXPECT_THAT(error.what(), HasSubstr("get it with"))
           << "no data may be missing for another reason";
       continue;
     }
@@ -351,7 +350,7 @@ TEST(PrepareMnist, RefusesAnImageWithoutInk) {
       changed(paper, [](double y, double x, double grey) { return grey + 60 * y - 40 * x; });
   for (const GreyImage& image : {blank(1, 1, 0), blank(28, 28, 255), blank(1000, 2, 77), lit,
                                  with_noise(paper, 5), with_noise(paper, 40), with_noise(lit, 10)}) {
-    EXPECT_THAT(refusal(image, Preparation::mnist), ::testing::StartsWith("a.png: expected something drawn"));
+    EXPECT_THAT(refusal(image, Preparation::mnist), StartsWith("a.png: expected something drawn"));
   }
 }
 
@@ -411,9 +410,8 @@ TEST(PrepareFashionMnist, RefusesAnImageWithoutClothing) {
   for (const GreyImage& image : {blank(1, 1, 255), blank(200, 100, 128), blank(200, 100, 127),
                                  garment(100, 100, 243), blank(28, 28, 255)}) {
     EXPECT_THAT(refusal(image, Preparation::fashion_mnist),
-                ::testing::StartsWith("a.png: expected something"));
+                StartsWith("a.png: expected something"));
   }
 }
 
-}  // namespace
-}  // namespace twingrad::data
+}  // namespace twingrad::data::drawing_test

@@ -16,17 +16,11 @@
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/sha256.h"
 
-namespace twingrad::data {
-namespace {
+namespace twingrad::data::idx_test {
 
+using namespace ::testing;
+using namespace twingrad::testing;
 namespace fs = std::filesystem;
-using ::testing::AllOf;
-using ::testing::ElementsAre;
-using ::testing::EndsWith;
-using ::testing::HasSubstr;
-using ::testing::Not;
-using ::testing::StartsWith;
-using twingrad::testing::TemporaryFolder;
 
 using Bytes = std::vector<std::uint8_t>;
 
@@ -413,5 +407,4 @@ TEST_F(ReadIdx, RefusesARankThatNoFileCanHave) {
   EXPECT_THROW(read(two_images(), 256), std::invalid_argument);
 }
 
-}  // namespace
-}  // namespace twingrad::data
+}  // namespace twingrad::data::idx_test

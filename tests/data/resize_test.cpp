@@ -7,11 +7,9 @@
 #include <numeric>
 #include <vector>
 
-namespace twingrad::data {
-namespace {
+namespace twingrad::data::resize_test {
 
-using ::testing::Each;
-using ::testing::ElementsAre;
+using namespace ::testing;
 
 GreyImage numbered_image(std::int64_t height, std::int64_t width) {
   GreyImage image{height, width, {}};
@@ -48,7 +46,7 @@ TEST(Resize, IsAntialiasedWhereItShrinks) {
   // The stripes of a zebra become grey, not stripes.
   GreyImage stripes{1, 1000, std::vector<std::uint8_t>(1000)};
   for (std::size_t i = 0; i < 1000; i += 2) stripes.pixels[i] = 255;
-  EXPECT_THAT(resize(stripes, 1, 7).pixels, Each(::testing::AllOf(::testing::Ge(127), ::testing::Le(128))));
+  EXPECT_THAT(resize(stripes, 1, 7).pixels, Each(AllOf(Ge(127), Le(128))));
 }
 
 TEST(Resize, ReachesTheSameInEitherOrderOfHeightAndWidth) {
@@ -71,5 +69,4 @@ TEST(Resize, ScalesToOnePixelAndFromOnePixel) {
   EXPECT_THAT(resize({1, 1, {9}}, 3, 2), (GreyImage{3, 2, std::vector<std::uint8_t>(6, 9)}));
 }
 
-}  // namespace
-}  // namespace twingrad::data
+}  // namespace twingrad::data::resize_test

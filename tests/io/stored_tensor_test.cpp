@@ -7,10 +7,9 @@
 #include <optional>
 #include <string>
 
-namespace twingrad {
-namespace {
+namespace twingrad::stored_tensor_test {
 
-using ::testing::ElementsAre;
+using namespace ::testing;
 
 constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
 
@@ -90,5 +89,4 @@ TEST(CopyElements, DoesNotLookAtTheStrideOfASingleIndex) {
   EXPECT_EQ(elements({"", ElementType::kUInt8, {3, 1, 2}, {1, kLargest, 3}, 0, 6}, "abcdef"), "adbecf");
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::stored_tensor_test

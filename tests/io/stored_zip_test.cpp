@@ -9,23 +9,14 @@
 #include "../support/archives.h"
 #include "../support/refusal.h"
 
-namespace twingrad {
-namespace {
+namespace twingrad::stored_zip_test {
 
+using namespace ::testing;
+using namespace twingrad::testing;
 using namespace std::string_literals;
-using testing::Archive;
-using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using testing::make_archive;
-using ::testing::SizeIs;
-using ::testing::StartsWith;
-using testing::u16;
-using testing::u32;
-using testing::u64;
-using testing::zip_of;
 
 std::string refusal(const std::string& bytes) {
-  return testing::refusal_of([&] { read_stored_zip(bytes, "f.pt"); });
+  return refusal_of([&] { read_stored_zip(bytes, "f.pt"); });
 }
 
 Archive two_entries(bool zip64 = true) { return make_archive({{"a", "first"}, {"b", ""}}, zip64); }
@@ -215,7 +206,7 @@ TEST(StoredZip, RefusesAnotherNameInTheHeaderOfAnEntry) {
 
 TEST(StoredZip, RefusesEntriesThatLieOverOneAnother) {
   // The bytes of the first are the second; the directory tells of both.
-  const std::string inner = "PK\x03\x04"s + testing::entry_fields({"b", "inner"}, "") + "b" + "inner";
+  const std::string inner = "PK\x03\x04"s + entry_fields({"b", "inner"}, "") + "b" + "inner";
   const Archive archive = make_archive({{"a", inner}, {"b", "inner"}});
   const std::size_t inside = archive.headers[0] + 31;
   EXPECT_THAT(
@@ -251,5 +242,4 @@ TEST(StoredZip, SurvivesEveryFaultOfOneByte) {
   }
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::stored_zip_test

@@ -15,19 +15,11 @@
 #include "../support/refusal.h"
 #include "twingrad/io/whole_file.h"
 
-namespace twingrad {
-namespace {
+namespace twingrad::tensor_file_test {
 
+using namespace ::testing;
+using namespace twingrad::testing;
 namespace fs = std::filesystem;
-using ::testing::AllOf;
-using ::testing::ElementsAre;
-using ::testing::EndsWith;
-using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using ::testing::Pair;
-using testing::refusal_of;
-using ::testing::StartsWith;
-using testing::TemporaryFolder;
 
 /// Through the content of a file and back.
 TensorFile through_safetensors(const TensorFile& file) {
@@ -149,7 +141,7 @@ TEST(TensorFile, WritesSafetensorsByTheBook) {
       R"({"__metadata__":{"format":"pt"},"w":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}})";
   const std::string padded = header + std::string((8 - header.size() % 8) % 8, ' ');
   EXPECT_EQ(safetensors_of({{{"w", torch::tensor({{1.0F, -2.0F}})}}, {{"format", "pt"}}}),
-            testing::u64(padded.size()) + padded + testing::u32(0x3f800000) + testing::u32(0xc0000000));
+            u64(padded.size()) + padded + u32(0x3f800000) + u32(0xc0000000));
 }
 
 TEST(TensorFile, HoldsMemoryOfItsOwn) {
@@ -270,10 +262,10 @@ TEST(TensorFile, RefusesBoolsThatAreNeither0Nor1) {
   content.back() = '\x02';
   EXPECT_THAT(refusal_of([&] { parse_safetensors(content, "f"); }),
               HasSubstr("f: tensor \"w\": expected 0 or 1 for each bool, found 2"));
-  const std::string pickle = testing::pickled(
-      testing::dict(testing::text("w") + testing::tensor(testing::storage("BoolStorage", 1), 0, {1}, {1})));
+  const std::string pickle = pickled(
+      dict(text("w") + tensor(storage("BoolStorage", 1), 0, {1}, {1})));
   const std::string archive =
-      testing::zip_of({{"a/data.pkl", pickle}, {"a/data/0", "\xff"}, {"a/version", "3"}});
+      zip_of({{"a/data.pkl", pickle}, {"a/data/0", "\xff"}, {"a/version", "3"}});
   EXPECT_THAT(refusal_of([&] { parse_torch_archive(archive, "f"); }),
               HasSubstr("expected 0 or 1 for each bool, found 255"));
 }
@@ -292,5 +284,4 @@ TEST(TensorFile, RefusesEveryBeginningOfAFile) {
   }
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::tensor_file_test

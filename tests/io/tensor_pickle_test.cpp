@@ -10,16 +10,10 @@
 #include "../support/archives.h"
 #include "../support/refusal.h"
 
-namespace twingrad {
-namespace {
+namespace twingrad::tensor_pickle_test {
 
+using namespace ::testing;
 using namespace twingrad::testing;
-using ::testing::AllOf;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using ::testing::Lt;
-using ::testing::SizeIs;
 
 /// The refusal of a pickle, its protocol and its end included.
 std::string refusal_of_pickle(const std::string& pickle) {
@@ -382,5 +376,4 @@ TEST(TensorPickle, SurvivesEveryFaultOfOneByte) {
   }
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::tensor_pickle_test

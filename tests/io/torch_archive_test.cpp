@@ -9,14 +9,10 @@
 #include "../support/refusal.h"
 #include "twingrad/io/whole_file.h"
 
-namespace twingrad {
-namespace {
+namespace twingrad::torch_archive_test {
 
+using namespace ::testing;
 using namespace twingrad::testing;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using ::testing::StartsWith;
 
 constexpr std::int64_t kLargest = INT64_MAX;
 
@@ -252,5 +248,4 @@ TEST(TorchArchive, SurvivesEveryFaultOfOneByteThatItsChecksumHides) {
   }
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::torch_archive_test

@@ -10,11 +10,10 @@
 #include "../support/temporary_folder.h"
 #include "twingrad/runtime/error.h"
 
-namespace twingrad {
-namespace {
+namespace twingrad::whole_file_test {
 
+using namespace twingrad::testing;
 using Bytes = std::vector<std::uint8_t>;
-using testing::TemporaryFolder;
 
 Bytes numbered_bytes(std::size_t size) {
   Bytes bytes;
@@ -53,5 +52,4 @@ TEST(WholeFile, StopsAtTheLimitHoweverLongTheFileIs) {
   EXPECT_THROW(read_whole_file(file, 1000), UserError);
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::whole_file_test

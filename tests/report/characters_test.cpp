@@ -9,12 +9,9 @@
 #include <string>
 #include <vector>
 
-namespace twingrad {
-namespace {
+namespace twingrad::characters_test {
 
-using ::testing::Each;
-using ::testing::ElementsAre;
-using ::testing::SizeIs;
+using namespace ::testing;
 
 using Pixels = std::vector<std::uint8_t>;
 
@@ -120,5 +117,4 @@ TEST(Characters, AreBlocksWhereTheLocaleIsUtf8) {
   EXPECT_EQ(chosen("", "C.UTF-8", "C"), Characters::blocks) << "an empty one counts as none";
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::characters_test

@@ -6,12 +6,9 @@
 #include <cmath>
 #include <limits>
 
-namespace twingrad {
-namespace {
+namespace twingrad::line_plot_test {
 
-using testing::AllOf;
-using testing::HasSubstr;
-using testing::Not;
+using namespace ::testing;
 
 LinePlot plot_with(const std::vector<PlotLine>& lines, bool logarithmic = false) {
   return {.title = "Loss & error",
@@ -69,5 +66,4 @@ TEST(LinePlot, RefusesWhatItCannotShow) {
                std::invalid_argument);
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::line_plot_test

@@ -20,8 +20,7 @@
 #include "twingrad/ops/matmul.h"
 #include "twingrad/runtime/threads.h"
 
-namespace twingrad {
-namespace {
+namespace twingrad::signals_test {
 
 using at::Tensor;
 
@@ -160,5 +159,4 @@ TEST_F(SignalsTest, NoneInterruptsAStepOfTheManualTwin) {
   });
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::signals_test

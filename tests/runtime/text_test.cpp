@@ -4,8 +4,7 @@
 
 #include <string>
 
-namespace twingrad {
-namespace {
+namespace twingrad::text_test {
 
 using namespace std::string_literals;
 
@@ -55,5 +54,4 @@ TEST(Utf8, RefusesOverlongFormsSurrogatesAndWhatIsBeyondUnicode) {
   EXPECT_FALSE(is_utf8("\xf4\x90\x80\x80"));
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::text_test

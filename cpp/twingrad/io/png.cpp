@@ -120,8 +120,7 @@ class PngChunks {
                          printable(type)));
     }
     if (type == "IDAT" && std::exchange(has_pixels_, true) && before_ != "IDAT") {
-      refuse(position,
-             "expected the chunks IDAT of a PNG image one after the other, found another between them");
+      refuse(position, "expected consecutive IDAT chunks in a PNG image, found another chunk between them");
     }
     const bool is_known = type == "IHDR" || type == "PLTE" || type == "IDAT" || type == "IEND";
     const bool has_letters =

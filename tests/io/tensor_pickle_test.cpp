@@ -15,13 +15,13 @@ namespace twingrad::tensor_pickle_test {
 using namespace ::testing;
 using namespace twingrad::testing;
 
-/// The refusal of a pickle, its protocol and its end included.
+/// The refusal of a pickle that includes its protocol and its end.
 std::string refusal_of_pickle(const std::string& pickle) {
   return refusal_of([&] { read_tensor_pickle(pickle, "data.pkl"); });
 }
 std::string refusal(const std::string& instructions) { return refusal_of_pickle(pickled(instructions)); }
 
-/// The tensors' names; they are parts of the pickle and copied.
+/// The names of the tensors.
 std::vector<std::string> names_in(const std::string& instructions) {
   const std::string pickle = pickled(instructions);
   std::vector<std::string> names;
@@ -31,9 +31,9 @@ std::vector<std::string> names_in(const std::string& instructions) {
 
 const std::string kRebuildTensor = global("torch._utils", "_rebuild_tensor_v2");
 
-// ---- What is read --------------------------------------------------------------------------------------
+// ---- Reading -------------------------------------------------------------------------------------------
 
-TEST(TensorPickle, GivesWhatATensorIs) {
+TEST(TensorPickle, ReadsATensor) {
   const std::string pickle =
       pickled(dict(text("w") + tensor(storage("DoubleStorage", 100, "7"), 3, {2, 4}, {1, 2})));
   const std::vector<PickledTensor> tensors = read_tensor_pickle(pickle, "data.pkl");
@@ -47,7 +47,7 @@ TEST(TensorPickle, GivesWhatATensorIs) {
   EXPECT_THAT(tensors[0].strides, ElementsAre(1, 2));
 }
 
-TEST(TensorPickle, KnowsEveryStorageClass) {
+TEST(TensorPickle, ReadsEveryStorageClass) {
   for (const ElementFormat& format : kElementFormats) {
     const std::string pickle =
         pickled(dict(text("w") + tensor(storage(std::string(format.torch_storage), 1), 0, {}, {})));
@@ -55,7 +55,7 @@ TEST(TensorPickle, KnowsEveryStorageClass) {
   }
 }
 
-TEST(TensorPickle, ReadsDictsListsAndTuplesOfPairsInTheirOrder) {
+TEST(TensorPickle, ReadsDictsListsAndTuplesInOrder) {
   const std::string b = text("b") + two_floats();
   const std::string a = text("a") + two_floats();
   EXPECT_THAT(names_in(dict(b + a)), ElementsAre("b", "a"));
@@ -67,30 +67,30 @@ TEST(TensorPickle, ReadsDictsListsAndTuplesOfPairsInTheirOrder) {
   EXPECT_THAT(names_in(join("]", tuple(b), "a", tuple(a), "a")), ElementsAre("b", "a"));
 }
 
-TEST(TensorPickle, ReadsContainersWithoutTensors) {
+TEST(TensorPickle, ReadsEmptyContainers) {
   for (const std::string& empty : {"}"s, ")"s, "]"s, "(t"s, ordered_dict()})
     EXPECT_THAT(names_in(empty), IsEmpty());
 }
 
-TEST(TensorPickle, PassesOverTheVersionsOfModules) {
+TEST(TensorPickle, IgnoresTheVersionsOfModules) {
   EXPECT_THAT(names_in(ordered_dict() + "(" + text("w") + two_floats() + "u" +
                        dict(text("_metadata") + ordered_dict()) + "b"),
               ElementsAre("w"));
 }
 
-TEST(TensorPickle, TakesTheTensorOfAParameter) {
+TEST(TensorPickle, ReadsAParameterAsATensor) {
   EXPECT_THAT(names_in(dict(text("w") + call(global("torch._utils", "_rebuild_parameter"),
                                              two_floats() + "\x88" + ordered_dict()))),
               ElementsAre("w"));
 }
 
-TEST(TensorPickle, PassesOverTheTypeTagOfLibTorch) {
+TEST(TensorPickle, IgnoresTheTypeTagOfLibTorch) {
   EXPECT_THAT(names_in(call(global("torch.jit._pickle", "restore_type_tag"),
                             dict(text("w") + two_floats()) + text("Dict[str, Tensor]"))),
               ElementsAre("w"));
 }
 
-TEST(TensorPickle, TakesEmptySettingsOfNewerFilesAndNoOthers) {
+TEST(TensorPickle, AcceptsOnlyEmptySettings) {
   const auto with_settings = [](const std::string& settings) {
     return dict(text("w") + call(kRebuildTensor, storage("FloatStorage", 2) + number(0) + tuple_of({2}) +
                                                      tuple_of({1}) + "\x89" + ordered_dict() + settings));
@@ -126,13 +126,12 @@ TEST(TensorPickle, RemembersValues) {
               ElementsAre("a", "b"));
 }
 
-// ---- What is not run -----------------------------------------------------------------------------------
+// ---- No code is run ------------------------------------------------------------------------------------
 
-TEST(TensorPickle, RefusesACallOfAnythingElseByItsName) {
+TEST(TensorPickle, RefusesEveryOtherCall) {
   EXPECT_EQ(refusal(dict(text("w") + call(global("os", "system"), text("exit 1")))),
-            "data.pkl: byte 10: expected tensors and nothing that is run, found a call of os.system; save "
-            "the tensors alone: "
-            "torch.save(model.state_dict(), file)");
+            "data.pkl: byte 10: expected tensors and no code, found a call of os.system; save only the "
+            "tensors: torch.save(model.state_dict(), file)");
   for (const char* name :
        {"posix\nsystem", "builtins\neval", "__builtin__\nexec", "torch\nload",
         "torch.nn.modules.linear\nLinear", "torch\nFloatTensor", "torch\nComplexFloatStorage",
@@ -142,12 +141,12 @@ TEST(TensorPickle, RefusesACallOfAnythingElseByItsName) {
   }
 }
 
-TEST(TensorPickle, PrintsTheNameOfACallSafely) {
+TEST(TensorPickle, PrintsNamesFromTheFileSafely) {
   EXPECT_THAT(refusal(global("o\x1b[2J", std::string(1000, 's'))),
               AllOf(HasSubstr("found a call of o\\x1b[2J.ssss"), SizeIs(Lt(300U))));
 }
 
-TEST(TensorPickle, RefusesNamesThatAGlobalWouldHideOverLines) {
+TEST(TensorPickle, RefusesUnterminatedNames) {
   EXPECT_THAT(refusal_of_pickle("\x80\x02"
                                 "cos"),
               HasSubstr("expected the end of a line, found the end of the pickle"));
@@ -174,7 +173,7 @@ TEST(TensorPickle, RefusesOtherProtocols) {
   }
 }
 
-TEST(TensorPickle, RefusesToCallWhatIsNoFunction) {
+TEST(TensorPickle, RefusesToCallOtherValues) {
   EXPECT_THAT(refusal(call(text("os.system"), text("exit 1"))),
               HasSubstr("expected a function, to call, found a str"));
   EXPECT_THAT(refusal(call(global("torch", "FloatStorage"), number(4))),
@@ -182,7 +181,7 @@ TEST(TensorPickle, RefusesToCallWhatIsNoFunction) {
   EXPECT_THAT(refusal(kRebuildTensor + "]R"), HasSubstr("expected a tuple, of arguments, found a list"));
 }
 
-TEST(TensorPickle, RefusesOtherArguments) {
+TEST(TensorPickle, RefusesInvalidArguments) {
   EXPECT_THAT(refusal(call(global("collections", "OrderedDict"), "]")),
               HasSubstr("expected 0 arguments of OrderedDict, found 1"));
   EXPECT_THAT(refusal(call(kRebuildTensor, storage("FloatStorage", 2))),
@@ -199,7 +198,7 @@ TEST(TensorPickle, RefusesOtherArguments) {
               HasSubstr("arguments of restore_type_tag, found 0"));
 }
 
-TEST(TensorPickle, RefusesATensorWithOtherThanNumbers) {
+TEST(TensorPickle, RefusesInvalidTensors) {
   const auto with = [](const std::string& offset, const std::string& shape, const std::string& strides) {
     return call(kRebuildTensor, storage("FloatStorage", 2) + offset + shape + strides + "\x89}");
   };
@@ -211,14 +210,14 @@ TEST(TensorPickle, RefusesATensorWithOtherThanNumbers) {
   EXPECT_THAT(refusal(with(number(0), tuple("\x88"), ")")),
               HasSubstr("expected an int, the shape of a tensor, found a bool"));
   EXPECT_THAT(refusal(with(number(0), tuple_of({1}), ")")),
-              HasSubstr("expected as many strides as dimensions, found others"));
+              HasSubstr("expected one stride per dimension, found another number"));
   EXPECT_THAT(refusal(with(number(0), tuple_of(std::vector<std::int64_t>(65, 1)), ")")),
               HasSubstr("expected at most 64 dimensions, found 65"));
   EXPECT_THAT(refusal("\x8a\x09" + std::string(9, '\0')),
               HasSubstr("expected an int of at most 8 bytes, found one of 9"));
 }
 
-TEST(TensorPickle, RefusesPersistentIdsThatAreNoStorage) {
+TEST(TensorPickle, RefusesInvalidStorages) {
   const std::string type = global("torch", "FloatStorage");
   EXPECT_THAT(refusal(text("0") + "Q"), HasSubstr("expected a tuple, the id of a storage, found a str"));
   EXPECT_THAT(refusal(")Q"), HasSubstr("expected a tuple of 5, the id of a storage, found one of 0"));
@@ -237,7 +236,7 @@ TEST(TensorPickle, RefusesPersistentIdsThatAreNoStorage) {
 
 // ---- The stack -----------------------------------------------------------------------------------------
 
-TEST(TensorPickle, RefusesToTakeFromAnEmptyStack) {
+TEST(TensorPickle, RefusesToPopFromAnEmptyStack) {
   for (const std::string instructions :
        {"\x85", "N\x86", "NN\x87", "a", "]a", "s", "}s", "}Ns", "Q", "R", ")R", "b", "}b", "q\x01", ""}) {
     EXPECT_THAT(refusal(instructions), HasSubstr("expected a value on the stack, found none"))
@@ -248,36 +247,36 @@ TEST(TensorPickle, RefusesToTakeFromAnEmptyStack) {
   }
 }
 
-TEST(TensorPickle, RefusesToTakeFromBelowAMark) {
+TEST(TensorPickle, RefusesToPopBelowAMark) {
   for (const std::string instructions : {"N(\x85", "](a", "N(q\x01", "}(NNs", "N("}) {
     EXPECT_THAT(refusal(instructions), HasSubstr("expected a value on the stack, found none"))
         << instructions;
   }
 }
 
-TEST(TensorPickle, RefusesItemsForWhatIsNoContainer) {
-  EXPECT_THAT(refusal("NNa"), HasSubstr("expected a list, to put items into, found None"));
-  EXPECT_THAT(refusal(")Na"), HasSubstr("expected a list, to put items into, found a tuple"));
-  EXPECT_THAT(refusal("]NNs"), HasSubstr("expected a dict, to put items into, found a list"));
-  EXPECT_THAT(refusal("}(Nu"), HasSubstr("expected a value for every key, found a key without"));
-  EXPECT_THAT(refusal("N}b"), HasSubstr("expected a dict, to take a state, found None"));
+TEST(TensorPickle, RefusesItemsOfOtherValues) {
+  EXPECT_THAT(refusal("NNa"), HasSubstr("expected a list, to add items to, found None"));
+  EXPECT_THAT(refusal(")Na"), HasSubstr("expected a list, to add items to, found a tuple"));
+  EXPECT_THAT(refusal("]NNs"), HasSubstr("expected a dict, to add items to, found a list"));
+  EXPECT_THAT(refusal("}(Nu"), HasSubstr("expected a value for every key, found a key without one"));
+  EXPECT_THAT(refusal("N}b"), HasSubstr("expected a dict, to set a state of, found None"));
   EXPECT_THAT(refusal("}Nb"), HasSubstr("expected a dict, the state of an OrderedDict, found None"));
 }
 
-TEST(TensorPickle, RefusesMemosThatNobodyWrote) {
+TEST(TensorPickle, RefusesUnknownMemos) {
   EXPECT_THAT(refusal("h\x01"), HasSubstr("expected a value in the memo, found none"));
   EXPECT_THAT(refusal(join("}r", u32(0xffffffff), "j", u32(0xfffffffe))),
               HasSubstr("expected a value in the memo, found none"));
 }
 
 TEST(TensorPickle, RefusesMoreOrLessThanOneResult) {
-  EXPECT_THAT(refusal("}}"), HasSubstr("expected the end of the pickle behind its one result, found more"));
-  EXPECT_THAT(refusal("(}"), HasSubstr("expected the end of the pickle behind its one result, found more"));
+  EXPECT_THAT(refusal("}}"), HasSubstr("expected the end of the pickle after its one result, found more"));
+  EXPECT_THAT(refusal("(}"), HasSubstr("expected the end of the pickle after its one result, found more"));
   EXPECT_THAT(refusal_of_pickle(pickled("}") + "x"),
-              HasSubstr("expected the end of the pickle behind its one result"));
+              HasSubstr("expected the end of the pickle after its one result"));
 }
 
-TEST(TensorPickle, RefusesEveryBeginningOfAPickle) {
+TEST(TensorPickle, RefusesEveryTruncation) {
   const std::string pickle = pickled(dict(text("w") + two_floats()));
   for (std::size_t length = 0; length < pickle.size(); ++length) {
     EXPECT_THAT(refusal_of_pickle(pickle.substr(0, length)),
@@ -341,7 +340,7 @@ TEST(TensorPickle, NestsWithoutRecursion) {
               HasSubstr("expected a tuple, a name and a tensor, found a list"));
 }
 
-TEST(TensorPickle, LetsAListContainItself) {
+TEST(TensorPickle, SurvivesAListThatContainsItself) {
   EXPECT_THAT(refusal("]q\x01h\x01"
                       "a"),
               HasSubstr("expected a tuple, a name and a tensor, found a list"));
@@ -359,7 +358,7 @@ TEST(TensorPickle, DoesNotCopyALongNameForEveryMention) {
   EXPECT_THAT(refusal(dict(items)), HasSubstr("expected each name once"));
 }
 
-TEST(TensorPickle, SurvivesEveryFaultOfOneByte) {
+TEST(TensorPickle, SurvivesEveryChangeOfOneByte) {
   const std::string pickle =
       pickled(ordered_dict() + "(" + text("w") + two_floats() + "u" + dict(text("_metadata") + "}") + "b");
   for (std::size_t offset = 0; offset < pickle.size(); ++offset) {

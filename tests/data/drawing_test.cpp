@@ -128,7 +128,8 @@ double mean_difference(const GreyImage& a, const GreyImage& b) {
 /// The difference of images that differ by rounding, in levels of 255.
 constexpr double kRounding = 1;
 
-/// The difference of images that differ at the edges of strokes: a seventh of the pixels by a tenth of the range.
+/// The difference of images that differ at the edges of strokes: a seventh of the pixels by a tenth of the
+/// range.
 constexpr double kEdges = 4;
 
 /// The difference caused by a shift of one pixel.
@@ -210,24 +211,18 @@ TEST(Prepare, PreparesAnImageOfTheNetworksSizeWithALightBorder) {
 
 // ---- MNIST -----------------------------------------------------------------------------------------------
 
-TEST(PrepareMnist, FitsTheDigitInto20By20) {
+TEST(PrepareMnist, FitsTheDigitInto20By20AndCentresItsMass) {
   for (const Strokes& strokes : {kTwo, kSeven}) {
     const Extent extent = extent_of(as_mnist(draw({.strokes = strokes})));
     EXPECT_EQ(extent.height(), 20);
     EXPECT_LT(extent.width(), 20);
     EXPECT_GT(extent.width(), 10);
+    EXPECT_NEAR(extent.mass.y, 14, 0.5);
+    EXPECT_NEAR(extent.mass.x, 14, 0.5);
   }
   const Extent dash = extent_of(as_mnist(draw({.strokes = {{0.5, 0}, {0.5, 1}}})));
   EXPECT_EQ(dash.width(), 20);
   EXPECT_NEAR(static_cast<double>(dash.height()), 2, 1) << "200 + 20 × 20 pixels, scaled by 20 / 220";
-}
-
-TEST(PrepareMnist, PutsTheCentreOfMassIntoTheMiddle) {
-  for (const Strokes& strokes : {kTwo, kSeven}) {
-    const Extent extent = extent_of(as_mnist(draw({.strokes = strokes})));
-    EXPECT_NEAR(extent.mass.y, 14, 0.5);
-    EXPECT_NEAR(extent.mass.x, 14, 0.5);
-  }
 }
 
 TEST(PrepareMnist, KeepsTheDigitWithinTheImage) {

@@ -1,5 +1,5 @@
-// The input is the file of a checkpoint, or the progress or the settings of a run in a checkpoint, for which the
-// checksum is computed here.
+// The input is the file of a checkpoint, or the progress or the settings of a run in a checkpoint, for which
+// the checksum is computed here.
 #include <map>
 #include <stdexcept>
 #include <string>

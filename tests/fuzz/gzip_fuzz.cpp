@@ -1,5 +1,5 @@
-// The input is an IDX file compressed by gzip. It is read as it is, and again with the correct checksum and length at
-// its end, which mutations hardly ever have. If it is accepted, zlib itself must unpack the same.
+// The input is an IDX file compressed by gzip. It is read as it is, and again with the correct checksum and
+// length at its end, which mutations hardly ever have. If it is accepted, zlib itself must unpack the same.
 #include <zlib.h>
 
 #include <array>

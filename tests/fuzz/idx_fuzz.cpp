@@ -1,4 +1,5 @@
-// The input is a plain IDX file. If it is accepted, nothing is lost, and it reads the same after compression by gzip.
+// The input is a plain IDX file. If it is accepted, nothing is lost, and it reads the same after compression
+// by gzip.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

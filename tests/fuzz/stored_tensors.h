@@ -25,8 +25,8 @@ inline std::string elements(const StoredTensor& tensor, std::string_view file) {
   return copy;
 }
 
-/// Writes the tensors of a file as safetensors and reads them again; they must be the same. Throws UserError for a name
-/// that the format does not support.
+/// Writes the tensors of a file as safetensors and reads them again; they must be the same. Throws UserError
+/// for a name that the format does not support.
 inline void check_that_safetensors_keeps(const SafetensorsHeader& header, std::string_view file) {
   std::string written = write_safetensors_header(header);
   for (const StoredTensor& tensor : header.tensors) written += elements(tensor, file);

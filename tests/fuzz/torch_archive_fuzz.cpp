@@ -1,4 +1,5 @@
-// The input is a file of torch.save, or a pickle for a file with two storages, for which the checksum is computed here.
+// The input is a file of torch.save, or a pickle for a file with two storages, for which the checksum is
+// computed here.
 #include <string>
 #include <string_view>
 

@@ -74,7 +74,7 @@ class PngChunks {
   /// A PNG file of the signature, header, palette, transparency and pixels.
   const std::string& file() const { return kept_; }
 
-  // From the header. Nothing is promised about them.
+  // From the header, unchecked.
   std::uint32_t width() const { return word_at(kept_, 16); }
   std::uint32_t height() const { return word_at(kept_, 20); }
   int depth() const { return static_cast<unsigned char>(kept_[24]); }

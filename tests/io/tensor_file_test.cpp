@@ -265,18 +265,4 @@ TEST(TensorFile, RefusesInvalidBools) {
               HasSubstr("expected 0 or 1 for each bool, found 255"));
 }
 
-TEST(TensorFile, RefusesEveryTruncation) {
-  const TensorFile file{{{"w", counted()}}, {}};
-  const std::string safetensors = safetensors_of(file);
-  for (std::size_t length = 0; length < safetensors.size(); ++length) {
-    EXPECT_THAT(refusal_of([&] { parse_safetensors(safetensors.substr(0, length), "f"); }), StartsWith("f"))
-        << length;
-  }
-  const std::string archive = torch_archive_of(file);
-  for (std::size_t length = 0; length < archive.size(); ++length) {
-    EXPECT_THAT(refusal_of([&] { parse_torch_archive(archive.substr(0, length), "f"); }), StartsWith("f"))
-        << length;
-  }
-}
-
 }  // namespace twingrad::tensor_file_test

@@ -21,6 +21,11 @@ std::string refusal_of_pickle(const std::string& pickle) {
 }
 std::string refusal(const std::string& instructions) { return refusal_of_pickle(pickled(instructions)); }
 
+/// Expects that the instructions are refused with a message that contains the text beside them.
+void expect_refusals(const std::vector<std::pair<std::string, std::string>>& refusals) {
+  for (const auto& [instructions, message] : refusals) EXPECT_THAT(refusal(instructions), HasSubstr(message));
+}
+
 /// The names of the tensors.
 std::vector<std::string> names_in(const std::string& instructions) {
   const std::string pickle = pickled(instructions);
@@ -30,6 +35,7 @@ std::vector<std::string> names_in(const std::string& instructions) {
 }
 
 const std::string kRebuildTensor = global("torch._utils", "_rebuild_tensor_v2");
+const std::string kRebuildParameter = global("torch._utils", "_rebuild_parameter");
 
 // ---- Reading -------------------------------------------------------------------------------------------
 
@@ -147,12 +153,10 @@ TEST(TensorPickle, PrintsNamesFromTheFileSafely) {
 }
 
 TEST(TensorPickle, RefusesUnterminatedNames) {
-  EXPECT_THAT(refusal_of_pickle("\x80\x02"
-                                "cos"),
-              HasSubstr("expected the end of a line, found the end of the pickle"));
-  EXPECT_THAT(refusal_of_pickle("\x80\x02"
-                                "cos\nsystem"),
-              HasSubstr("expected the end of a line"));
+  for (const std::string global : {"cos", "cos\nsystem"}) {
+    EXPECT_THAT(refusal_of_pickle("\x80\x02" + global),
+                HasSubstr("expected the end of a line, found the end"));
+  }
 }
 
 TEST(TensorPickle, RefusesEveryOtherInstruction) {
@@ -173,72 +177,62 @@ TEST(TensorPickle, RefusesOtherProtocols) {
   }
 }
 
-TEST(TensorPickle, RefusesToCallOtherValues) {
-  EXPECT_THAT(refusal(call(text("os.system"), text("exit 1"))),
-              HasSubstr("expected a function, to call, found a str"));
-  EXPECT_THAT(refusal(call(global("torch", "FloatStorage"), number(4))),
-              HasSubstr("expected a function, to call, found a storage class"));
-  EXPECT_THAT(refusal(kRebuildTensor + "]R"), HasSubstr("expected a tuple, of arguments, found a list"));
-}
-
-TEST(TensorPickle, RefusesInvalidArguments) {
-  EXPECT_THAT(refusal(call(global("collections", "OrderedDict"), "]")),
-              HasSubstr("expected 0 arguments of OrderedDict, found 1"));
-  EXPECT_THAT(refusal(call(kRebuildTensor, storage("FloatStorage", 2))),
-              HasSubstr("arguments of _rebuild_tensor_v2, found 1"));
-  EXPECT_THAT(refusal(call(kRebuildTensor, "NNNNNNNN")),
-              HasSubstr("arguments of _rebuild_tensor_v2, found 8"));
-  EXPECT_THAT(refusal(call(kRebuildTensor, "NNNNNN")),
-              HasSubstr("expected a storage, of a tensor, found None"));
-  EXPECT_THAT(refusal(call(global("torch._utils", "_rebuild_parameter"), "NNN")),
-              HasSubstr("expected a tensor, of a parameter, found None"));
-  EXPECT_THAT(refusal(call(global("torch._utils", "_rebuild_parameter"), two_floats())),
-              HasSubstr("arguments of _rebuild_parameter, found 1"));
-  EXPECT_THAT(refusal(call(global("torch.jit._pickle", "restore_type_tag"), "")),
-              HasSubstr("arguments of restore_type_tag, found 0"));
+TEST(TensorPickle, RefusesInvalidCalls) {
+  expect_refusals({
+      {call(text("os.system"), text("exit 1")), "expected a function, to call, found a str"},
+      {call(global("torch", "FloatStorage"), number(4)),
+       "expected a function, to call, found a storage class"},
+      {kRebuildTensor + "]R", "expected a tuple, of arguments, found a list"},
+      {call(global("collections", "OrderedDict"), "]"), "expected 0 arguments of OrderedDict, found 1"},
+      {call(kRebuildTensor, storage("FloatStorage", 2)), "arguments of _rebuild_tensor_v2, found 1"},
+      {call(kRebuildTensor, "NNNNNNNN"), "arguments of _rebuild_tensor_v2, found 8"},
+      {call(kRebuildTensor, "NNNNNN"), "expected a storage, of a tensor, found None"},
+      {call(kRebuildParameter, "NNN"), "expected a tensor, of a parameter, found None"},
+      {call(kRebuildParameter, two_floats()), "arguments of _rebuild_parameter, found 1"},
+      {call(global("torch.jit._pickle", "restore_type_tag"), ""), "arguments of restore_type_tag, found 0"},
+  });
 }
 
 TEST(TensorPickle, RefusesInvalidTensors) {
   const auto with = [](const std::string& offset, const std::string& shape, const std::string& strides) {
     return call(kRebuildTensor, storage("FloatStorage", 2) + offset + shape + strides + "\x89}");
   };
-  EXPECT_THAT(refusal(with("N", ")", ")")), HasSubstr("expected an int, the offset of a tensor, found None"));
-  EXPECT_THAT(refusal(with(number(0), "]", ")")),
-              HasSubstr("expected a tuple, the shape of a tensor, found a list"));
-  EXPECT_THAT(refusal(with(number(0), ")", number(1))),
-              HasSubstr("expected a tuple, the strides of a tensor, found an int"));
-  EXPECT_THAT(refusal(with(number(0), tuple("\x88"), ")")),
-              HasSubstr("expected an int, the shape of a tensor, found a bool"));
-  EXPECT_THAT(refusal(with(number(0), tuple_of({1}), ")")),
-              HasSubstr("expected one stride per dimension, found another number"));
-  EXPECT_THAT(refusal(with(number(0), tuple_of(std::vector<std::int64_t>(65, 1)), ")")),
-              HasSubstr("expected at most 64 dimensions, found 65"));
-  EXPECT_THAT(refusal("\x8a\x09" + std::string(9, '\0')),
-              HasSubstr("expected an int of at most 8 bytes, found one of 9"));
+  expect_refusals({
+      {with("N", ")", ")"), "expected an int, the offset of a tensor, found None"},
+      {with(number(0), "]", ")"), "expected a tuple, the shape of a tensor, found a list"},
+      {with(number(0), ")", number(1)), "expected a tuple, the strides of a tensor, found an int"},
+      {with(number(0), tuple("\x88"), ")"), "expected an int, the shape of a tensor, found a bool"},
+      {with(number(0), tuple_of({1}), ")"), "expected one stride per dimension, found another number"},
+      {with(number(0), tuple_of(std::vector<std::int64_t>(65, 1)), ")"),
+       "expected at most 64 dimensions, found 65"},
+      {"\x8a\x09" + std::string(9, '\0'), "expected an int of at most 8 bytes, found one of 9"},
+  });
 }
 
 TEST(TensorPickle, RefusesInvalidStorages) {
   const std::string type = global("torch", "FloatStorage");
-  EXPECT_THAT(refusal(text("0") + "Q"), HasSubstr("expected a tuple, the id of a storage, found a str"));
-  EXPECT_THAT(refusal(")Q"), HasSubstr("expected a tuple of 5, the id of a storage, found one of 0"));
-  EXPECT_THAT(refusal(tuple("N" + type + text("0") + text("cpu") + number(2)) + "Q"),
-              HasSubstr("expected a str, the kind of an id, found None"));
-  EXPECT_THAT(refusal(tuple(text("module") + type + text("0") + text("cpu") + number(2)) + "Q"),
-              HasSubstr("expected the id of a storage, found another"));
-  EXPECT_THAT(
-      refusal(tuple(text("storage") + text("FloatStorage") + text("0") + text("cpu") + number(2)) + "Q"),
-      HasSubstr("expected a storage class, of a storage, found a str"));
-  EXPECT_THAT(refusal(tuple(text("storage") + type + number(0) + text("cpu") + number(2)) + "Q"),
-              HasSubstr("expected a str, the name of a storage, found an int"));
-  EXPECT_THAT(refusal(tuple(text("storage") + type + text("0") + text("cpu") + "N") + "Q"),
-              HasSubstr("expected an int, the size of a storage, found None"));
+  expect_refusals({
+      {text("0") + "Q", "expected a tuple, the id of a storage, found a str"},
+      {")Q", "expected a tuple of 5, the id of a storage, found one of 0"},
+      {tuple("N" + type + text("0") + text("cpu") + number(2)) + "Q",
+       "expected a str, the kind of an id, found None"},
+      {tuple(text("module") + type + text("0") + text("cpu") + number(2)) + "Q",
+       "expected the id of a storage, found another"},
+      {tuple(text("storage") + text("FloatStorage") + text("0") + text("cpu") + number(2)) + "Q",
+       "expected a storage class, of a storage, found a str"},
+      {tuple(text("storage") + type + number(0) + text("cpu") + number(2)) + "Q",
+       "expected a str, the name of a storage, found an int"},
+      {tuple(text("storage") + type + text("0") + text("cpu") + "N") + "Q",
+       "expected an int, the size of a storage, found None"},
+  });
 }
 
 // ---- The stack -----------------------------------------------------------------------------------------
 
-TEST(TensorPickle, RefusesToPopFromAnEmptyStack) {
+TEST(TensorPickle, RefusesToPopFromAnEmptyStackOrBelowAMark) {
   for (const std::string instructions :
-       {"\x85", "N\x86", "NN\x87", "a", "]a", "s", "}s", "}Ns", "Q", "R", ")R", "b", "}b", "q\x01", ""}) {
+       {"\x85", "N\x86", "NN\x87", "a",     "]a", "s",      "}s",  "}Ns",     "Q",     "R",
+        ")R",   "b",     "}b",     "q\x01", "",   "N(\x85", "](a", "N(q\x01", "}(NNs", "N("}) {
     EXPECT_THAT(refusal(instructions), HasSubstr("expected a value on the stack, found none"))
         << instructions;
   }
@@ -247,20 +241,15 @@ TEST(TensorPickle, RefusesToPopFromAnEmptyStack) {
   }
 }
 
-TEST(TensorPickle, RefusesToPopBelowAMark) {
-  for (const std::string instructions : {"N(\x85", "](a", "N(q\x01", "}(NNs", "N("}) {
-    EXPECT_THAT(refusal(instructions), HasSubstr("expected a value on the stack, found none"))
-        << instructions;
-  }
-}
-
 TEST(TensorPickle, RefusesItemsOfOtherValues) {
-  EXPECT_THAT(refusal("NNa"), HasSubstr("expected a list, to add items to, found None"));
-  EXPECT_THAT(refusal(")Na"), HasSubstr("expected a list, to add items to, found a tuple"));
-  EXPECT_THAT(refusal("]NNs"), HasSubstr("expected a dict, to add items to, found a list"));
-  EXPECT_THAT(refusal("}(Nu"), HasSubstr("expected a value for every key, found a key without one"));
-  EXPECT_THAT(refusal("N}b"), HasSubstr("expected a dict, to set a state of, found None"));
-  EXPECT_THAT(refusal("}Nb"), HasSubstr("expected a dict, the state of an OrderedDict, found None"));
+  expect_refusals({
+      {"NNa", "expected a list, to add items to, found None"},
+      {")Na", "expected a list, to add items to, found a tuple"},
+      {"]NNs", "expected a dict, to add items to, found a list"},
+      {"}(Nu", "expected a value for every key, found a key without one"},
+      {"N}b", "expected a dict, to set a state of, found None"},
+      {"}Nb", "expected a dict, the state of an OrderedDict, found None"},
+  });
 }
 
 TEST(TensorPickle, RefusesUnknownMemos) {
@@ -305,24 +294,18 @@ TEST(TensorPickle, RefusesResultsOfOtherKinds) {
 }
 
 TEST(TensorPickle, RefusesNamesAndValuesOfOtherKinds) {
-  EXPECT_THAT(refusal(dict(number(0) + two_floats())),
-              HasSubstr("expected a str, the name of a tensor, found an int"));
-  EXPECT_THAT(refusal(dict(text("epoch\n") + number(3))),
-              HasSubstr("expected a tensor under the name \"epoch\\x0a\", found an int"));
-  EXPECT_THAT(refusal(dict(text("model") + dict(text("w") + two_floats()))),
-              HasSubstr("expected a tensor under the name \"model\", found a dict"));
-  EXPECT_THAT(refusal(tuple(two_floats())),
-              HasSubstr("expected a tuple, a name and a tensor, found a tensor"));
-  EXPECT_THAT(refusal(tuple(tuple(text("w")))),
-              HasSubstr("expected a name and a tensor, found a tuple of 1"));
-  EXPECT_THAT(refusal(tuple(tuple(text("w") + two_floats() + "N"))), HasSubstr("found a tuple of 3"));
-}
-
-TEST(TensorPickle, RefusesANameTwiceAndOneThatIsNoText) {
-  EXPECT_THAT(refusal(dict(text("w") + two_floats() + text("w") + two_floats())),
-              HasSubstr("expected each name once, found \"w\" twice"));
-  EXPECT_THAT(refusal(dict(text("\xc3(") + two_floats())),
-              HasSubstr("expected a name of UTF-8, found \"\\xc3(\""));
+  expect_refusals({
+      {dict(number(0) + two_floats()), "expected a str, the name of a tensor, found an int"},
+      {dict(text("epoch\n") + number(3)), "expected a tensor under the name \"epoch\\x0a\", found an int"},
+      {dict(text("model") + dict(text("w") + two_floats())),
+       "expected a tensor under the name \"model\", found a dict"},
+      {tuple(two_floats()), "expected a tuple, a name and a tensor, found a tensor"},
+      {tuple(tuple(text("w"))), "expected a name and a tensor, found a tuple of 1"},
+      {tuple(tuple(text("w") + two_floats() + "N")), "found a tuple of 3"},
+      {dict(text("w") + two_floats() + text("w") + two_floats()),
+       "expected each name once, found \"w\" twice"},
+      {dict(text("\xc3(") + two_floats()), "expected a name in UTF-8, found \"\\xc3(\""},
+  });
 }
 
 // ---- Hostile sizes -------------------------------------------------------------------------------------

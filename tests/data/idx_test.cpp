@@ -265,10 +265,11 @@ TEST_F(ReadIdx, StopsUnpackingAtTheFirstExcessByte) {
 
 TEST_F(ReadIdx, RefusesBytesAfterTheGzipStream) {
   const Bytes packed = gzip(two_images());
-  EXPECT_EQ(refusal(packed + Bytes{0}, kImages),
-            file() + ": byte " + std::to_string(packed.size()) +
-                " of the packed file: expected the end of the file after the gzip stream, found more bytes; "
-                "delete it and fetch the data set again");
+  EXPECT_EQ(
+      refusal(packed + Bytes{0}, kImages),
+      file() + ": byte " + std::to_string(packed.size()) +
+          " of the compressed file: expected the end of the file after the gzip stream, found more bytes; "
+          "delete it and fetch the data set again");
 }
 
 TEST_F(ReadIdx, RefusesBytesAfterTheGzipStreamInTheNextPiece) {
@@ -283,25 +284,25 @@ TEST_F(ReadIdx, RefusesBytesAfterTheGzipStreamInTheNextPiece) {
   packed.insert(packed.begin() + 10, name.begin(), name.end());
   ASSERT_EQ(packed.size(), 65536U);
   EXPECT_EQ(read(packed, kLabels).sizes[0], 65536);
-  EXPECT_THAT(refusal(packed + Bytes{0x1f}, kLabels),
-              HasSubstr("byte 65536 of the packed file: expected the end of the file after the gzip stream"));
+  EXPECT_THAT(
+      refusal(packed + Bytes{0x1f}, kLabels),
+      HasSubstr("byte 65536 of the compressed file: expected the end of the file after the gzip stream"));
 }
 
 TEST_F(ReadIdx, RefusesASecondGzipStream) {
   EXPECT_THAT(
       refusal(gzip(two_images()) + gzip(Bytes{1}), kImages),
-      HasSubstr("of the packed file: expected the end of the file after the gzip stream, found a second "
+      HasSubstr("of the compressed file: expected the end of the file after the gzip stream, found a second "
                 "gzip stream;"));
 }
 
 TEST_F(ReadIdx, RefusesATruncatedGzipStream) {
   Bytes packed = gzip(two_images());
   packed.resize(packed.size() - 3);
-  EXPECT_EQ(
-      refusal(packed, kImages),
-      file() + ": byte " + std::to_string(packed.size()) +
-          " of the packed file: expected more of the gzip stream, found the end of the file; delete it and "
-          "fetch the data set again");
+  EXPECT_EQ(refusal(packed, kImages), file() + ": byte " + std::to_string(packed.size()) +
+                                          " of the compressed file: expected more of the gzip stream, found "
+                                          "the end of the file; delete it and "
+                                          "fetch the data set again");
 }
 
 TEST_F(ReadIdx, RefusesADamagedGzipStream) {
@@ -309,7 +310,7 @@ TEST_F(ReadIdx, RefusesADamagedGzipStream) {
   packed[packed.size() - 8] ^= 1;  // the stream ends with the CRC and the length, 4 bytes each
   EXPECT_THAT(
       refusal(packed, kImages),
-      AllOf(StartsWith(file() + ": byte "), HasSubstr(" of the packed file: "),
+      AllOf(StartsWith(file() + ": byte "), HasSubstr(" of the compressed file: "),
             HasSubstr("expected an intact gzip stream, found a broken one (zlib: incorrect data check);")));
   packed = gzip(two_images());
   packed.back() ^= 1;  // the length

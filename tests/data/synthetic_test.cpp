@@ -64,8 +64,8 @@ TEST(Synthetic, RefusesCountsOutOfRange) {
   EXPECT_THAT(refusal_of([] { synthetic(1, 10, 10, 257); }), HasSubstr("expected 1 to 256, found 257"));
 }
 
-/// The test accuracy of a linear classifier without biases that is trained as a perceptron. In integers, so it is the
-/// same on every machine.
+/// The test accuracy of a linear classifier without biases that is trained as a perceptron. In integers, so
+/// it is the same on every machine.
 double perceptron_accuracy(const Dataset& dataset) {
   constexpr std::size_t kSize = 28 * 28;
   std::vector<std::vector<std::int64_t>> weights(10, std::vector<std::int64_t>(kSize));

@@ -174,8 +174,7 @@ TEST(StoredZip, RefusesTwoEntriesWithTheSameName) {
 TEST(StoredZip, RefusesWrongChecksums) {
   EXPECT_EQ(refusal(zip_of({{"a", "123456789", 0, 0, "", "", 1}})),
             "f.pt: entry \"a\": expected bytes with the checksum cbf43927, found bytes with cbf43926; copy "
-            "the file again, "
-            "or save it anew");
+            "the file again, or save it again");
   std::string bytes = two_entries().bytes;
   EXPECT_THAT(refusal(patched(bytes, bytes.find("first"), "g")),
               HasSubstr("entry \"a\": expected bytes with the checksum"));

@@ -212,7 +212,7 @@ GreyImage decode_png(std::string_view file, const std::string& name) {
   const PngChunks chunks(file, name);
   require_size(chunks, file.size(), name);
   // 16-bit samples are read as such. When libpng converts interlaced ones to 8 bits, versions before 1.6.51
-  // write out of bounds (CVE-2025-65018), and patched ones return wrong pixels.
+  // write out of bounds (CVE-2025-65018), and Debian's patched 1.6.39 returns wrong pixels.
   return chunks.depth() == 16 ? grey_image_of<std::uint16_t>(chunks, PNG_FORMAT_LINEAR_RGB_ALPHA, name)
                               : grey_image_of<std::uint8_t>(chunks, PNG_FORMAT_RGBA, name);
 }

@@ -136,7 +136,7 @@ TEST(TensorFile, WritesExactlyTheFormat) {
   const std::string header =
       R"({"__metadata__":{"format":"pt"},"w":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}})";
   const std::string padded = header + std::string((8 - header.size() % 8) % 8, ' ');
-  EXPECT_EQ(safetensors_of({{{"w", at::tensor({{1.0F, -2.0F}})}}, {{"format", "pt"}}}),
+  EXPECT_EQ(safetensors_of({{{"w", at::tensor({1.0F, -2.0F}).reshape({1, 2})}}, {{"format", "pt"}}}),
             u64(padded.size()) + padded + u32(0x3f800000) + u32(0xc0000000));
 }
 

@@ -11,13 +11,13 @@
 #include <string>
 #include <vector>
 
+#include "../support/refusal.h"
 #include "twingrad/data/dataset.h"
-#include "twingrad/runtime/error.h"
 
-namespace twingrad::data {
-namespace {
+namespace twingrad::data::drawing_test {
 
-using ::testing::Each;
+using namespace ::testing;
+using namespace twingrad::testing;
 
 constexpr std::int64_t kSide = 28;
 
@@ -27,7 +27,7 @@ struct Point {
   double y, x;
 };
 
-/// Points of a digit in a box of 1 × 1, to be joined by strokes.
+/// Points of a digit in a box of 1 × 1, connected by strokes.
 using Strokes = std::vector<Point>;
 
 const Strokes kSeven{{0.1, 0.15}, {0.1, 0.85}, {0.9, 0.4}};
@@ -43,7 +43,7 @@ double distance_to_stroke(Point p, Point from, Point to) {
 struct Drawing {
   Strokes strokes = kTwo;
   std::int64_t height = 280, width = 280;
-  double top = 40, left = 40, size = 200;  ///< where the box of the digit lies
+  double top = 40, left = 40, size = 200;  ///< the box of the digit
   double pen = 20;                         ///< the width of a stroke
   std::uint8_t paper = 255, ink = 0;
 };
@@ -69,7 +69,7 @@ GreyImage draw(const Drawing& drawing) {
   return image;
 }
 
-/// Each pixel as a function of its place, from −½ to ½ across the image, and its brightness.
+/// Replaces each pixel by a function of its position, from −½ to ½ across the image, and its brightness.
 GreyImage changed(GreyImage image, const std::function<double(double, double, double)>& change) {
   for (std::int64_t y = 0; y < image.height; ++y) {
     for (std::int64_t x = 0; x < image.width; ++x) {
@@ -86,14 +86,13 @@ GreyImage with_noise(const GreyImage& image, double deviation) {
   std::mt19937 random(1);
   const auto uniform = [&] { return static_cast<double>(random()) / 4294967296.0 - 0.5; };
   return changed(image, [&](double, double, double grey) {
-    double sum = 0;  // of twelve uniform numbers: a variance of one, nearly Gaussian
+    double sum = 0;  // of twelve uniform numbers: variance 1, nearly Gaussian
     for (int i = 0; i < 12; ++i) sum += uniform();
     return grey + deviation * sum;
   });
 }
 
-/// As a phone sees it: ink of a third of the paper's brightness, the light from one side, darker corners,
-/// noise.
+/// As photographed by a phone: ink a third as bright as the paper, light from one side, dark corners, noise.
 GreyImage photo_of(const GreyImage& drawn) {
   const GreyImage lit = changed(drawn, [](double y, double x, double grey) {
     const double light = 180 + 60 * x - 40 * y - 50 * (x * x + y * y);
@@ -115,12 +114,7 @@ GreyImage as_fashion_mnist(const GreyImage& image) {
 }
 
 std::string refusal(const GreyImage& image, Preparation preparation) {
-  try {
-    prepare(image, preparation, kSide, kSide, "a.png");
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "(the image was accepted)";
+  return refusal_of([&] { prepare(image, preparation, kSide, kSide, "a.png"); });
 }
 
 // ---- Measures --------------------------------------------------------------------------------------------
@@ -131,14 +125,14 @@ double mean_difference(const GreyImage& a, const GreyImage& b) {
   return sum / static_cast<double>(a.pixels.size());
 }
 
-/// Of pictures that are the same but for where a grey is rounded up or down, in levels of 255.
+/// The difference of images that differ by rounding, in levels of 255.
 constexpr double kRounding = 1;
 
-/// Of pictures that are the same but for some of their pixels at the edges of strokes, about a seventh of
-/// all: by a tenth of the range each.
+/// The difference of images that differ at the edges of strokes: a seventh of the pixels by a tenth of the
+/// range.
 constexpr double kEdges = 4;
 
-/// What an error of one pixel in the place makes.
+/// The difference caused by a shift of one pixel.
 double off_by_one(const GreyImage& image) {
   GreyImage moved = image;
   std::rotate(moved.pixels.begin(), moved.pixels.end() - 1, moved.pixels.end());
@@ -171,7 +165,7 @@ Extent extent_of(const GreyImage& image) {
 
 // ---- None ------------------------------------------------------------------------------------------------
 
-TEST(PrepareNone, ScalesAndDoesNothingElse) {
+TEST(PrepareNone, OnlyScales) {
   const auto prepared = [](const GreyImage& image) {
     return prepare(image, Preparation::none, 28, 28, "a.png");
   };
@@ -181,10 +175,10 @@ TEST(PrepareNone, ScalesAndDoesNothingElse) {
   EXPECT_EQ(prepare(blank(5, 5, 9), Preparation::none, 2, 3, "a.png"), blank(2, 3, 9));
 }
 
-// ---- What is prepared already ----------------------------------------------------------------------------
+// ---- Prepared images -------------------------------------------------------------------------------------
 
-TEST(Prepare, LeavesADarkBorderedImageOfTheNetworksSizeAsItIs) {
-  // Not even in the middle, and with some light on the border.
+TEST(Prepare, DoesNotChangeAnImageOfTheNetworksSizeWithADarkBorder) {
+  // Off centre, with some light on the border.
   GreyImage image = blank(28, 28, 0);
   for (std::size_t i = 0; i < 300; ++i) image.pixels[i] = static_cast<std::uint8_t>(i);
   EXPECT_EQ(as_mnist(image), image);
@@ -192,19 +186,14 @@ TEST(Prepare, LeavesADarkBorderedImageOfTheNetworksSizeAsItIs) {
   EXPECT_EQ(as_mnist(blank(28, 28, 0)), blank(28, 28, 0));
 }
 
-TEST(Prepare, LeavesTheTestImagesOfEveryDatasetThatIsHereAsTheyAre) {
+TEST(Prepare, DoesNotChangeTheTestImagesOfInstalledDatasets) {
   for (const auto& [name, preparation] :
        std::vector<std::pair<std::string, Preparation>>{{"fashion-mnist", Preparation::fashion_mnist},
                                                         {"mnist", Preparation::mnist},
                                                         {"synthetic", Preparation::none}}) {
     LabelledImages test;
-    try {
-      test = load(name, 10).test;
-    } catch (const UserError& error) {
-      EXPECT_THAT(error.what(), ::testing::HasSubstr("get it with"))
-          << "no data may be missing for another reason";
-      continue;
-    }
+    const std::string refusal = refusal_of([&, name = name] { test = load(name, 10).test; });
+    EXPECT_THAT(refusal, AnyOf("(it was accepted)", HasSubstr("get it with")));
     for (std::int64_t i = 0; i < test.count; ++i) {
       const auto first = test.pixels.begin() + i * 28 * 28;
       const GreyImage image{28, 28, {first, first + 28 * 28}};
@@ -213,37 +202,31 @@ TEST(Prepare, LeavesTheTestImagesOfEveryDatasetThatIsHereAsTheyAre) {
   }
 }
 
-TEST(Prepare, PreparesALightBorderedImageOfTheNetworksSize) {
+TEST(Prepare, PreparesAnImageOfTheNetworksSizeWithALightBorder) {
   const GreyImage digit = as_mnist(draw({}));
   const GreyImage negative = changed(digit, [](double, double, double grey) { return 255 - grey; });
   EXPECT_LT(mean_difference(as_mnist(negative), digit), off_by_one(digit) / 2)
-      << "faint edges are background now";
+      << "faint edges become background";
 }
 
 // ---- MNIST -----------------------------------------------------------------------------------------------
 
-TEST(PrepareMnist, FitsTheDigitInto20By20) {
+TEST(PrepareMnist, FitsTheDigitInto20By20AndCentresItsMass) {
   for (const Strokes& strokes : {kTwo, kSeven}) {
     const Extent extent = extent_of(as_mnist(draw({.strokes = strokes})));
     EXPECT_EQ(extent.height(), 20);
     EXPECT_LT(extent.width(), 20);
     EXPECT_GT(extent.width(), 10);
+    EXPECT_NEAR(extent.mass.y, 14, 0.5);
+    EXPECT_NEAR(extent.mass.x, 14, 0.5);
   }
   const Extent dash = extent_of(as_mnist(draw({.strokes = {{0.5, 0}, {0.5, 1}}})));
   EXPECT_EQ(dash.width(), 20);
   EXPECT_NEAR(static_cast<double>(dash.height()), 2, 1) << "200 + 20 × 20 pixels, scaled by 20 / 220";
 }
 
-TEST(PrepareMnist, PutsTheCentreOfMassIntoTheMiddle) {
-  for (const Strokes& strokes : {kTwo, kSeven}) {
-    const Extent extent = extent_of(as_mnist(draw({.strokes = strokes})));
-    EXPECT_NEAR(extent.mass.y, 14, 0.5);
-    EXPECT_NEAR(extent.mass.x, 14, 0.5);
-  }
-}
-
-TEST(PrepareMnist, LosesNothingWhereTheMassIsFarFromTheMiddle) {
-  // A T with a thin stem: to centre its mass, near its upper edge, would push the stem out of the image.
+TEST(PrepareMnist, KeepsTheDigitWithinTheImage) {
+  // A T with a thin stem: centring its mass, near its upper edge, would push the stem out of the image.
   GreyImage image = blank(200, 200, 0);
   for (std::int64_t y = 20; y < 180; ++y) {
     for (std::int64_t x = 20; x < 180; ++x) {
@@ -257,7 +240,7 @@ TEST(PrepareMnist, LosesNothingWhereTheMassIsFarFromTheMiddle) {
   EXPECT_EQ(extent_of(as_mnist(image)).top, 0);
 }
 
-TEST(PrepareMnist, MakesDarkOnLightOfLightOnDark) {
+TEST(PrepareMnist, ConvertsDarkOnLightToLightOnDark) {
   const GreyImage digit = as_mnist(draw({.paper = 0, .ink = 255}));
   EXPECT_LT(mean_difference(as_mnist(draw({.paper = 255, .ink = 0})), digit), kRounding);
   EXPECT_EQ(digit.pixels[0], 0);
@@ -271,9 +254,9 @@ TEST(PrepareMnist, StretchesContrastToBlackAndWhite) {
   EXPECT_LT(mean_difference(as_mnist(draw({.paper = 200, .ink = 180})), digit), kRounding);
 }
 
-TEST(PrepareMnist, DoesNotDependOnWhereTheDigitIsDrawn) {
+TEST(PrepareMnist, DoesNotDependOnThePositionOfTheDigit) {
   const GreyImage digit = as_mnist(draw({.top = 0, .left = 0}));
-  // By even numbers, as the image is worked on at half of its size.
+  // Moved by even numbers, because the image is processed at half of its size.
   EXPECT_LT(mean_difference(as_mnist(draw({.top = 60, .left = 20})), digit), kRounding);
   EXPECT_LT(mean_difference(as_mnist(draw({.top = 30, .left = 60})), digit), kRounding);
 }
@@ -291,7 +274,7 @@ TEST(PrepareMnist, DoesNotDependOnTheSizeOfTheDrawing) {
   };
   for (const double scale : {10.0, 3.0, 2.0, 0.5})
     EXPECT_LT(mean_difference(at_scale(scale), digit), kEdges) << scale;
-  // 84, 56 and 28 pixels, where the centre may round to the next one.
+  // 84, 56 and 28 pixels, where the centre may be rounded to the next pixel.
   for (const double scale : {0.3, 0.2, 0.1})
     EXPECT_LT(mean_difference(at_scale(scale), digit), off_by_one(digit)) << scale;
   EXPECT_EQ(extent_of(at_scale(0.05)).height(), 20) << "14 × 14 pixels";
@@ -309,15 +292,15 @@ TEST(PrepareMnist, MakesThinStrokesVisible) {
   EXPECT_EQ(extent_of(digit).height(), 20);
 }
 
-TEST(PrepareMnist, KeepsThickStrokesApart) {
+TEST(PrepareMnist, KeepsThickStrokesSeparate) {
   const GreyImage digit = as_mnist(draw({.strokes = kSeven, .pen = 50}));
   const Extent extent = extent_of(digit);
   EXPECT_EQ(extent.height(), 20);
-  // Left of the leg, under the bar, is background.
+  // There is background to the left of the leg, below the bar.
   EXPECT_EQ(digit.pixels[static_cast<std::size_t>((extent.bottom - 5) * kSide + extent.left)], 0);
 }
 
-TEST(PrepareMnist, SeesThroughUnevenLightAndNoise) {
+TEST(PrepareMnist, RemovesUnevenLightAndNoise) {
   for (const Strokes& strokes : {kTwo, kSeven}) {
     const GreyImage drawn = draw({.strokes = strokes});
     const GreyImage digit = as_mnist(drawn);
@@ -328,14 +311,14 @@ TEST(PrepareMnist, SeesThroughUnevenLightAndNoise) {
   }
 }
 
-TEST(PrepareMnist, PassesOverSpecks) {
+TEST(PrepareMnist, IgnoresSpecks) {
   GreyImage drawn = draw({});
   const GreyImage digit = as_mnist(drawn);
   for (const std::size_t pixel : {5 * 280 + 5, 5 * 280 + 6, 270 * 280 + 140}) drawn.pixels[pixel] = 0;
   EXPECT_LT(mean_difference(as_mnist(drawn), digit), kRounding);
 }
 
-TEST(PrepareMnist, KeepsToTheProportionsForANetworkOfAnotherSize) {
+TEST(PrepareMnist, ScalesToANetworkOfAnotherSize) {
   const GreyImage digit = prepare(draw({}), Preparation::mnist, 56, 56, "a.png");
   EXPECT_EQ(digit.height, 56);
   EXPECT_EQ(digit.width, 56);
@@ -343,19 +326,20 @@ TEST(PrepareMnist, KeepsToTheProportionsForANetworkOfAnotherSize) {
 }
 
 TEST(PrepareMnist, RefusesAnImageWithoutInk) {
-  EXPECT_EQ(refusal(blank(100, 100, 255), Preparation::mnist),
-            "a.png: expected something drawn on a background, found nothing that stands out from it; give an "
-            "image with more contrast");
+  EXPECT_EQ(
+      refusal(blank(100, 100, 255), Preparation::mnist),
+      "a.png: expected a drawing on a background, found nothing that stands out; use an image with more "
+      "contrast");
   const GreyImage paper = blank(200, 300, 180);
   const GreyImage lit =
       changed(paper, [](double y, double x, double grey) { return grey + 60 * y - 40 * x; });
   for (const GreyImage& image : {blank(1, 1, 0), blank(28, 28, 255), blank(1000, 2, 77), lit,
                                  with_noise(paper, 5), with_noise(paper, 40), with_noise(lit, 10)}) {
-    EXPECT_THAT(refusal(image, Preparation::mnist), ::testing::StartsWith("a.png: expected something drawn"));
+    EXPECT_THAT(refusal(image, Preparation::mnist), StartsWith("a.png: expected a drawing"));
   }
 }
 
-TEST(PrepareMnist, TakesImagesOfEveryShape) {
+TEST(PrepareMnist, AcceptsImagesOfAnyShape) {
   for (const auto& [height, width] :
        {std::pair(1, 2), {2, 1}, {1, 5000}, {5000, 1}, {2, 2}, {3, 7}, {139, 141}}) {
     GreyImage image = blank(height, width, 0);
@@ -390,12 +374,9 @@ TEST(PrepareFashionMnist, TrimsFitsAndCentres) {
   EXPECT_EQ(extent_of(wide).top, 11);
 }
 
-TEST(PrepareFashionMnist, NegatesWhatIsDarkOnLight) {
+TEST(PrepareFashionMnist, NegatesOnlyDarkOnLight) {
   EXPECT_EQ(as_fashion_mnist(garment(140, 140, 55)), blank(28, 28, 200));
   EXPECT_EQ(as_fashion_mnist(garment(140, 140, 0)), blank(28, 28, 255));
-}
-
-TEST(PrepareFashionMnist, KeepsWhatIsLightOnDark) {
   EXPECT_EQ(as_fashion_mnist(garment(140, 140, 200, 0)), blank(28, 28, 200));
 }
 
@@ -410,10 +391,8 @@ TEST(PrepareFashionMnist, MakesTheBackgroundBlack) {
 TEST(PrepareFashionMnist, RefusesAnImageWithoutClothing) {
   for (const GreyImage& image : {blank(1, 1, 255), blank(200, 100, 128), blank(200, 100, 127),
                                  garment(100, 100, 243), blank(28, 28, 255)}) {
-    EXPECT_THAT(refusal(image, Preparation::fashion_mnist),
-                ::testing::StartsWith("a.png: expected something"));
+    EXPECT_THAT(refusal(image, Preparation::fashion_mnist), StartsWith("a.png: expected a drawing"));
   }
 }
 
-}  // namespace
-}  // namespace twingrad::data
+}  // namespace twingrad::data::drawing_test

@@ -4,72 +4,30 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
+#include "../support/bytes.h"
+#include "../support/refusal.h"
 #include "../support/temporary_folder.h"
-#include "twingrad/runtime/error.h"
 #include "twingrad/runtime/sha256.h"
 
-namespace twingrad::data {
-namespace {
+namespace twingrad::data::idx_test {
 
+using namespace ::testing;
+using namespace twingrad::testing;
 namespace fs = std::filesystem;
-using ::testing::AllOf;
-using ::testing::ElementsAre;
-using ::testing::EndsWith;
-using ::testing::HasSubstr;
-using ::testing::Not;
-using ::testing::StartsWith;
-using twingrad::testing::TemporaryFolder;
-
-using Bytes = std::vector<std::uint8_t>;
 
 constexpr int kLabels = 1;
 constexpr int kImages = 3;
-constexpr std::uint8_t kUnsignedByte = 0x08;
-
-Bytes operator+(Bytes front, const Bytes& back) {
-  front.insert(front.end(), back.begin(), back.end());
-  return front;
-}
-
-Bytes header(std::uint8_t type, const std::vector<std::uint32_t>& sizes) {
-  Bytes bytes{0, 0, type, static_cast<std::uint8_t>(sizes.size())};
-  for (const std::uint32_t size : sizes) {
-    for (int shift = 24; shift >= 0; shift -= 8) bytes.push_back(static_cast<std::uint8_t>(size >> shift));
-  }
-  return bytes;
-}
 
 /// Two images of 3 × 2 pixels.
-Bytes two_images() {
-  return header(kUnsignedByte, {2, 3, 2}) + Bytes{0, 1, 2, 3, 4, 5, 250, 251, 252, 253, 254, 255};
-}
+Bytes two_images() { return idx_file({2, 3, 2}, {0, 1, 2, 3, 4, 5, 250, 251, 252, 253, 254, 255}); }
 
-Bytes three_labels() { return header(kUnsignedByte, {3}) + Bytes{7, 0, 9}; }
-
-Bytes gzip(const Bytes& bytes) {
-  z_stream stream{};
-  if (deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK) {
-    throw std::runtime_error("deflateInit2 failed");
-  }
-  Bytes packed(deflateBound(&stream, bytes.size()));
-  stream.next_in = const_cast<Bytef*>(bytes.data());  // zlib only reads it
-  stream.avail_in = static_cast<uInt>(bytes.size());
-  stream.next_out = packed.data();
-  stream.avail_out = static_cast<uInt>(packed.size());
-  const int end = deflate(&stream, Z_FINISH);
-  packed.resize(stream.total_out);
-  deflateEnd(&stream);
-  if (end != Z_STREAM_END) throw std::runtime_error("deflate failed");
-  return packed;
-}
+Bytes three_labels() { return idx_file({3}, {7, 0, 9}); }
 
 std::string sha256_of(const Bytes& bytes) {
   Sha256 sha256;
@@ -77,61 +35,49 @@ std::string sha256_of(const Bytes& bytes) {
   return sha256.hex_digest();
 }
 
-/// A folder for the file that is read, and what read_idx says of it.
+/// A directory for the file to read.
 class ReadIdx : public ::testing::Test {
  protected:
   IdxFile read(const Bytes& bytes, int rank) { return read_idx(folder_.write("file", bytes), rank); }
 
-  /// The message of the UserError that reading the path throws.
-  std::string refusal_of(const fs::path& path, int rank) {
-    try {
-      read_idx(path, rank);
-    } catch (const UserError& error) {
-      return error.what();
-    }
-    return "(the file was accepted)";
+  static std::string refusal_of_path(const fs::path& path, int rank) {
+    return refusal_of([&] { read_idx(path, rank); });
   }
-
-  std::string refusal(const Bytes& bytes, int rank) { return refusal_of(folder_.write("file", bytes), rank); }
+  std::string refusal(const Bytes& bytes, int rank) {
+    return refusal_of_path(folder_.write("file", bytes), rank);
+  }
 
   std::string file() const { return (folder_.path() / "file").string(); }
 
   TemporaryFolder folder_;
 };
 
-// ---- What is read ----------------------------------------------------------------------------------------
+// ---- Reading ---------------------------------------------------------------------------------------------
 
-TEST_F(ReadIdx, GivesTheSizesAndBytesOfImages) {
+TEST_F(ReadIdx, ReadsSizesAndBytes) {
   const IdxFile images = read(two_images(), kImages);
   EXPECT_THAT(images.sizes, ElementsAre(2, 3, 2));
   EXPECT_THAT(images.bytes, ElementsAre(0, 1, 2, 3, 4, 5, 250, 251, 252, 253, 254, 255));
-}
-
-TEST_F(ReadIdx, GivesTheSizeAndBytesOfLabels) {
   const IdxFile labels = read(three_labels(), kLabels);
   EXPECT_THAT(labels.sizes, ElementsAre(3));
   EXPECT_THAT(labels.bytes, ElementsAre(7, 0, 9));
 }
 
-TEST_F(ReadIdx, UnpacksGzipWhateverTheFileIsCalled) {
+TEST_F(ReadIdx, UnpacksGzipWithoutAnExtension) {
   const IdxFile images = read(gzip(two_images()), kImages);
   EXPECT_EQ(images.sizes, read(two_images(), kImages).sizes);
   EXPECT_EQ(images.bytes, read(two_images(), kImages).bytes);
-}
-
-TEST_F(ReadIdx, GivesTheSha256OfTheUnpackedFile) {
-  EXPECT_EQ(read(two_images(), kImages).sha256, sha256_of(two_images()));
-  EXPECT_EQ(read(gzip(two_images()), kImages).sha256, sha256_of(two_images()));
+  EXPECT_EQ(images.sha256, sha256_of(two_images()));
 }
 
 TEST_F(ReadIdx, ReadsFilesOfManyChunks) {
-  // Lengths around multiples of 64 KiB, the size of the pieces in which files are read and unpacked.
+  // Lengths near multiples of 64 KiB, the size of the pieces that are read and unpacked.
   for (const std::uint32_t size : {65527U, 65528U, 65529U, 131'064U, 300'000U}) {
-    Bytes labels = header(kUnsignedByte, {size});
+    Bytes labels = idx_file({size}, {});
     for (std::uint32_t i = 0; i < size; ++i) labels.push_back(static_cast<std::uint8_t>(i * i >> 5));
     for (const Bytes& stored : {labels, gzip(labels)}) {
       const IdxFile content = read(stored, kLabels);
-      EXPECT_EQ(header(kUnsignedByte, {size}) + content.bytes, labels) << size;
+      EXPECT_EQ(idx_file({size}, content.bytes), labels) << size;
       EXPECT_EQ(content.sha256, sha256_of(labels)) << size;
     }
   }
@@ -143,42 +89,43 @@ TEST_F(ReadIdx, FollowsALink) {
   EXPECT_THAT(read_idx(folder_.path() / "link", kLabels).bytes, ElementsAre(7, 0, 9));
 }
 
-// ---- What is no file -------------------------------------------------------------------------------------
+// ---- Not a regular file ----------------------------------------------------------------------------------
 
 TEST_F(ReadIdx, RefusesAMissingFile) {
-  EXPECT_EQ(refusal_of(file(), kImages), file() + ": expected a file, found nothing there; check the path");
+  EXPECT_EQ(refusal_of_path(file(), kImages),
+            file() + ": expected a file, found nothing there; check the path");
 }
 
-TEST_F(ReadIdx, RefusesAFolder) {
-  EXPECT_EQ(refusal_of(folder_.path(), kImages),
-            folder_.path().string() + ": expected a file, found a folder; check the path");
+TEST_F(ReadIdx, RefusesADirectory) {
+  EXPECT_EQ(refusal_of_path(folder_.path(), kImages),
+            folder_.path().string() + ": expected a file, found a directory; check the path");
 }
 
-TEST_F(ReadIdx, RefusesAPipeAndDoesNotWaitForIt) {
+TEST_F(ReadIdx, RefusesAPipeWithoutBlocking) {
   ASSERT_EQ(mkfifo(file().c_str(), 0600), 0);
-  EXPECT_EQ(refusal_of(file(), kImages), file() + ": expected a file, found a pipe; check the path");
+  EXPECT_EQ(refusal_of_path(file(), kImages), file() + ": expected a file, found a pipe; check the path");
 }
 
 TEST_F(ReadIdx, RefusesADevice) {
-  EXPECT_THAT(refusal_of("/dev/zero", kImages),
+  EXPECT_THAT(refusal_of_path("/dev/zero", kImages),
               StartsWith("/dev/zero: expected a file, found a device or a socket"));
 }
 
-TEST_F(ReadIdx, RefusesALinkThatLeadsToItself) {
+TEST_F(ReadIdx, RefusesACircularLink) {
   fs::create_symlink("file", file());
-  EXPECT_THAT(refusal_of(file(), kImages),
+  EXPECT_THAT(refusal_of_path(file(), kImages),
               StartsWith(file() + ": expected a file that can be read, found \"Too many levels"));
 }
 
-TEST_F(ReadIdx, RefusesAFileItMayNotRead) {
+TEST_F(ReadIdx, RefusesAnUnreadableFile) {
   folder_.write("file", two_images());
   fs::permissions(file(), fs::perms::none);
-  if (access(file().c_str(), R_OK) == 0) {  // root may read every file
+  if (access(file().c_str(), R_OK) == 0) {  // root can read every file
     EXPECT_THAT(read_idx(file(), kImages).sizes, ElementsAre(2, 3, 2));
   } else {
-    EXPECT_EQ(refusal_of(file(), kImages), file() +
-                                               ": expected a file that can be read, found \"Permission "
-                                               "denied\"; check its permissions and the disk");
+    EXPECT_EQ(refusal_of_path(file(), kImages), file() +
+                                                    ": expected a file that can be read, found \"Permission "
+                                                    "denied\"; check its permissions and the disk");
   }
 }
 
@@ -191,14 +138,14 @@ TEST_F(ReadIdx, RefusesAnEmptyFile) {
   EXPECT_THAT(refusal(gzip({}), kLabels), HasSubstr("byte 0: expected a header of 8 bytes, found an empty"));
 }
 
-TEST_F(ReadIdx, RefusesAHeaderThatIsCutOff) {
+TEST_F(ReadIdx, RefusesATruncatedHeader) {
   Bytes images = two_images();
   images.resize(10);
   EXPECT_THAT(refusal(images, kImages),
               StartsWith(file() + ": byte 10: expected a header of 16 bytes, found the end of the file;"));
 }
 
-TEST_F(ReadIdx, SaysThatLabelsAndImagesAreSwapped) {
+TEST_F(ReadIdx, ReportsSwappedLabelsAndImages) {
   EXPECT_EQ(
       refusal(three_labels(), kImages),
       file() +
@@ -209,24 +156,21 @@ TEST_F(ReadIdx, SaysThatLabelsAndImagesAreSwapped) {
 }
 
 TEST_F(ReadIdx, RefusesAnotherRank) {
-  EXPECT_THAT(refusal(header(kUnsignedByte, {1, 1}) + Bytes{0}, kImages),
-              HasSubstr("found 0x00000802, a file of rank 2;"));
+  EXPECT_THAT(refusal(idx_file({1, 1}, Bytes{0}), kImages), HasSubstr("found 0x00000802, a file of rank 2;"));
 }
 
 TEST_F(ReadIdx, NamesTheElementTypeOfOtherIdxFiles) {
-  EXPECT_THAT(refusal(header(0x09, {1}) + Bytes{0}, kLabels), HasSubstr("an IDX file of signed bytes;"));
-  EXPECT_THAT(refusal(header(0x0b, {1}) + Bytes{0, 0}, kLabels), HasSubstr("of 16-bit integers;"));
-  EXPECT_THAT(refusal(header(0x0c, {1}) + Bytes(4), kLabels), HasSubstr("of 32-bit integers;"));
-  EXPECT_THAT(refusal(header(0x0d, {1}) + Bytes(4), kLabels), HasSubstr("of 32-bit floats;"));
+  EXPECT_THAT(refusal(idx_file({1}, Bytes{0}, 0x09), kLabels), HasSubstr("an IDX file of signed bytes;"));
+  EXPECT_THAT(refusal(idx_file({1}, Bytes{0, 0}, 0x0b), kLabels), HasSubstr("of 16-bit integers;"));
+  EXPECT_THAT(refusal(idx_file({1}, Bytes(4), 0x0c), kLabels), HasSubstr("of 32-bit integers;"));
+  EXPECT_THAT(refusal(idx_file({1}, Bytes(4), 0x0d), kLabels), HasSubstr("of 32-bit floats;"));
   EXPECT_THAT(
-      refusal(header(0x0e, {1}) + Bytes(8), kLabels),
+      refusal(idx_file({1}, Bytes(8), 0x0e), kLabels),
       HasSubstr("found 0x00000e01, an IDX file of 64-bit floats; give an IDX file of unsigned bytes"));
 }
 
-TEST_F(ReadIdx, RecognizesWhatIsOftenFoundInThePlaceOfAnIdxFile) {
-  const auto refusal_of_text = [&](const std::string& text) {
-    return refusal(Bytes(text.begin(), text.end()), kImages);
-  };
+TEST_F(ReadIdx, RecognizesOtherFiles) {
+  const auto refusal_of_text = [&](const std::string& text) { return refusal(bytes_of(text), kImages); };
   EXPECT_THAT(refusal_of_text("\x89PNG\r\n\x1a\n"), HasSubstr("found 0x89504e47, a PNG image;"));
   EXPECT_THAT(refusal_of_text("\xff\xd8\xff\xe0"), HasSubstr("a JPEG image;"));
   EXPECT_THAT(refusal_of_text("PK\x03\x04"), HasSubstr("a ZIP archive; unpack it first"));
@@ -236,36 +180,37 @@ TEST_F(ReadIdx, RecognizesWhatIsOftenFoundInThePlaceOfAnIdxFile) {
   EXPECT_THAT(refusal_of_text("\x93NUMPY"), HasSubstr("a NumPy array;"));
   EXPECT_THAT(refusal_of_text("<!DOCTYPE html>"), HasSubstr("an HTML page"));
   EXPECT_THAT(refusal_of_text("version https://git-lfs"), HasSubstr("perhaps a Git LFS pointer;"));
-  EXPECT_THAT(refusal_of_text("some text"), HasSubstr("found 0x736f6d65, no IDX file;"));
-  EXPECT_THAT(refusal(gzip(gzip(two_images())), kImages), HasSubstr("packed twice by gzip; unpack it once"));
+  EXPECT_THAT(refusal_of_text("some text"), HasSubstr("found 0x736f6d65, not an IDX file;"));
+  EXPECT_THAT(refusal(gzip(gzip(two_images())), kImages),
+              HasSubstr("compressed twice by gzip; unpack it once"));
 }
 
 TEST_F(ReadIdx, RefusesASizeOfZero) {
-  EXPECT_THAT(refusal(header(kUnsignedByte, {0}), kLabels),
+  EXPECT_THAT(refusal(idx_file({0}, {}), kLabels),
               StartsWith(file() + ": byte 4: expected a number of labels from 1 to 4294967295, found 0;"));
-  EXPECT_THAT(refusal(header(kUnsignedByte, {0, 28, 28}), kImages),
+  EXPECT_THAT(refusal(idx_file({0, 28, 28}, {}), kImages),
               HasSubstr("byte 4: expected a number of images from 1 to 4294967295, found 0;"));
-  EXPECT_THAT(refusal(header(kUnsignedByte, {2, 0, 28}), kImages),
+  EXPECT_THAT(refusal(idx_file({2, 0, 28}, {}), kImages),
               HasSubstr("byte 8: expected an image height from 1 to 65535, found 0;"));
-  EXPECT_THAT(refusal(header(kUnsignedByte, {2, 28, 0}), kImages),
+  EXPECT_THAT(refusal(idx_file({2, 28, 0}, {}), kImages),
               HasSubstr("byte 12: expected an image width from 1 to 65535, found 0;"));
 }
 
-TEST_F(ReadIdx, RefusesAbsurdImageSizes) {
-  EXPECT_THAT(refusal(header(kUnsignedByte, {1, 65536, 1}), kImages),
+TEST_F(ReadIdx, RefusesHugeImageSizes) {
+  EXPECT_THAT(refusal(idx_file({1, 65536, 1}, {}), kImages),
               HasSubstr("byte 8: expected an image height from 1 to 65535, found 65536;"));
-  EXPECT_THAT(refusal(header(kUnsignedByte, {1, 1, 0xffffffff}), kImages),
+  EXPECT_THAT(refusal(idx_file({1, 1, 0xffffffff}, {}), kImages),
               HasSubstr("byte 12: expected an image width from 1 to 65535, found 4294967295;"));
 }
 
 TEST_F(ReadIdx, RefusesSizesWhoseProductOverflows) {
-  EXPECT_THAT(refusal(header(kUnsignedByte, {0xffffffff, 65535, 65535}), kImages),
+  EXPECT_THAT(refusal(idx_file({0xffffffff, 65535, 65535}, {}), kImages),
               StartsWith(file() + ": byte 4: expected sizes whose product is at most 9223372036854775807,"));
 }
 
 // ---- The data --------------------------------------------------------------------------------------------
 
-TEST_F(ReadIdx, RefusesDataThatIsCutOff) {
+TEST_F(ReadIdx, RefusesTruncatedData) {
   Bytes images = two_images();
   images.resize(images.size() - 5);
   for (const Bytes& stored : {images, gzip(images)}) {
@@ -276,12 +221,12 @@ TEST_F(ReadIdx, RefusesDataThatIsCutOff) {
   }
 }
 
-TEST_F(ReadIdx, RefusesBytesBehindTheData) {
+TEST_F(ReadIdx, RefusesBytesAfterTheData) {
   for (const Bytes& stored : {two_images() + Bytes{0}, gzip(two_images() + Bytes{0})}) {
     EXPECT_EQ(refusal(stored, kImages),
               file() +
-                  ": byte 28: expected the end of the file, as 12 bytes (2 × 3 × 2) are "
-                  "promised, found more bytes; delete it and fetch the data set again");
+                  ": byte 28: expected the end of the file after 12 bytes (2 × 3 × 2), found more bytes; "
+                  "delete it and fetch the data set again");
   }
 }
 
@@ -298,9 +243,9 @@ TEST_F(ReadIdx, RefusesATruncationAtEveryByte) {
   expect_refusals(gzip(three_labels()), kLabels);
 }
 
-TEST_F(ReadIdx, DoesNotReserveWhatAHeaderMerelyClaims) {
-  // 4 billion images of 1000 × 1000 pixels: to reserve these 4 petabytes would fail with std::bad_alloc.
-  const Bytes claim = header(kUnsignedByte, {0xffffffff, 1000, 1000}) + Bytes{1, 2, 3};
+TEST_F(ReadIdx, ReservesNoMemoryForWhatAHeaderClaims) {
+  // 4 billion images of 1000 × 1000 pixels: reserving 4 petabytes would throw std::bad_alloc.
+  const Bytes claim = idx_file({0xffffffff, 1000, 1000}, Bytes{1, 2, 3});
   for (const Bytes& stored : {claim, gzip(claim)}) {
     EXPECT_THAT(
         refusal(stored, kImages),
@@ -308,9 +253,9 @@ TEST_F(ReadIdx, DoesNotReserveWhatAHeaderMerelyClaims) {
   }
 }
 
-TEST_F(ReadIdx, StopsUnpackingAtTheFirstByteTooMany) {
-  // The stream is broken at its end, behind 32 MB of zeros. That it is refused for its length shows that the
-  // end was never reached.
+TEST_F(ReadIdx, StopsUnpackingAtTheFirstExcessByte) {
+  // The stream is broken at its end, after 32 MB of zeros. The refusal for its length shows that the end was
+  // not reached.
   Bytes bomb = gzip(two_images() + Bytes(32'000'000));
   bomb.back() ^= 0xff;
   EXPECT_THAT(refusal(bomb, kImages), HasSubstr(": byte 28: expected the end of the file"));
@@ -318,19 +263,20 @@ TEST_F(ReadIdx, StopsUnpackingAtTheFirstByteTooMany) {
 
 // ---- The gzip stream -------------------------------------------------------------------------------------
 
-TEST_F(ReadIdx, RefusesBytesBehindTheGzipStream) {
+TEST_F(ReadIdx, RefusesBytesAfterTheGzipStream) {
   const Bytes packed = gzip(two_images());
-  EXPECT_EQ(refusal(packed + Bytes{0}, kImages),
-            file() + ": byte " + std::to_string(packed.size()) +
-                " of the packed file: expected the end of the file behind the gzip stream, found more bytes; "
-                "delete it and fetch the data set again");
+  EXPECT_EQ(
+      refusal(packed + Bytes{0}, kImages),
+      file() + ": byte " + std::to_string(packed.size()) +
+          " of the compressed file: expected the end of the file after the gzip stream, found more bytes; "
+          "delete it and fetch the data set again");
 }
 
-TEST_F(ReadIdx, RefusesBytesBehindTheGzipStreamInTheNextChunkOfTheFile) {
-  Bytes labels = header(kUnsignedByte, {65536});
+TEST_F(ReadIdx, RefusesBytesAfterTheGzipStreamInTheNextPiece) {
+  Bytes labels = idx_file({65536}, {});
   labels.resize(labels.size() + 65536, 1);
   Bytes packed = gzip(labels);
-  // A file name of this length in the gzip header makes the stream end where the first chunk of 64 KiB does.
+  // A file name of this length in the gzip header makes the stream end with the first piece of 64 KiB.
   const std::size_t name_size = 65536 - packed.size() - 1;
   Bytes name(name_size, 'n');
   name.push_back(0);
@@ -340,48 +286,41 @@ TEST_F(ReadIdx, RefusesBytesBehindTheGzipStreamInTheNextChunkOfTheFile) {
   EXPECT_EQ(read(packed, kLabels).sizes[0], 65536);
   EXPECT_THAT(
       refusal(packed + Bytes{0x1f}, kLabels),
-      HasSubstr("byte 65536 of the packed file: expected the end of the file behind the gzip stream"));
+      HasSubstr("byte 65536 of the compressed file: expected the end of the file after the gzip stream"));
 }
 
 TEST_F(ReadIdx, RefusesASecondGzipStream) {
   EXPECT_THAT(
-      refusal(gzip(two_images()) + gzip({1}), kImages),
-      HasSubstr("of the packed file: expected the end of the file behind the gzip stream, found a second "
+      refusal(gzip(two_images()) + gzip(Bytes{1}), kImages),
+      HasSubstr("of the compressed file: expected the end of the file after the gzip stream, found a second "
                 "gzip stream;"));
 }
 
-TEST_F(ReadIdx, RefusesAGzipStreamThatIsCutOff) {
+TEST_F(ReadIdx, RefusesATruncatedGzipStream) {
   Bytes packed = gzip(two_images());
   packed.resize(packed.size() - 3);
-  EXPECT_EQ(
-      refusal(packed, kImages),
-      file() + ": byte " + std::to_string(packed.size()) +
-          " of the packed file: expected more of the gzip stream, found the end of the file; delete it and "
-          "fetch the data set again");
+  EXPECT_EQ(refusal(packed, kImages), file() + ": byte " + std::to_string(packed.size()) +
+                                          " of the compressed file: expected more of the gzip stream, found "
+                                          "the end of the file; delete it and "
+                                          "fetch the data set again");
 }
 
-TEST_F(ReadIdx, RefusesAGzipStreamWithAWrongChecksum) {
+TEST_F(ReadIdx, RefusesADamagedGzipStream) {
   Bytes packed = gzip(two_images());
   packed[packed.size() - 8] ^= 1;  // the stream ends with the CRC and the length, 4 bytes each
   EXPECT_THAT(
       refusal(packed, kImages),
-      AllOf(StartsWith(file() + ": byte "), HasSubstr(" of the packed file: "),
+      AllOf(StartsWith(file() + ": byte "), HasSubstr(" of the compressed file: "),
             HasSubstr("expected an intact gzip stream, found a broken one (zlib: incorrect data check);")));
-}
-
-TEST_F(ReadIdx, RefusesAGzipStreamWithAWrongLength) {
-  Bytes packed = gzip(two_images());
-  packed.back() ^= 1;
+  packed = gzip(two_images());
+  packed.back() ^= 1;  // the length
   EXPECT_THAT(refusal(packed, kImages), HasSubstr("(zlib: incorrect length check);"));
-}
-
-TEST_F(ReadIdx, RefusesAGzipStreamWithABrokenBlock) {
-  Bytes packed = gzip(two_images());
-  packed[10] = 0x07;  // the first block, behind a header of 10 bytes: of the reserved type 3
+  packed = gzip(two_images());
+  packed[10] = 0x07;  // the first block, after a header of 10 bytes: the reserved type 3
   EXPECT_THAT(refusal(packed, kImages), HasSubstr("(zlib: invalid block type);"));
 }
 
-TEST_F(ReadIdx, NeverReadsSomethingElseFromADamagedGzipStream) {
+TEST_F(ReadIdx, NeverReadsOtherDataFromADamagedGzipStream) {
   const Bytes packed = gzip(two_images());
   const IdxFile intact = read(packed, kImages);
   for (std::size_t position = 0; position < packed.size(); ++position) {
@@ -389,7 +328,7 @@ TEST_F(ReadIdx, NeverReadsSomethingElseFromADamagedGzipStream) {
       Bytes damaged = packed;
       damaged[position] ^= static_cast<std::uint8_t>(flip);
       try {
-        // Not every flip is an error: some bytes of the gzip header, such as the time, mean nothing here.
+        // Not every flip is an error: some bytes of the gzip header, such as the time, are ignored.
         const IdxFile content = read(damaged, kImages);
         EXPECT_EQ(content.sizes, intact.sizes) << position << " flipped by " << flip;
         EXPECT_EQ(content.bytes, intact.bytes) << position << " flipped by " << flip;
@@ -402,16 +341,15 @@ TEST_F(ReadIdx, NeverReadsSomethingElseFromADamagedGzipStream) {
 
 // ---- The message -----------------------------------------------------------------------------------------
 
-TEST_F(ReadIdx, SaysEverythingInOneLine) {
+TEST_F(ReadIdx, PrintsMessagesOfOneLine) {
   for (const Bytes& bytes : {Bytes{}, three_labels(), gzip(three_labels()), two_images() + Bytes{0}}) {
     EXPECT_THAT(refusal(bytes, kImages), AllOf(Not(HasSubstr("\n")), Not(EndsWith("."))));
   }
 }
 
-TEST_F(ReadIdx, RefusesARankThatNoFileCanHave) {
+TEST_F(ReadIdx, RefusesAnImpossibleRank) {
   EXPECT_THROW(read(two_images(), 0), std::invalid_argument);
   EXPECT_THROW(read(two_images(), 256), std::invalid_argument);
 }
 
-}  // namespace
-}  // namespace twingrad::data
+}  // namespace twingrad::data::idx_test

@@ -7,11 +7,9 @@
 #include <numeric>
 #include <vector>
 
-namespace twingrad::data {
-namespace {
+namespace twingrad::data::resize_test {
 
-using ::testing::Each;
-using ::testing::ElementsAre;
+using namespace ::testing;
 
 GreyImage numbered_image(std::int64_t height, std::int64_t width) {
   GreyImage image{height, width, {}};
@@ -21,14 +19,14 @@ GreyImage numbered_image(std::int64_t height, std::int64_t width) {
   return image;
 }
 
-TEST(Resize, LeavesAnImageOfThatSizeAsItIs) {
+TEST(Resize, DoesNotChangeAnImageOfThatSize) {
   for (const auto& [height, width] : {std::pair(28, 28), {1, 1}, {5, 300}, {300, 5}}) {
     const GreyImage image = numbered_image(height, width);
     EXPECT_EQ(resize(image, height, width), image) << height << " × " << width;
   }
 }
 
-TEST(Resize, KeepsEvenGrey) {
+TEST(Resize, KeepsUniformGrey) {
   for (const std::uint8_t grey : std::vector<std::uint8_t>{0, 77, 255}) {
     const GreyImage image{7, 9, std::vector<std::uint8_t>(63, grey)};
     EXPECT_THAT(resize(image, 3, 2).pixels, Each(grey));
@@ -37,21 +35,21 @@ TEST(Resize, KeepsEvenGrey) {
 }
 
 TEST(Resize, IsBilinearWhereItGrows) {
-  // New pixels lie at −1/4, 1/4, 3/4 and 5/4 of the old ones; outside, the last one goes on.
+  // New pixels are at −1/4, 1/4, 3/4 and 5/4 of the old ones; the last ones are extended.
   EXPECT_THAT(resize({1, 2, {0, 100}}, 1, 4).pixels, ElementsAre(0, 25, 75, 100));
   EXPECT_THAT(resize({2, 1, {0, 100}}, 4, 1).pixels, ElementsAre(0, 25, 75, 100));
 }
 
 TEST(Resize, IsAntialiasedWhereItShrinks) {
-  // A new pixel in the place of two: a triangle over four, 1 : 3 : 3 : 1, cut off at the edge.
+  // A new pixel replaces two: a triangle over four, 1 : 3 : 3 : 1, clipped at the edge.
   EXPECT_THAT(resize({1, 6, {0, 0, 80, 80, 0, 0}}, 1, 3).pixels, ElementsAre(11, 60, 11));
-  // The stripes of a zebra become grey, not stripes.
+  // Narrow stripes become grey.
   GreyImage stripes{1, 1000, std::vector<std::uint8_t>(1000)};
   for (std::size_t i = 0; i < 1000; i += 2) stripes.pixels[i] = 255;
-  EXPECT_THAT(resize(stripes, 1, 7).pixels, Each(::testing::AllOf(::testing::Ge(127), ::testing::Le(128))));
+  EXPECT_THAT(resize(stripes, 1, 7).pixels, Each(AllOf(Ge(127), Le(128))));
 }
 
-TEST(Resize, ReachesTheSameInEitherOrderOfHeightAndWidth) {
+TEST(Resize, TreatsHeightAndWidthAlike) {
   const GreyImage image = numbered_image(40, 30);
   GreyImage turned{30, 40, {}};
   for (std::size_t x = 0; x < 30; ++x) {
@@ -60,7 +58,7 @@ TEST(Resize, ReachesTheSameInEitherOrderOfHeightAndWidth) {
   const GreyImage small = resize(image, 7, 5), small_turned = resize(turned, 5, 7);
   for (std::size_t y = 0; y < 7; ++y) {
     for (std::size_t x = 0; x < 5; ++x) {
-      EXPECT_NEAR(small.pixels[y * 5 + x], small_turned.pixels[x * 7 + y], 1) << "float32 rounds at one half";
+      EXPECT_NEAR(small.pixels[y * 5 + x], small_turned.pixels[x * 7 + y], 1) << "rounding of one half";
     }
   }
 }
@@ -71,5 +69,4 @@ TEST(Resize, ScalesToOnePixelAndFromOnePixel) {
   EXPECT_THAT(resize({1, 1, {9}}, 3, 2), (GreyImage{3, 2, std::vector<std::uint8_t>(6, 9)}));
 }
 
-}  // namespace
-}  // namespace twingrad::data
+}  // namespace twingrad::data::resize_test

@@ -1,5 +1,5 @@
-// The input is the file of a checkpoint, or, so that no checksum stands before it, the progress or what the
-// run was told in one.
+// The input is the file of a checkpoint, or the progress or the settings of a run in a checkpoint, for which
+// the checksum is computed here.
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -19,7 +19,7 @@ std::string file_with(const Metadata& metadata) {
   return twingrad::with_checksum(twingrad::write_safetensors_header({{}, metadata}));
 }
 
-/// The same with the input in the place of one text.
+/// The same with the input instead of one of the texts.
 std::string file_with(const char* name, const std::string& input) {
   Metadata metadata = twingrad::metadata_of({});
   metadata[name] = input;
@@ -35,18 +35,18 @@ void check(const std::string& file) {
   try {
     const Metadata metadata = read(file);
     twingrad::fuzz::require(read(file_with(metadata)) == metadata,
-                            "what was read is the same when it was written and read again");
+                            "the content is the same after it is written and read again");
   } catch (const twingrad::UserError&) {
   }
 }
 
-/// The same with a right checksum, for who only damaged the rest.
+/// The same with a correct checksum.
 void check_with_checksum(const std::string& file) {
   std::string right;
   try {
     right = twingrad::with_checksum(file);
   } catch (const std::invalid_argument&) {
-    return;  // there is no place for one
+    return;  // there is no place for a checksum
   }
   check(right);
 }

@@ -6,20 +6,20 @@
 #include <cstdlib>
 #include <string_view>
 
-/// What libFuzzer calls with every input (https://llvm.org/docs/LibFuzzer.html). A crash, an exception, a
-/// leak or a sanitizer's report is a find.
+/// Called by libFuzzer with every input (https://llvm.org/docs/LibFuzzer.html). A crash, an exception, a leak
+/// or a report of a sanitizer is a bug.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace twingrad::fuzz {
 
-/// Ends the program unless this holds, in every build.
+/// Aborts unless the condition holds, in every build.
 inline void require(bool holds, const char* what) {
   if (holds) return;
   std::fprintf(stderr, "does not hold: %s\n", what);
   std::abort();
 }
 
-/// A message of an error has to be one line that shows in a terminal as it is, whatever the file holds.
+/// Requires an error message of one line without control characters, whatever the file contains.
 inline void require_one_line(std::string_view message) {
   for (const char character : message) {
     const auto byte = static_cast<unsigned char>(character);

@@ -1,5 +1,5 @@
-// The input is an IDX file packed by gzip; it is read as it is, and again with the right checksum and length
-// at its end, behind which a mutation would hardly ever get. If it is read, zlib itself unpacks the same.
+// The input is an IDX file compressed by gzip. It is read as it is, and again with the correct checksum and
+// length at its end, which mutations hardly ever have. If it is accepted, zlib itself must unpack the same.
 #include <zlib.h>
 
 #include <array>
@@ -16,7 +16,7 @@ namespace {
 using namespace twingrad::fuzz;
 using Bytes = std::span<const std::uint8_t>;
 
-/// What zlib makes of a stream: the first bytes of it, the sums of all, and where it ends, if it does.
+/// A stream unpacked by zlib: its first bytes, checksum and length, and the place of its end, if it has one.
 struct Unpacked {
   std::vector<std::uint8_t> start;
   std::uint32_t checksum = 0, length = 0;
@@ -26,12 +26,11 @@ struct Unpacked {
 
 /// window_bits: as zlib's inflateInit2 has it.
 Unpacked unpack(Bytes packed, int window_bits) {
-  constexpr std::size_t kMost =
-      1 << 16;  // what is kept: more than read_idx takes of any input here is not needed
+  constexpr std::size_t kMost = 1 << 16;  // more than read_idx accepts of any input here
   Unpacked unpacked;
   z_stream stream{};
   require(inflateInit2(&stream, window_bits) == Z_OK, "zlib works");
-  stream.next_in = const_cast<Bytef*>(packed.data());  // zlib only reads it
+  stream.next_in = const_cast<Bytef*>(packed.data());  // zlib does not write to it
   stream.avail_in = static_cast<uInt>(packed.size());
   int state = Z_OK;
   std::array<std::uint8_t, 4096> piece;
@@ -54,26 +53,26 @@ Unpacked unpack(Bytes packed, int window_bits) {
   return unpacked;
 }
 
-/// The same file with the checksum and the length that belong to it, where its header is the short one.
-std::vector<std::uint8_t> with_mended_end(Bytes file) {
+/// The file with the correct checksum and length, if its header is the short one.
+std::vector<std::uint8_t> with_correct_end(Bytes file) {
   constexpr std::size_t kHeaderSize = 10;
-  std::vector<std::uint8_t> mended(file.begin(), file.end());
-  if (file.size() < kHeaderSize) return mended;
+  std::vector<std::uint8_t> corrected(file.begin(), file.end());
+  if (file.size() < kHeaderSize) return corrected;
   const Unpacked unpacked = unpack(file.subspan(kHeaderSize), -MAX_WBITS);
-  if (!unpacked.is_whole) return mended;
-  mended.resize(kHeaderSize + unpacked.packed_size);
+  if (!unpacked.is_whole) return corrected;
+  corrected.resize(kHeaderSize + unpacked.packed_size);
   for (const std::uint32_t word : {unpacked.checksum, unpacked.length}) {
-    for (int shift = 0; shift < 32; shift += 8) mended.push_back(static_cast<std::uint8_t>(word >> shift));
+    for (int shift = 0; shift < 32; shift += 8) corrected.push_back(static_cast<std::uint8_t>(word >> shift));
   }
-  return mended;
+  return corrected;
 }
 
 void check(Bytes file) {
   for (const int rank : {kLabels, kImages}) {
     const auto content = read_idx_of(file, rank);
-    if (!content || file.empty() || file[0] != 0x1f) continue;  // plain: idx_fuzz's
+    if (!content || file.empty() || file[0] != 0x1f) continue;  // plain: see idx_fuzz.cpp
     const Unpacked unpacked = unpack(file, 16 + MAX_WBITS);
-    require(unpacked.is_whole && unpacked.packed_size == file.size(), "zlib reads one stream, to its end");
+    require(unpacked.is_whole && unpacked.packed_size == file.size(), "zlib reads one complete stream");
     const auto whole = plain_file(*content);
     require(whole.size() == unpacked.length, "nothing is lost");
     require(whole.size() > unpacked.start.size() || whole == unpacked.start, "header and bytes are the file");
@@ -85,6 +84,6 @@ void check(Bytes file) {
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const Bytes file(data, size);
   check(file);
-  check(with_mended_end(file));
+  check(with_correct_end(file));
   return 0;
 }

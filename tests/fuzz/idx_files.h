@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "../support/bytes.h"
 #include "fuzz.h"
 #include "memory_file.h"
 #include "twingrad/data/idx.h"
@@ -12,7 +13,7 @@
 
 namespace twingrad::fuzz {
 
-/// What read_idx makes of a file, if it does not refuse it.
+/// The result of read_idx, if it accepts the file.
 inline std::optional<data::IdxFile> read_idx_of(std::span<const std::uint8_t> file, int rank) {
   const MemoryFile on_disk(file);
   try {
@@ -23,14 +24,9 @@ inline std::optional<data::IdxFile> read_idx_of(std::span<const std::uint8_t> fi
   }
 }
 
-/// The plain file that holds this content.
+/// The plain file with this content.
 inline std::vector<std::uint8_t> plain_file(const data::IdxFile& content) {
-  std::vector<std::uint8_t> file{0, 0, 8, static_cast<std::uint8_t>(content.sizes.size())};
-  for (const std::int64_t size : content.sizes) {
-    for (int shift = 24; shift >= 0; shift -= 8) file.push_back(static_cast<std::uint8_t>(size >> shift));
-  }
-  file.insert(file.end(), content.bytes.begin(), content.bytes.end());
-  return file;
+  return testing::idx_file({content.sizes.begin(), content.sizes.end()}, content.bytes);
 }
 
 constexpr int kLabels = 1, kImages = 3;

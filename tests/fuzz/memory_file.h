@@ -13,12 +13,12 @@
 
 namespace twingrad::fuzz {
 
-/// A regular file in memory, for what reads a path.
+/// A regular file in memory, for functions that read a path.
 class MemoryFile {
  public:
   explicit MemoryFile(std::span<const std::uint8_t> content)
       : descriptor_(memfd_create("input", MFD_CLOEXEC)) {
-    require(descriptor_ >= 0, "a file in memory can be made");
+    require(descriptor_ >= 0, "a file in memory can be created");
     const auto size = static_cast<ssize_t>(content.size());
     require(write(descriptor_, content.data(), content.size()) == size, "it can be written");
   }

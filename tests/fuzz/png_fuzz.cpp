@@ -1,5 +1,5 @@
-// The input is a PNG file; it is read as it is, and again with the right checksums, behind which a mutation
-// would hardly ever get.
+// The input is a PNG file. It is read as it is, and again with correct checksums, which mutations hardly ever
+// have.
 #include <zlib.h>
 
 #include <algorithm>
@@ -23,8 +23,8 @@ std::uint32_t big_endian_word(std::span<const std::uint8_t> bytes) {
   return word;
 }
 
-/// Gives every chunk (length, type, data, checksum) the right checksum.
-void mend_checksums(Bytes& file) {
+/// Corrects the checksum of every chunk (length, type, data, checksum).
+void correct_checksums(Bytes& file) {
   std::span<std::uint8_t> rest(file);
   rest = rest.subspan(std::min<std::size_t>(rest.size(), 8));  // the signature
   while (rest.size() >= 12) {
@@ -41,7 +41,8 @@ void mend_checksums(Bytes& file) {
 
 void decode(const Bytes& file) {
   try {
-    const twingrad::GreyImage image = twingrad::decode_png(file, "input");
+    const twingrad::GreyImage image =
+        twingrad::decode_png({reinterpret_cast<const char*>(file.data()), file.size()}, "input");
     require(image.height > 0 && image.width > 0, "an image with pixels");
     require(image.pixels.size() == static_cast<std::size_t>(image.height * image.width),
             "height × width pixels");
@@ -55,7 +56,7 @@ void decode(const Bytes& file) {
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Bytes file(data, data + size);
   decode(file);
-  mend_checksums(file);
+  correct_checksums(file);
   decode(file);
   return 0;
 }

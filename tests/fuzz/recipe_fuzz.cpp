@@ -1,4 +1,4 @@
-// The input is a recipe: an argument "--name=value" a line, or a refusal.
+// The input is a recipe. It gives one argument "--name=value" per line, or is refused.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
       const std::size_t equals = argument.find('=');
       require(argument.starts_with("--") && equals > 2 && equals + 1 < argument.size(), "a name and a value");
       require(argument[2] != '-' && !argument.starts_with("--recipe="),
-              "no option that a recipe may not have");
+              "no option that is not allowed in a recipe");
       require(argument.find_first_of("#\n") == std::string::npos, "no comment, one line");
       for (const char character : argument) {
         require(character == '\t' || character < 0 || character >= ' ', "no control characters");

@@ -1,4 +1,4 @@
-// The main function of a fuzz target where there is no libFuzzer: runs the files of a folder through it.
+// The main function of a fuzz target without libFuzzer: calls it with the files in a directory.
 #include <cstdio>
 #include <filesystem>
 #include <fstream>

@@ -9,14 +9,14 @@
 
 namespace twingrad::fuzz {
 
-/// The elements of a tensor that was found in the file; they must lie in it.
+/// The elements of a tensor that was found in the file.
 inline std::string elements(const StoredTensor& tensor, std::string_view file) {
   const auto size = byte_size_of(tensor.shape, tensor.type);
   require(size.has_value(), "the size of a tensor is known");
   require(tensor.shape.size() == tensor.strides.size(), "there is a stride for each dimension");
-  require(tensor.begin <= tensor.end && tensor.end <= file.size(), "a tensor lies within its file");
-  const std::string range(
-      file.substr(tensor.begin, tensor.end - tensor.begin));  // a read beyond it is a find
+  require(tensor.begin <= tensor.end && tensor.end <= file.size(), "a tensor is within its file");
+  // A copy, so that the sanitizer sees a read outside the range.
+  const std::string range(file.substr(tensor.begin, tensor.end - tensor.begin));
   StoredTensor alone = tensor;
   alone.begin = 0;
   alone.end = range.size();
@@ -25,8 +25,8 @@ inline std::string elements(const StoredTensor& tensor, std::string_view file) {
   return copy;
 }
 
-/// Writes the tensors of a file as safetensors and reads them again: they have to be the same. Throws
-/// UserError for a name that safetensors does not know.
+/// Writes the tensors of a file as safetensors and reads them again; they must be the same. Throws UserError
+/// for a name that the format does not support.
 inline void check_that_safetensors_keeps(const SafetensorsHeader& header, std::string_view file) {
   std::string written = write_safetensors_header(header);
   for (const StoredTensor& tensor : header.tensors) written += elements(tensor, file);

@@ -1,5 +1,5 @@
-// The input is a file of torch.save, or, so that no checksum stands before it, a pickle for one with two
-// storages.
+// The input is a file of torch.save, or a pickle for a file with two storages, for which the checksum is
+// computed here.
 #include <string>
 #include <string_view>
 
@@ -12,7 +12,7 @@ namespace {
 
 using twingrad::fuzz::require;
 
-constexpr std::string_view kStored = "01234567";  // nothing else in the archive looks so
+constexpr std::string_view kStored = "01234567";  // occurs nowhere else in the archive
 
 std::string archive_with(const std::string& pickle) {
   const std::string eight(kStored);
@@ -28,10 +28,10 @@ void check(const std::string& file, bool is_ours) {
   for (const twingrad::StoredTensor& tensor : header.tensors) {
     const std::string elements = twingrad::fuzz::elements(tensor, file);
     const bool stored = elements.find_first_not_of(kStored) == std::string::npos;
-    require(!is_ours || stored, "elements lie within their storage");
+    require(!is_ours || stored, "elements are within their storage");
     bytes += elements.size();
   }
-  require(bytes <= 16 * file.size(), "the tensors take no more than 16 times the file");
+  require(bytes <= 16 * file.size(), "the tensors take at most 16 times the size of the file");
   twingrad::fuzz::check_that_safetensors_keeps(header, file);
 }
 

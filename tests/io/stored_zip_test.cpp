@@ -9,35 +9,26 @@
 #include "../support/archives.h"
 #include "../support/refusal.h"
 
-namespace twingrad {
-namespace {
+namespace twingrad::stored_zip_test {
 
+using namespace ::testing;
+using namespace twingrad::testing;
 using namespace std::string_literals;
-using testing::Archive;
-using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using testing::make_archive;
-using ::testing::SizeIs;
-using ::testing::StartsWith;
-using testing::u16;
-using testing::u32;
-using testing::u64;
-using testing::zip_of;
 
 std::string refusal(const std::string& bytes) {
-  return testing::refusal_of([&] { read_stored_zip(bytes, "f.pt"); });
+  return refusal_of([&] { read_stored_zip(bytes, "f.pt"); });
 }
 
 Archive two_entries(bool zip64 = true) { return make_archive({{"a", "first"}, {"b", ""}}, zip64); }
 
-/// The archive with other bytes at an offset.
+/// The bytes with a patch at an offset.
 std::string patched(std::string bytes, std::size_t offset, const std::string& patch) {
   return bytes.replace(offset, patch.size(), patch);
 }
 
-// ---- What is read --------------------------------------------------------------------------------------
+// ---- Reading -------------------------------------------------------------------------------------------
 
-TEST(StoredZip, GivesNamesAndPlacesWithZip64RecordsAndWithout) {
+TEST(StoredZip, ReadsNamesAndPlacesWithAndWithoutZip64) {
   for (const bool zip64 : {false, true}) {
     const std::string bytes = two_entries(zip64).bytes;
     const std::vector<ZipEntry> entries = read_stored_zip(bytes, "f.pt");
@@ -54,13 +45,13 @@ TEST(StoredZip, ReadsAnEmptyArchive) {
   EXPECT_THAT(read_stored_zip(zip_of({}), "f.pt"), IsEmpty());
 }
 
-TEST(StoredZip, PassesOverExtraFieldsThatAlignTheBytes) {
+TEST(StoredZip, IgnoresExtraFieldsForAlignment) {
   const std::string bytes = zip_of({{"a", "first", 0, 0, "FB\x01\0z"s, "FB\x03\0ZZZ"s, 0}});
   const std::vector<ZipEntry> entries = read_stored_zip(bytes, "f.pt");
   EXPECT_EQ(bytes.substr(entries.at(0).begin, 5), "first");
 }
 
-TEST(StoredZip, TakesLargeNumbersFromTheZip64Field) {
+TEST(StoredZip, ReadsLargeNumbersFromTheZip64Field) {
   const Archive archive =
       make_archive({{"a", "first", 0, 0, u16(1) + u16(24) + u64(5) + u64(5) + u64(0), "", 0}});
   std::string bytes =
@@ -81,18 +72,18 @@ TEST(StoredZip, RefusesAFileTooShortForAnEndRecord) {
   EXPECT_EQ(
       refusal(""),
       "f.pt: byte 0: expected the end record of a ZIP archive as the last 22 bytes, found a file of 0 bytes; "
-      "copy the file again, or save it anew");
+      "copy the file again, or save it again");
   EXPECT_THAT(refusal(std::string(21, 'x')), HasSubstr("found a file of 21 bytes"));
 }
 
-TEST(StoredZip, RefusesEveryBeginningOfAnArchive) {
+TEST(StoredZip, RefusesEveryTruncation) {
   const std::string bytes = two_entries().bytes;
   for (std::size_t length = 0; length < bytes.size(); ++length) {
     EXPECT_THAT(refusal(bytes.substr(0, length)), HasSubstr("expected")) << length;
   }
 }
 
-TEST(StoredZip, RefusesBytesBehindTheEndRecord) {
+TEST(StoredZip, RefusesBytesAfterTheEndRecord) {
   EXPECT_THAT(refusal(two_entries().bytes + "x"),
               HasSubstr("expected the end record of a ZIP archive as the last 22 bytes, found other bytes"));
 }
@@ -105,37 +96,37 @@ TEST(StoredZip, RefusesSeveralPartsAndComments) {
   }
 }
 
-TEST(StoredZip, RefusesADirectoryThatIsNotWhereItsEndRecordSays) {
+TEST(StoredZip, RefusesAWrongPlaceOfTheDirectory) {
   const Archive archive = two_entries(false);
   for (const std::uint64_t size : {0U, 1U, 91U, 93U, 0x7fffffffU, 0xffffffffU}) {
     EXPECT_THAT(refusal(patched(archive.bytes, archive.end_record + 12, u32(size))),
-                HasSubstr("expected a directory right before its end record"))
+                HasSubstr("expected a directory immediately before its end record"))
         << size;
   }
   for (const std::uint64_t begin : {0U, 1U, 0x7fffffffU, 0xffffffffU}) {
     EXPECT_THAT(refusal(patched(archive.bytes, archive.end_record + 16, u32(begin))),
-                HasSubstr("expected a directory right before its end record"))
+                HasSubstr("expected a directory immediately before its end record"))
         << begin;
   }
 }
 
-TEST(StoredZip, RefusesEndRecordsThatContradictEachOther) {
+TEST(StoredZip, RefusesEndRecordsThatDisagree) {
   const Archive archive = two_entries();
   const std::size_t large = archive.end_record - 20 - 56;
   for (const std::size_t field : {32, 40, 48}) {
     EXPECT_THAT(refusal(patched(archive.bytes, large + field, u64(1))),
-                HasSubstr("expected two end records that say the same"))
+                HasSubstr("expected two end records that agree"))
         << field;
   }
   for (const auto& [field, number] :
        {std::pair(8, u16(1) + u16(1)), std::pair(12, u32(1)), std::pair(16, u32(1))}) {
     EXPECT_THAT(refusal(patched(archive.bytes, archive.end_record + static_cast<std::size_t>(field), number)),
-                HasSubstr("expected two end records that say the same"))
+                HasSubstr("expected two end records that agree"))
         << field;
   }
 }
 
-TEST(StoredZip, RefusesAZip64RecordThatIsNotThere) {
+TEST(StoredZip, RefusesAMissingZip64Record) {
   const Archive archive = two_entries();
   for (const std::uint64_t offset : {std::uint64_t{0}, std::uint64_t{1} << 40, UINT64_MAX, UINT64_MAX - 55}) {
     EXPECT_THAT(refusal(patched(archive.bytes, archive.end_record - 12, u64(offset))),
@@ -144,13 +135,13 @@ TEST(StoredZip, RefusesAZip64RecordThatIsNotThere) {
   }
 }
 
-TEST(StoredZip, RefusesMoreAndFewerEntriesThanCounted) {
+TEST(StoredZip, RefusesAWrongNumberOfEntries) {
   const Archive archive = two_entries(false);
   const auto counted = [&](std::uint64_t count) {
     return patched(archive.bytes, archive.end_record + 8, u16(count) + u16(count));
   };
   EXPECT_THAT(refusal(counted(1)),
-              HasSubstr("expected the end of the directory behind its 1 entries, found more"));
+              HasSubstr("expected the end of the directory after its 1 entries, found more"));
   EXPECT_THAT(refusal(counted(3)),
               HasSubstr("expected an entry of the directory, found the end of the file or of its directory"));
   EXPECT_THAT(refusal(counted(0xffff)), HasSubstr("expected an entry of the directory"));
@@ -161,36 +152,35 @@ TEST(StoredZip, RefusesMoreAndFewerEntriesThanCounted) {
 TEST(StoredZip, RefusesCompressedEntries) {
   EXPECT_EQ(refusal(zip_of({{"a\n", "first", 0, 8}})),
             "f.pt: entry \"a\\x0a\": expected a stored entry, as torch.save writes it, found one compressed "
-            "by method 8; "
-            "save it anew with torch.save");
+            "by method 8; save it again with torch.save");
 }
 
 TEST(StoredZip, RefusesEncryptedEntries) {
-  EXPECT_THAT(refusal(zip_of({{"a", "first", 1}})), HasSubstr("expected an entry that is not encrypted"));
+  EXPECT_THAT(refusal(zip_of({{"a", "first", 1}})),
+              HasSubstr("expected an unencrypted entry, found an encrypted one"));
 }
 
-TEST(StoredZip, RefusesAStoredEntryWithTwoSizes) {
+TEST(StoredZip, RefusesAStoredEntryWithDifferentSizes) {
   const Archive archive = two_entries();
   EXPECT_THAT(refusal(patched(archive.bytes, archive.directory_entries[0] + 20, u32(4))),
-              HasSubstr("entry \"a\": expected a stored entry with one size"));
+              HasSubstr("entry \"a\": expected equal packed and unpacked sizes of a stored entry"));
 }
 
-TEST(StoredZip, RefusesTwoEntriesOfOneName) {
+TEST(StoredZip, RefusesTwoEntriesWithTheSameName) {
   EXPECT_THAT(refusal(zip_of({{"a", "first"}, {"a", "second"}})),
-              HasSubstr("entry \"a\": expected one entry of this name, found two"));
+              HasSubstr("entry \"a\": expected one entry with this name, found two"));
 }
 
-TEST(StoredZip, RefusesBytesThatDoNotHaveTheirChecksum) {
+TEST(StoredZip, RefusesWrongChecksums) {
   EXPECT_EQ(refusal(zip_of({{"a", "123456789", 0, 0, "", "", 1}})),
             "f.pt: entry \"a\": expected bytes with the checksum cbf43927, found bytes with cbf43926; copy "
-            "the file again, "
-            "or save it anew");
+            "the file again, or save it again");
   std::string bytes = two_entries().bytes;
   EXPECT_THAT(refusal(patched(bytes, bytes.find("first"), "g")),
               HasSubstr("entry \"a\": expected bytes with the checksum"));
 }
 
-TEST(StoredZip, RefusesEntriesOutsideOfTheFile) {
+TEST(StoredZip, RefusesEntriesOutsideTheFile) {
   const Archive archive = two_entries();
   for (const std::uint64_t header : {std::uint64_t{1}, std::uint64_t{archive.directory_entries[0]},
                                      std::uint64_t{0x7fffffff}, std::uint64_t{0xfffffffe}}) {
@@ -207,21 +197,20 @@ TEST(StoredZip, RefusesEntriesOutsideOfTheFile) {
               HasSubstr("bytes before the directory, found fewer"));
 }
 
-TEST(StoredZip, RefusesAnotherNameInTheHeaderOfAnEntry) {
+TEST(StoredZip, RefusesAnEntryWithTwoNames) {
   const Archive archive = two_entries();
   EXPECT_THAT(refusal(patched(archive.bytes, archive.headers[0] + 30, "c")),
               HasSubstr("entry \"a\": expected the same name in the header of the entry"));
 }
 
-TEST(StoredZip, RefusesEntriesThatLieOverOneAnother) {
-  // The bytes of the first are the second; the directory tells of both.
-  const std::string inner = "PK\x03\x04"s + testing::entry_fields({"b", "inner"}, "") + "b" + "inner";
+TEST(StoredZip, RefusesOverlappingEntries) {
+  // The second entry is in the bytes of the first.
+  const std::string inner = "PK\x03\x04"s + entry_fields({"b", "inner"}, "") + "b" + "inner";
   const Archive archive = make_archive({{"a", inner}, {"b", "inner"}});
   const std::size_t inside = archive.headers[0] + 31;
   EXPECT_THAT(
       refusal(patched(archive.bytes, archive.directory_entries[1] + 42, u32(inside))),
-      StartsWith(
-          "f.pt: entry \"b\": expected an entry behind the one before it, found one that lies over it"));
+      StartsWith("f.pt: entry \"b\": expected an entry after the previous one, found one that overlaps it"));
 }
 
 TEST(StoredZip, RefusesNamesLongerThanTheDirectory) {
@@ -234,7 +223,7 @@ TEST(StoredZip, RefusesNamesLongerThanTheDirectory) {
   }
 }
 
-TEST(StoredZip, SurvivesEveryFaultOfOneByte) {
+TEST(StoredZip, SurvivesEveryChangeOfOneByte) {
   const std::string bytes =
       make_archive({{"a", "first", 0, 0, u16(1) + u16(8) + u64(5), "FB\x01\0z"s, 0}, {"b", ""}}).bytes;
   for (std::size_t offset = 0; offset < bytes.size(); ++offset) {
@@ -251,5 +240,4 @@ TEST(StoredZip, SurvivesEveryFaultOfOneByte) {
   }
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::stored_zip_test

@@ -9,18 +9,14 @@
 #include "../support/refusal.h"
 #include "twingrad/io/whole_file.h"
 
-namespace twingrad {
-namespace {
+namespace twingrad::torch_archive_test {
 
+using namespace ::testing;
 using namespace twingrad::testing;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using ::testing::StartsWith;
 
 constexpr std::int64_t kLargest = INT64_MAX;
 
-/// An archive with this pickle and one storage "0".
+/// An archive with this pickle and a storage "0".
 std::string archive_of(const std::string& instructions, const std::string& storage_bytes,
                        const std::string& version = "3\n") {
   return zip_of({{"archive/data.pkl", pickled(instructions)},
@@ -28,7 +24,7 @@ std::string archive_of(const std::string& instructions, const std::string& stora
                  {"archive/version", version}});
 }
 
-/// One with a tensor "w" in a storage of six float32.
+/// An archive with a tensor "w" in a storage of six float32.
 std::string archive_with(std::int64_t offset, const std::vector<std::int64_t>& shape,
                          const std::vector<std::int64_t>& strides) {
   return archive_of(dict(text("w") + tensor(storage("FloatStorage", 6), offset, shape, strides)),
@@ -49,12 +45,12 @@ std::string elements(const std::string& file) {
   return copy;
 }
 
-/// A file that Python saved, and the tensors in it.
+/// A file saved by Python.
 std::string python_file(const std::string& name) { return read_whole_file(TWINGRAD_WEIGHT_FILES "/" + name); }
 
-// ---- What is read --------------------------------------------------------------------------------------
+// ---- Reading -------------------------------------------------------------------------------------------
 
-TEST(TorchArchive, GivesWhereATensorIs) {
+TEST(TorchArchive, FindsATensor) {
   const std::string file = archive_with(1, {2, 2}, {2, 1});
   const std::uint64_t begin = file.find("aaaa") + 4;
   EXPECT_THAT(find(file),
@@ -89,7 +85,7 @@ TEST(TorchArchive, ReadsAnArchiveWithoutTensors) {
   EXPECT_THAT(find(python_file("no_tensors.pt")), IsEmpty());
 }
 
-TEST(TorchArchive, FindsTheTensorsThatPythonSaved) {
+TEST(TorchArchive, FindsTensorsSavedByPython) {
   const std::vector<StoredTensor> tensors = find(python_file("state_dict.pt"));
   ASSERT_EQ(tensors.size(), 2U);
   EXPECT_EQ(tensors[0].name, "weight");
@@ -99,35 +95,33 @@ TEST(TorchArchive, FindsTheTensorsThatPythonSaved) {
   EXPECT_THAT(tensors[1].shape, ElementsAre(2));
 }
 
-TEST(TorchArchive, RefusesWhatPythonSavedThatIsNoStateDict) {
-  EXPECT_THAT(
-      refusal(python_file("hostile.pt")),
-      HasSubstr(
-          "data.pkl: byte 18: expected tensors and nothing that is run, found a call of posix.system; "));
+TEST(TorchArchive, RefusesFilesOfPythonThatAreNotAStateDict) {
+  EXPECT_THAT(refusal(python_file("hostile.pt")),
+              HasSubstr("data.pkl: byte 18: expected tensors and no code, found a call of posix.system; "));
   EXPECT_THAT(refusal(python_file("module.pt")),
-              HasSubstr("found a call of torch.nn.modules.linear.Linear; save the tensors alone"));
+              HasSubstr("found a call of torch.nn.modules.linear.Linear; save only the tensors"));
   EXPECT_THAT(refusal(python_file("checkpoint.pt")),
-              HasSubstr("expected a tensor under the name \"model\", found a dict; save the tensors alone"));
+              HasSubstr("expected a tensor under the name \"model\", found a dict; save only the tensors"));
 }
 
 // ---- The archive ---------------------------------------------------------------------------------------
 
-TEST(TorchArchive, RefusesAFileThatIsNoArchive) {
+TEST(TorchArchive, RefusesOtherFiles) {
   EXPECT_THAT(refusal(""), StartsWith("f.pt: byte 0: expected the end record of a ZIP archive"));
 }
 
 TEST(TorchArchive, RefusesOtherArchives) {
   EXPECT_THAT(refusal(zip_of({{"text", "a"}})),
-              HasSubstr("entry \"text\": expected one folder that holds everything"));
+              HasSubstr("entry \"text\": expected a name in one top-level directory"));
   EXPECT_THAT(refusal(zip_of({{"a/version", "3"}, {"b/data.pkl", pickled("}")}})),
-              HasSubstr("entry \"b/data.pkl\": expected one folder"));
+              HasSubstr("entry \"b/data.pkl\": expected a name in one top-level directory"));
   EXPECT_THAT(refusal(zip_of({})),
               HasSubstr("f.pt: expected an archive with \"version\", as torch.save writes it, found none"));
   EXPECT_THAT(refusal(zip_of({{"a/version", "3"}, {"a/b/data.pkl", pickled("}")}})),
               HasSubstr("expected an archive with \"data.pkl\""));
 }
 
-TEST(TorchArchive, RefusesVersionsItDoesNotKnow) {
+TEST(TorchArchive, RefusesUnknownVersions) {
   for (const std::string version : {"0", "11", "-1", "", "\n", "three", "3x", "99999999999", "3 ", " 3"}) {
     EXPECT_THAT(refusal(archive_of(dict(text("w") + two_floats()), "aaaabbbb", version)),
                 HasSubstr("expected version 1 to 10 of the format, found \""))
@@ -137,7 +131,7 @@ TEST(TorchArchive, RefusesVersionsItDoesNotKnow) {
 
 TEST(TorchArchive, RefusesBigEndianNumbers) {
   EXPECT_THAT(refusal(zip_of({{"a/data.pkl", pickled("}")}, {"a/version", "3"}, {"a/byteorder", "big"}})),
-              HasSubstr("expected numbers in little endian, found \"big\""));
+              HasSubstr("expected little-endian numbers, found \"big\""));
 }
 
 TEST(TorchArchive, RefusesADamagedStorage) {
@@ -148,7 +142,7 @@ TEST(TorchArchive, RefusesADamagedStorage) {
 
 // ---- Storages and views --------------------------------------------------------------------------------
 
-TEST(TorchArchive, RefusesAStorageThatIsNotThere) {
+TEST(TorchArchive, RefusesAMissingStorage) {
   EXPECT_THAT(
       refusal(archive_of(dict(text("w") + tensor(storage("FloatStorage", 2, "1"), 0, {2}, {1})), "aaaabbbb")),
       HasSubstr("expected an archive with \"data/1\""));
@@ -170,7 +164,7 @@ TEST(TorchArchive, RefusesAStorageOfAnotherSize) {
               HasSubstr("found one of 9 bytes"));
 }
 
-TEST(TorchArchive, RefusesElementsOutsideOfTheirStorage) {
+TEST(TorchArchive, RefusesElementsOutsideTheirStorage) {
   struct View {
     std::int64_t offset;
     std::vector<std::int64_t> shape, strides;
@@ -187,26 +181,26 @@ TEST(TorchArchive, RefusesElementsOutsideOfTheirStorage) {
                                             {kLargest, {2}, {kLargest}},
                                             {2, {2}, {kLargest - 1}}}) {
     EXPECT_THAT(refusal(archive_with(view.offset, view.shape, view.strides)),
-                HasSubstr("tensor \"w\": expected elements within its storage of 6, found one outside of it"))
+                HasSubstr("tensor \"w\": expected elements within its storage of 6, found one outside;"))
         << view.offset;
   }
 }
 
 TEST(TorchArchive, RefusesNegativeStrides) {
-  EXPECT_THAT(refusal(archive_with(5, {2}, {-1})), HasSubstr("expected strides from 0 on, found -1"));
-  EXPECT_THAT(refusal(archive_with(0, {1, 2}, {INT64_MIN, 1})), HasSubstr("expected strides from 0 on"));
+  EXPECT_THAT(refusal(archive_with(5, {2}, {-1})), HasSubstr("expected strides ≥ 0, found -1"));
+  EXPECT_THAT(refusal(archive_with(0, {1, 2}, {INT64_MIN, 1})), HasSubstr("expected strides ≥ 0"));
 }
 
-TEST(TorchArchive, RefusesShapesThatAreNoShapes) {
+TEST(TorchArchive, RefusesInvalidShapes) {
   for (const std::vector<std::int64_t>& shape :
        {std::vector<std::int64_t>{-1, 2}, {kLargest, kLargest}, {INT64_MIN, 0}, {0, kLargest}}) {
     EXPECT_THAT(refusal(archive_with(0, shape, {1, 1})),
-                HasSubstr("tensor \"w\": expected a shape of at most 64 sizes from 0 on"))
+                HasSubstr("tensor \"w\": expected a shape of at most 64 sizes ≥ 0"))
         << shape[0];
   }
 }
 
-TEST(TorchArchive, RefusesViewsThatBlowUpTheFile) {
+TEST(TorchArchive, RefusesViewsMuchLargerThanTheFile) {
   EXPECT_THAT(
       refusal(archive_with(0, {1'000'000, 1'000'000}, {0, 0})),
       HasSubstr("tensor \"w\": expected tensors that repeat the file's bytes at most 16 times, found more"));
@@ -216,7 +210,7 @@ TEST(TorchArchive, RefusesViewsThatBlowUpTheFile) {
   EXPECT_THAT(refusal(archive_with(0, {fits + 1}, {0})), HasSubstr("at most 16 times"));
 }
 
-TEST(TorchArchive, CountsTheBytesOfAllTensorsTogether) {
+TEST(TorchArchive, LimitsTheBytesOfAllTensorsTogether) {
   const std::string whole(1000, 'a');
   std::string items;
   for (int i = 0; i < 100; ++i)
@@ -227,12 +221,12 @@ TEST(TorchArchive, CountsTheBytesOfAllTensorsTogether) {
   EXPECT_THAT(refusal(file), HasSubstr("at most 16 times"));
 }
 
-TEST(TorchArchive, TakesTiedWeights) {
+TEST(TorchArchive, AcceptsTiedWeights) {
   EXPECT_EQ(find(archive_of(dict(text("a") + two_floats() + text("b") + two_floats()), "aaaabbbb")).size(),
             2U);
 }
 
-TEST(TorchArchive, SurvivesEveryFaultOfOneByteThatItsChecksumHides) {
+TEST(TorchArchive, SurvivesEveryChangeOfOneByteWithACorrectChecksum) {
   const std::string pickle = pickled(dict(text("w") + tensor(storage("FloatStorage", 6), 1, {2, 2}, {3, 1})));
   for (std::size_t offset = 0; offset < pickle.size(); ++offset) {
     for (int byte = 0; byte < 256; ++byte) {
@@ -252,5 +246,4 @@ TEST(TorchArchive, SurvivesEveryFaultOfOneByteThatItsChecksumHides) {
   }
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::torch_archive_test

@@ -1,20 +1,18 @@
 #include "twingrad/io/whole_file.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "../support/bytes.h"
+#include "../support/refusal.h"
 #include "../support/temporary_folder.h"
-#include "twingrad/runtime/error.h"
 
-namespace twingrad {
-namespace {
+namespace twingrad::whole_file_test {
 
-using Bytes = std::vector<std::uint8_t>;
-using testing::TemporaryFolder;
+using namespace twingrad::testing;
 
 Bytes numbered_bytes(std::size_t size) {
   Bytes bytes;
@@ -22,9 +20,9 @@ Bytes numbered_bytes(std::size_t size) {
   return bytes;
 }
 
-TEST(WholeFile, GivesTheWholeFile) {
+TEST(WholeFile, IsReadCompletely) {
   const TemporaryFolder folder;
-  // Around one piece of 64 KiB and more than two.
+  // Around one piece of 64 KiB, and several pieces.
   for (const std::size_t size : {0, 1, 65535, 65536, 65537, 200'000}) {
     const Bytes content = numbered_bytes(size);
     EXPECT_EQ(read_whole_file(folder.write("file", content), 200'000),
@@ -33,25 +31,20 @@ TEST(WholeFile, GivesTheWholeFile) {
   }
 }
 
-TEST(WholeFile, RefusesAFileThatIsLargerThanAllowed) {
+TEST(WholeFile, MustNotBeLargerThanAllowed) {
   const TemporaryFolder folder;
   const auto file = folder.write("file", numbered_bytes(100));
   EXPECT_EQ(read_whole_file(file, 100).size(), 100U);
-  try {
-    read_whole_file(file, 99);
-    FAIL() << "the file was accepted";
-  } catch (const UserError& error) {
-    EXPECT_EQ(error.what(), file.string() + ": expected at most 99 bytes, found more; give a smaller file");
-  }
+  EXPECT_EQ(refusal_of([&] { read_whole_file(file, 99); }),
+            file.string() + ": expected at most 99 bytes, found more; give a smaller file");
 }
 
-TEST(WholeFile, StopsAtTheLimitHoweverLongTheFileIs) {
-  // A file of 1 TB, all of it a hole: to read it through would take minutes.
+TEST(WholeFile, IsNotReadBeyondTheLimit) {
+  // A sparse file of 1 TB: reading it completely would take minutes.
   const TemporaryFolder folder;
   const auto file = folder.write("file", "");
   std::filesystem::resize_file(file, std::uintmax_t{1} << 40);
   EXPECT_THROW(read_whole_file(file, 1000), UserError);
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::whole_file_test

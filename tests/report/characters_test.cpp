@@ -4,17 +4,16 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <optional>
 #include <string>
 #include <vector>
 
-namespace twingrad {
-namespace {
+#include "../support/scoped_variable.h"
 
-using ::testing::Each;
-using ::testing::ElementsAre;
-using ::testing::SizeIs;
+namespace twingrad::characters_test {
+
+using namespace ::testing;
+using twingrad::testing::ScopedVariable;
 
 using Pixels = std::vector<std::uint8_t>;
 
@@ -25,7 +24,7 @@ std::vector<std::string> in_ascii(const GreyImage& image) {
   return draw_in_characters(image, Characters::ascii);
 }
 
-TEST(Characters, ShowTwoPixelsOneAboveTheOther) {
+TEST(Characters, ShowTwoPixelsEach) {
   const GreyImage image{2,
                         4,
                         {0, 255, 0, 255,  //
@@ -34,7 +33,7 @@ TEST(Characters, ShowTwoPixelsOneAboveTheOther) {
   EXPECT_THAT(in_ascii(image), ElementsAre(" \"_@"));
 }
 
-TEST(Characters, ShowGreyByShades) {
+TEST(Characters, ShowGreyAsShades) {
   const GreyImage image{2,
                         5,
                         {0, 64, 128, 191, 255,  //
@@ -43,7 +42,7 @@ TEST(Characters, ShowGreyByShades) {
   EXPECT_THAT(in_ascii(image), ElementsAre(" -+#@"));
 }
 
-TEST(Characters, ShowALineForTwoRowsFromTheTop) {
+TEST(Characters, AddABlackRowToAnOddNumber) {
   const GreyImage image{5,
                         2,
                         {255, 255,  //
@@ -51,16 +50,16 @@ TEST(Characters, ShowALineForTwoRowsFromTheTop) {
                          255, 0,    //
                          0, 255,    //
                          255, 0}};
-  EXPECT_THAT(in_blocks(image), ElementsAre("██", "▀▄", "▀ ")) << "a row that lacks is dark";
+  EXPECT_THAT(in_blocks(image), ElementsAre("██", "▀▄", "▀ ")) << "the missing row is black";
 }
 
-TEST(Characters, AreFourteenLinesOfTwentyEightForAnMnistImage) {
+TEST(Characters, Are14LinesOf28ForAnMnistImage) {
   const GreyImage image{28, 28, Pixels(784, 255)};
   EXPECT_THAT(in_ascii(image), SizeIs(14));
   EXPECT_THAT(in_ascii(image), Each(std::string(28, '@')));
 }
 
-TEST(Characters, NarrowAWideImage) {
+TEST(Characters, ScaleDownAWideImage) {
   const GreyImage image{50, 200, Pixels(10'000, 255)};
   EXPECT_THAT(in_ascii(image), SizeIs(7)) << "200 × 50 become 56 × 14";
   EXPECT_THAT(in_ascii(image), Each(SizeIs(56)));
@@ -69,7 +68,7 @@ TEST(Characters, NarrowAWideImage) {
   EXPECT_THAT(draw_in_characters({1, 1000, Pixels(1000, 255)}, Characters::blocks, 3), ElementsAre("▀▀▀"));
 }
 
-TEST(Characters, StayInAscii) {
+TEST(Characters, AreOnlyAsciiOnRequest) {
   GreyImage image{256, 256, {}};
   for (int upper = 0; upper < 256; ++upper) {
     for (int x = 0; x < 256; ++x)
@@ -83,42 +82,18 @@ TEST(Characters, StayInAscii) {
   }
 }
 
-/// Sets the variables of the locale, and restores them when it goes out of scope.
-class ScopedLocale {
- public:
-  ScopedLocale(const char* all, const char* characters, const char* language) {
-    const char* values[] = {all, characters, language};
-    for (int i = 0; i < 3; ++i) {
-      if (const char* old = std::getenv(kNames[i])) old_[i] = old;
-      set(kNames[i], values[i]);
-    }
-  }
-  ScopedLocale(const ScopedLocale&) = delete;
-  ScopedLocale& operator=(const ScopedLocale&) = delete;
-  ~ScopedLocale() {
-    for (int i = 0; i < 3; ++i) set(kNames[i], old_[i] ? old_[i]->c_str() : nullptr);
-  }
-
- private:
-  static constexpr const char* kNames[] = {"LC_ALL", "LC_CTYPE", "LANG"};
-  static void set(const char* name, const char* value) {
-    value != nullptr ? setenv(name, value, 1) : unsetenv(name);
-  }
-  std::optional<std::string> old_[3];
-};
-
-TEST(Characters, AreBlocksWhereTheLocaleIsUtf8) {
-  const auto chosen = [](const char* all, const char* characters, const char* language) {
-    const ScopedLocale locale(all, characters, language);
+TEST(Characters, AreBlocksInAUtf8Locale) {
+  using Value = std::optional<std::string>;
+  const auto chosen = [](const Value& all, const Value& characters, const Value& language) {
+    const ScopedVariable lc_all("LC_ALL", all), lc_ctype("LC_CTYPE", characters), lang("LANG", language);
     return characters_of_locale();
   };
-  EXPECT_EQ(chosen(nullptr, nullptr, nullptr), Characters::ascii);
-  EXPECT_EQ(chosen(nullptr, nullptr, "de_DE.UTF-8"), Characters::blocks);
-  EXPECT_EQ(chosen(nullptr, nullptr, "C.utf8"), Characters::blocks);
-  EXPECT_EQ(chosen(nullptr, nullptr, "de_DE.ISO-8859-1"), Characters::ascii);
-  EXPECT_EQ(chosen("C", nullptr, "de_DE.UTF-8"), Characters::ascii) << "the first of them decides";
-  EXPECT_EQ(chosen("", "C.UTF-8", "C"), Characters::blocks) << "an empty one counts as none";
+  EXPECT_EQ(chosen({}, {}, {}), Characters::ascii);
+  EXPECT_EQ(chosen({}, {}, "de_DE.UTF-8"), Characters::blocks);
+  EXPECT_EQ(chosen({}, {}, "C.utf8"), Characters::blocks);
+  EXPECT_EQ(chosen({}, {}, "de_DE.ISO-8859-1"), Characters::ascii);
+  EXPECT_EQ(chosen("C", {}, "de_DE.UTF-8"), Characters::ascii) << "the first one decides";
+  EXPECT_EQ(chosen("", "C.UTF-8", "C"), Characters::blocks) << "empty counts as unset";
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::characters_test

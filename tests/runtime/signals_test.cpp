@@ -1,9 +1,11 @@
 #include "twingrad/runtime/signals.h"
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randint.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <sys/syscall.h>
-#include <torch/torch.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -20,14 +22,11 @@
 #include "twingrad/ops/matmul.h"
 #include "twingrad/runtime/threads.h"
 
-namespace twingrad {
-namespace {
+namespace twingrad::signals_test {
 
-using at::Tensor;
-
-// What the handler of the tests saw. It runs on the stack of whichever thread it interrupts.
+// What the signal handler of the tests found. It runs on the stack of the thread that it interrupts.
 std::atomic<int> handled = 0;
-std::atomic<int> beside_the_stack = 0;
+std::atomic<int> outside_the_stack = 0;
 pthread_t main_thread;
 std::uintptr_t main_begin, main_end;
 
@@ -36,22 +35,21 @@ bool is_on_the_stack(std::uintptr_t address) {
   if (pthread_equal(thread, main_thread)) {
     return main_begin <= address && address < main_end;
   }
-  constexpr std::uintptr_t kStack = 16
-                                    << 20;  // what glibc knows of another thread lies at the end of its stack
+  constexpr std::uintptr_t kStack = 16 << 20;  // glibc keeps a thread's descriptor at the end of its stack
   const auto end = static_cast<std::uintptr_t>(thread);
   return end - kStack <= address && address < end;
 }
 
-void look(int /*signal*/) {
+void record_stack(int /*signal*/) {
   const char here = 0;
   ++handled;
-  beside_the_stack += is_on_the_stack(reinterpret_cast<std::uintptr_t>(&here)) ? 0 : 1;
+  outside_the_stack += is_on_the_stack(reinterpret_cast<std::uintptr_t>(&here)) ? 0 : 1;
 }
 
 class SignalsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    handled = beside_the_stack = 0;
+    handled = outside_the_stack = 0;
     main_thread = pthread_self();
     pthread_attr_t attributes;
     ASSERT_EQ(pthread_getattr_np(main_thread, &attributes), 0);
@@ -62,19 +60,19 @@ class SignalsTest : public ::testing::Test {
     main_begin = reinterpret_cast<std::uintptr_t>(begin);
     main_end = main_begin + size;
     struct sigaction action {};
-    action.sa_handler = look;
+    action.sa_handler = record_stack;
     action.sa_flags = SA_RESTART;
     sigaction(SIGUSR1, &action, &before_);
   }
 
   void TearDown() override { sigaction(SIGUSR1, &before_, nullptr); }
 
-  /// Does the work over and over while every thread of the process gets a signal every 300 µs.
+  /// Repeats the work while every thread of the process gets a signal every 300 µs.
   static void interrupt(const std::function<void()>& work) {
     work();
     std::atomic<bool> is_done = false;
-    std::thread ringer([&] {
-      const SignalBlockGuard for_good;
+    std::thread sender([&] {
+      const SignalBlockGuard guard;
       while (!is_done) {
         for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
           syscall(SYS_tgkill, getpid(), std::stoi(task.path().filename().string()), SIGUSR1);
@@ -87,36 +85,36 @@ class SignalsTest : public ::testing::Test {
       work();
     }
     is_done = true;
-    ringer.join();
+    sender.join();
     EXPECT_GT(handled, 10);
-    EXPECT_EQ(beside_the_stack, 0) << "a handler ran while the stack pointer pointed elsewhere";
+    EXPECT_EQ(outside_the_stack, 0) << "a handler ran while the stack pointer was elsewhere";
   }
 
  private:
   struct sigaction before_ {};
 };
 
-TEST_F(SignalsTest, AreHeldBackAndArriveAfterwards) {
+TEST_F(SignalsTest, AreBlockedAndArriveAfterwards) {
   {
     const SignalBlockGuard outer;
     {
       const SignalBlockGuard inner;
       raise(SIGUSR1);
     }
-    EXPECT_EQ(handled, 0) << "the outer one still lives";
+    EXPECT_EQ(handled, 0) << "the outer guard is still active";
   }
   EXPECT_EQ(handled, 1);
 }
 
-TEST_F(SignalsTest, NoneInterruptsAProduct) {
-  Tensor out = torch::empty({64, 98});
-  const Tensor a = torch::rand({64, 784});
-  const Tensor b = torch::rand({784, 98});
+TEST_F(SignalsTest, DoNotInterruptAMatrixProduct) {
+  at::Tensor out = at::empty({64, 98});
+  const at::Tensor a = at::rand({64, 784});
+  const at::Tensor b = at::rand({784, 98});
   interrupt([&] { ops::matmul(out, a, b); });
 }
 
-/// The threads of this process, and whether each lets SIGUSR1 through.
-std::map<std::string, bool> threads_and_their_signals() {
+/// The threads of this process, and whether each accepts SIGUSR1.
+std::map<std::string, bool> threads_and_acceptance() {
   std::map<std::string, bool> threads;
   for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
     std::ifstream status(task.path() / "status");
@@ -130,29 +128,29 @@ std::map<std::string, bool> threads_and_their_signals() {
   return threads;
 }
 
-TEST_F(SignalsTest, NoneReachesThePoolOfLibTorch) {
-  const std::map<std::string, bool> before = threads_and_their_signals();
-  use_threads({.aten = 4, .blas = 1});  // more than any other test asks for
+TEST_F(SignalsTest, DoNotReachThreadsOfLibTorch) {
+  const std::map<std::string, bool> before = threads_and_acceptance();
+  use_threads({.aten = 4, .blas = 1});  // more than any other test uses
   int started = 0;
-  for (const auto& [thread, lets_through] : threads_and_their_signals()) {
+  for (const auto& [thread, accepts] : threads_and_acceptance()) {
     if (before.count(thread) == 0) {
       ++started;
-      EXPECT_FALSE(lets_through);
+      EXPECT_FALSE(accepts);
     }
   }
   EXPECT_GT(started, 0);
-  Tensor out = torch::empty({250, 128});
-  const Tensor a = torch::rand({250, 784});
-  const Tensor b = torch::rand({784, 128});
+  at::Tensor out = at::empty({250, 128});
+  const at::Tensor a = at::rand({250, 784});
+  const at::Tensor b = at::rand({784, 128});
   interrupt([&] { ops::matmul(out, a, b); });
   use_threads({.aten = 1, .blas = 1});
 }
 
-TEST_F(SignalsTest, NoneInterruptsAStepOfTheManualTwin) {
+TEST_F(SignalsTest, DoNotInterruptAStepOfTheManualTwin) {
   const MlpSpec spec;
-  const Tensor images = torch::rand({600, spec.inputs});
-  const Tensor labels = torch::randint(spec.classes, {600}, torch::kLong);
-  ManualTwin twin(spec, {}, draw_initial_parameters(spec, 1), torch::kFloat, std::make_shared<ThreadPool>(2));
+  const at::Tensor images = at::rand({600, spec.inputs});
+  const at::Tensor labels = at::randint(spec.classes, {600}, at::kLong);
+  ManualTwin twin(spec, {}, draw_initial_parameters(spec, 1), at::kFloat, std::make_shared<ThreadPool>(2));
   interrupt([&] {
     twin.compute_gradients(images, labels);
     twin.update();
@@ -160,5 +158,4 @@ TEST_F(SignalsTest, NoneInterruptsAStepOfTheManualTwin) {
   });
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::signals_test

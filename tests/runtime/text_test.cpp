@@ -4,26 +4,25 @@
 
 #include <string>
 
-namespace twingrad {
-namespace {
+namespace twingrad::text_test {
 
 using namespace std::string_literals;
 
-TEST(Printable, LeavesPrintableAsciiAsItIs) { EXPECT_EQ(printable("0.weight [~]"), "0.weight [~]"); }
+TEST(Printable, KeepsPrintableAscii) { EXPECT_EQ(printable("0.weight [~]"), "0.weight [~]"); }
 
-TEST(Printable, WritesEveryOtherByteAsHexadecimal) {
+TEST(Printable, EscapesAllOtherBytes) {
   EXPECT_EQ(printable("a\nb\x1b[2J\0\x7f"s), R"(a\x0ab\x1b[2J\x00\x7f)");
   EXPECT_EQ(printable("größe"), R"(gr\xc3\xb6\xc3\x9fe)");
 }
 
-TEST(Printable, CannotBeMistakenForWhatItReplaces) { EXPECT_EQ(printable(R"(\x0a)"), R"(\\x0a)"); }
+TEST(Printable, EscapesBackslashes) { EXPECT_EQ(printable(R"(\x0a)"), R"(\\x0a)"); }
 
-TEST(Printable, CutsLongTexts) {
+TEST(Printable, ShortensLongText) {
   EXPECT_EQ(printable(std::string(80, 'a')), std::string(80, 'a'));
   EXPECT_EQ(printable(std::string(81, 'a')), std::string(80, 'a') + "…");
 }
 
-TEST(Utf8, KnowsCharactersOfEveryLength) {
+TEST(Utf8, AcceptsCharactersOfAnyLength) {
   EXPECT_TRUE(is_utf8(""));
   EXPECT_TRUE(is_utf8("\x7f"));
   EXPECT_TRUE(is_utf8("\xc2\x80\xdf\xbf"));
@@ -31,21 +30,21 @@ TEST(Utf8, KnowsCharactersOfEveryLength) {
   EXPECT_TRUE(is_utf8("\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"));
 }
 
-TEST(Utf8, RefusesBytesThatBeginNoCharacter) {
+TEST(Utf8, RefusesInvalidFirstBytes) {
   EXPECT_FALSE(is_utf8("\x80"));
   EXPECT_FALSE(is_utf8("\xbf"));
   EXPECT_FALSE(is_utf8("\xf8\x88\x80\x80\x80"));
   EXPECT_FALSE(is_utf8("\xff"));
 }
 
-TEST(Utf8, RefusesWhatIsCutOff) {
+TEST(Utf8, RefusesTruncatedCharacters) {
   EXPECT_FALSE(is_utf8("\xc3"));
   EXPECT_FALSE(is_utf8("\xe2\x82"));
   EXPECT_FALSE(is_utf8("\xf0\x9f\x98"));
   EXPECT_FALSE(is_utf8("\xe2\x82g"));
 }
 
-TEST(Utf8, RefusesOverlongFormsSurrogatesAndWhatIsBeyondUnicode) {
+TEST(Utf8, RefusesOverlongFormsSurrogatesAndLargeCodePoints) {
   EXPECT_FALSE(is_utf8("\xc0\x80"));
   EXPECT_FALSE(is_utf8("\xc1\xbf"));
   EXPECT_FALSE(is_utf8("\xe0\x9f\xbf"));
@@ -55,5 +54,4 @@ TEST(Utf8, RefusesOverlongFormsSurrogatesAndWhatIsBeyondUnicode) {
   EXPECT_FALSE(is_utf8("\xf4\x90\x80\x80"));
 }
 
-}  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::text_test

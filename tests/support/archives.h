@@ -12,13 +12,13 @@ namespace twingrad::testing {
 
 using namespace std::string_literals;
 
-// What torch.save writes, put together by hand: a ZIP archive, and the instructions of a pickle.
+// Handmade files of torch.save: a ZIP archive and the instructions of a pickle.
 
 inline std::string u16(std::uint64_t value) { return write_little_endian(static_cast<std::uint16_t>(value)); }
 inline std::string u32(std::uint64_t value) { return write_little_endian(static_cast<std::uint32_t>(value)); }
 inline std::string u64(std::uint64_t value) { return write_little_endian<std::uint64_t>(value); }
 
-/// The parts behind each other. GCC 12 warns of its own operator+ where it stands between temporary strings.
+/// Concatenates the parts. (GCC 12 warns about its own operator+ between temporary strings.)
 template <typename... Parts>
 std::string join(const Parts&... parts) {
   std::string whole;
@@ -26,14 +26,14 @@ std::string join(const Parts&... parts) {
   return whole;
 }
 
-/// A file in a ZIP archive, and what may be wrong with it.
+/// A file in a ZIP archive, possibly invalid.
 struct ArchiveEntry {
   std::string name;
   std::string content;
   std::uint16_t flags = 0;
   std::uint16_t method = 0;
   std::string extra = {};            ///< extra fields in the directory
-  std::string local_extra = {};      ///< and in the header of the entry
+  std::string local_extra = {};      ///< extra fields in the header of the entry
   std::uint32_t checksum_fault = 0;  ///< added to the checksum
 };
 
@@ -45,7 +45,7 @@ inline std::string entry_fields(const ArchiveEntry& entry, const std::string& ex
          u16(entry.name.size()) + u16(extra.size());
 }
 
-/// Where the parts of an archive begin.
+/// An archive and the offsets of its parts.
 struct Archive {
   std::string bytes;
   std::vector<std::size_t> headers;  ///< of the entries
@@ -53,7 +53,7 @@ struct Archive {
   std::size_t end_record = 0;
 };
 
-/// zip64: with the two records of large archives, as LibTorch writes them to small ones too.
+/// zip64: with the two records for large archives, which LibTorch writes to small ones, too.
 inline Archive make_archive(const std::vector<ArchiveEntry>& entries, bool zip64 = true) {
   Archive archive;
   for (const ArchiveEntry& entry : entries) {
@@ -82,7 +82,7 @@ inline Archive make_archive(const std::vector<ArchiveEntry>& entries, bool zip64
 
 inline std::string zip_of(const std::vector<ArchiveEntry>& entries) { return make_archive(entries).bytes; }
 
-// ---- Instructions of a pickle; the letters are those of Python's pickletools ---------------------------
+// ---- Instructions of a pickle; the codes are those of Python's pickletools -----------------------------
 
 inline std::string pickled(const std::string& instructions) { return "\x80\x02"s + instructions + "."; }
 inline std::string text(const std::string& value) { return join("X", u32(value.size()), value); }
@@ -103,7 +103,7 @@ inline std::string tuple_of(const std::vector<std::int64_t>& numbers) {
   return tuple(items);
 }
 
-/// A persistent id: storage "0" with so many elements, unless told otherwise.
+/// A persistent id: by default of storage "0", with this number of elements.
 inline std::string storage(const std::string& type, std::int64_t size, const std::string& name = "0") {
   return tuple(text("storage") + global("torch", type) + text(name) + text("cpu") + number(size)) + "Q";
 }
@@ -114,7 +114,7 @@ inline std::string tensor(const std::string& storage, std::int64_t offset,
               storage + number(offset) + tuple_of(shape) + tuple_of(strides) + "\x89" + ordered_dict());
 }
 
-/// A tensor [2] of float32 that fills storage "0".
+/// A tensor [2] of float32 that takes all of storage "0".
 inline std::string two_floats() { return tensor(storage("FloatStorage", 2), 0, {2}, {1}); }
 
 }  // namespace twingrad::testing

@@ -57,19 +57,22 @@ GreyImage place(const GreyImage& part, std::int64_t top, std::int64_t left, std:
   return image;
 }
 
-/// The sums of the rows and of the columns.
+/// Sums over rows and columns.
 struct Profiles {
   std::vector<double> rows, columns;
 };
 
-Profiles profiles_of(const GreyImage& image) {
+/// weight_of: the summand for a pixel.
+template <typename Weight>
+Profiles profiles_of(const GreyImage& image, const Weight& weight_of) {
   Profiles profiles{std::vector<double>(static_cast<std::size_t>(image.height)),
                     std::vector<double>(static_cast<std::size_t>(image.width))};
   const std::uint8_t* pixel = image.pixels.data();
   for (double& row : profiles.rows) {
     for (double& column : profiles.columns) {
-      row += *pixel;
-      column += *pixel++;
+      const double weight = weight_of(*pixel++);
+      row += weight;
+      column += weight;
     }
   }
   return profiles;
@@ -255,10 +258,9 @@ std::int64_t first_beyond(Iterator begin, Iterator end, double share) {
 }
 
 /// The bounding box of ink of at least half strength, except for specks.
-Box box_of(GreyImage ink) {
-  for (std::uint8_t& pixel : ink.pixels) pixel = pixel < 128 ? 0 : 1;
+Box box_of(const GreyImage& ink) {
   constexpr double kSpecks = 0.002;
-  const auto [rows, columns] = profiles_of(ink);
+  const auto [rows, columns] = profiles_of(ink, [](std::uint8_t pixel) { return pixel < 128 ? 0 : 1; });
   return {.top = first_beyond(rows.begin(), rows.end(), kSpecks),
           .left = first_beyond(columns.begin(), columns.end(), kSpecks),
           .bottom = ink.height - first_beyond(rows.rbegin(), rows.rend(), kSpecks),
@@ -299,7 +301,7 @@ GreyImage prepare_digit(const GreyImage& image, std::int64_t height, std::int64_
       draw_ink(is_large ? fit(image, kWorkingScale * height, kWorkingScale * width) : image, name);
   GreyImage digit = fit(crop(ink, box_of(ink)), scaled(height, 20.0 / 28), scaled(width, 20.0 / 28));
   brighten(digit);
-  const auto [rows, columns] = profiles_of(digit);
+  const auto [rows, columns] = profiles_of(digit, [](std::uint8_t pixel) { return pixel; });
   return place(digit, place_by_mass(rows, height), place_by_mass(columns, width), height, width);
 }
 

@@ -124,10 +124,11 @@ class IdxAssembler {
   void consume(Bytes piece) {
     sha256_.update(piece);
     piece = take_header(piece);
-    if (piece.size() > promised_ - content_.bytes.size()) {
-      throw UserError(at_byte(path_, header_size() + promised_),
-                      fmt::format("expected the end of the file after {}, found more bytes", promise()),
-                      kFetchAgain);
+    if (piece.size() > content_size_ - content_.bytes.size()) {
+      throw UserError(
+          at_byte(path_, header_size() + content_size_),
+          fmt::format("expected the end of the file after {}, found more bytes", described_size()),
+          kFetchAgain);
     }
     content_.bytes.insert(content_.bytes.end(), piece.begin(), piece.end());
   }
@@ -140,9 +141,9 @@ class IdxAssembler {
                       fmt::format("expected a header of {} bytes, found {}", header_size(), found),
                       kFetchAgain);
     }
-    if (content_.bytes.size() < promised_) {
+    if (content_.bytes.size() < content_size_) {
       throw UserError(at_byte(path_, header_size() + content_.bytes.size()),
-                      fmt::format("expected {}, found the end of the file after {} of them", promise(),
+                      fmt::format("expected {}, found the end of the file after {} of them", described_size(),
                                   content_.bytes.size()),
                       kFetchAgain);
     }
@@ -180,15 +181,15 @@ class IdxAssembler {
   }
 
   void read_sizes() {
-    promised_ = 1;
+    content_size_ = 1;
     for (int index = 0; index < rank_; ++index) {
       const std::size_t offset = kMagicSize + 4 * static_cast<std::size_t>(index);
       const std::int64_t size = big_endian_word(Bytes(header_).subspan(offset));
       check_size(index, size, offset);
-      promised_ *= static_cast<std::uint64_t>(size);
+      content_size_ *= static_cast<std::uint64_t>(size);
       content_.sizes.push_back(size);
     }
-    content_.bytes.reserve(static_cast<std::size_t>(std::min(promised_, plausible_size_)));
+    content_.bytes.reserve(static_cast<std::size_t>(std::min(content_size_, plausible_size_)));
   }
 
   void check_size(int index, std::int64_t size, std::size_t offset) const {
@@ -199,7 +200,7 @@ class IdxAssembler {
                       kFetchAgain);
     }
     constexpr std::uint64_t kMostBytes = std::numeric_limits<std::int64_t>::max();
-    if (promised_ > kMostBytes / static_cast<std::uint64_t>(size)) {
+    if (content_size_ > kMostBytes / static_cast<std::uint64_t>(size)) {
       throw UserError(
           at_byte(path_, kMagicSize),
           fmt::format("expected sizes whose product is at most {}, found larger ones", kMostBytes),
@@ -214,16 +215,16 @@ class IdxAssembler {
   }
 
   /// The size according to the header, for messages: "47040000 bytes (60000 × 28 × 28)".
-  std::string promise() const {
-    if (rank_ == 1) return fmt::format("{} bytes", promised_);
-    return fmt::format("{} bytes ({})", promised_, fmt::join(content_.sizes, " × "));
+  std::string described_size() const {
+    if (rank_ == 1) return fmt::format("{} bytes", content_size_);
+    return fmt::format("{} bytes ({})", content_size_, fmt::join(content_.sizes, " × "));
   }
 
   fs::path path_;
   int rank_;
   std::uint64_t plausible_size_;
   std::vector<std::uint8_t> header_;
-  std::uint64_t promised_ = 0;  ///< bytes after the header; known once the header is complete
+  std::uint64_t content_size_ = 0;  ///< bytes after the header; known once the header is complete
   Sha256 sha256_;
   IdxFile content_;
 };
@@ -288,9 +289,9 @@ class GzipReader {
                        second_stream ? "a second gzip stream" : "more bytes"));
   }
 
-  /// Throws an error at an offset in the packed file.
+  /// Throws an error at an offset in the compressed file.
   [[noreturn]] void refuse(const std::string& problem) const {
-    throw UserError(at_byte(file_.path(), file_.position() - stream_.avail_in) + " of the packed file",
+    throw UserError(at_byte(file_.path(), file_.position() - stream_.avail_in) + " of the compressed file",
                     problem, kFetchAgain);
   }
 

@@ -22,8 +22,8 @@ struct IdxFile {
 /// expected_rank: 1 for labels, 3 for images. Throws UserError naming the file and the byte offset for
 /// anything but exactly one well-formed file: a wrong magic number or rank, a size of zero or too large, too
 /// few or too many bytes (also after the gzip stream), a broken gzip stream, an empty file, a directory, an
-/// unreadable file. The offset is that in the unpacked file or, for errors of the gzip stream, in the packed
-/// file; the message says which. Memory grows with the bytes read, not with what a header claims.
+/// unreadable file. The offset is that in the unpacked file or, for errors of the gzip stream, in the
+/// compressed file; the message says which. Memory grows with the bytes read, not with what a header claims.
 IdxFile read_idx(const std::filesystem::path& path, int expected_rank);
 
 }  // namespace twingrad::data

@@ -61,7 +61,7 @@ std::uint32_t word_at(std::string_view bytes, std::size_t offset) {
 ///
 /// libpng's simplified API converts pixels by the gamma and colour profile that a file states, skips wrong
 /// checksums of ancillary chunks, and does not read past the last row. So all chunks are checked here, and
-/// libpng gets only those that it needs for the pixels as they are stored.
+/// libpng gets only those that it needs for the stored pixels.
 class PngChunks {
  public:
   PngChunks(std::string_view file, const std::string& name) : file_(file), name_(name), kept_(kPngSignature) {
@@ -74,7 +74,7 @@ class PngChunks {
   /// A PNG file of the signature, header, palette, transparency and pixels.
   const std::string& file() const { return kept_; }
 
-  // From the header. Nothing is promised about them.
+  // From the header, unchecked.
   std::uint32_t width() const { return word_at(kept_, 16); }
   std::uint32_t height() const { return word_at(kept_, 20); }
   int depth() const { return static_cast<unsigned char>(kept_[24]); }
@@ -120,8 +120,7 @@ class PngChunks {
                          printable(type)));
     }
     if (type == "IDAT" && std::exchange(has_pixels_, true) && before_ != "IDAT") {
-      refuse(position,
-             "expected the chunks IDAT of a PNG image one after the other, found another between them");
+      refuse(position, "expected consecutive IDAT chunks in a PNG image, found another chunk between them");
     }
     const bool is_known = type == "IHDR" || type == "PLTE" || type == "IDAT" || type == "IEND";
     const bool has_letters =
@@ -161,7 +160,7 @@ void require_size(const PngChunks& chunks, std::size_t file_size, const std::str
 
 // ---- Pixels --------------------------------------------------------------------------------------------
 
-/// The pixels in this RGBA format of libpng, whatever the file contains.
+/// The pixels in an RGBA format of libpng, whatever the format of the file.
 template <typename Sample>
 std::vector<Sample> read_rgba(const PngChunks& chunks, std::uint32_t format, const std::string& name) {
   std::vector<Sample> rgba(std::size_t{4} * chunks.width() * chunks.height());
@@ -212,8 +211,8 @@ GreyImage decode_png(std::string_view file, const std::string& name) {
   }
   const PngChunks chunks(file, name);
   require_size(chunks, file.size(), name);
-  // 16-bit samples stay as they are: to 8 bits, libpng 1.6.39 converts interlaced ones wrongly, and versions
-  // before 1.6.51 write out of bounds (CVE-2025-65018).
+  // 16-bit samples are read as such. When libpng converts interlaced ones to 8 bits, versions before 1.6.51
+  // write out of bounds (CVE-2025-65018), and Debian's patched 1.6.39 returns wrong pixels.
   return chunks.depth() == 16 ? grey_image_of<std::uint16_t>(chunks, PNG_FORMAT_LINEAR_RGB_ALPHA, name)
                               : grey_image_of<std::uint8_t>(chunks, PNG_FORMAT_RGBA, name);
 }

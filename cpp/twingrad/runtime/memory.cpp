@@ -1,5 +1,7 @@
 #include "twingrad/runtime/memory.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -12,6 +14,15 @@ void keep_freed_memory() {
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, -1);
 #endif
+}
+
+bool reports_out_of_memory(std::string_view message) {
+  // LibTorch has no type for the first two, and for the third not in all of its versions.
+  constexpr std::array<std::string_view, 4> reports{"DefaultCPUAllocator: can't allocate memory",
+                                                    "DefaultCPUAllocator: not enough memory",
+                                                    "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED"};
+  return std::any_of(reports.begin(), reports.end(),
+                     [&](std::string_view report) { return message.find(report) != std::string_view::npos; });
 }
 
 }  // namespace twingrad

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string_view>
+
 namespace twingrad {
 
 /// From now on, freed memory stays with the process for the next tensor of that size. By default glibc
@@ -7,5 +9,8 @@ namespace twingrad {
 /// autograd that takes a third of a step with 60,000 rows, and half of a step with one row. Does nothing with
 /// other C libraries.
 void keep_freed_memory();
+
+/// Whether this message of a c10::Error reports that memory could not be allocated, on the CPU or on a GPU.
+bool reports_out_of_memory(std::string_view message);
 
 }  // namespace twingrad

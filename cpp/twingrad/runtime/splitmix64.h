@@ -5,7 +5,7 @@
 namespace twingrad {
 
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): the same
-/// numbers on every machine, which the distributions of the standard library do not promise.
+/// numbers on every machine, which the distributions of the standard library do not guarantee.
 class SplitMix64 {
  public:
   explicit constexpr SplitMix64(std::uint64_t seed) : state_(seed) {}

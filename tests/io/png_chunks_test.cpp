@@ -1,0 +1,192 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <cstdint>
+#include <string>
+
+#include "../support/bytes.h"
+#include "../support/refusal.h"
+#include "twingrad/io/png.h"
+#include "twingrad/runtime/text.h"
+
+// PNG files that no encoder writes.
+
+namespace twingrad::png_chunks_test {
+
+using namespace ::testing;
+using namespace twingrad::testing;
+
+GreyImage decode(const Bytes& file) {
+  return decode_png({reinterpret_cast<const char*>(file.data()), file.size()}, "a.png");
+}
+
+std::string refusal(const Bytes& file) {
+  return refusal_of([&] { decode(file); });
+}
+
+const Bytes kSignature{0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+
+Bytes chunk(const std::string& type, const Bytes& data) {
+  const Bytes content = bytes_of(type) + data;
+  const auto crc = static_cast<std::uint32_t>(crc32(0, content.data(), static_cast<uInt>(content.size())));
+  return big_endian(static_cast<std::uint32_t>(data.size())) + content + big_endian(crc);
+}
+
+/// The header of an image, by default of 8-bit grey.
+Bytes header(std::uint32_t height, std::uint32_t width, std::uint8_t depth = 8, std::uint8_t colour_type = 0,
+             std::uint8_t interlacing = 0) {
+  return chunk("IHDR", big_endian(width) + big_endian(height) + Bytes{depth, colour_type, 0, 0, interlacing});
+}
+
+Bytes data(const Bytes& rows) {
+  Bytes packed(compressBound(rows.size()));
+  uLongf size = packed.size();
+  EXPECT_EQ(compress(packed.data(), &size, rows.data(), rows.size()), Z_OK);
+  packed.resize(size);
+  return chunk("IDAT", packed);
+}
+
+const Bytes kEnd = chunk("IEND", {});
+
+/// Two pixels per row, after the number of a filter.
+const Bytes kTwoRows{0, 1, 2, 0, 3, 4};
+
+Bytes two_by_two() { return kSignature + header(2, 2) + data(kTwoRows) + kEnd; }
+
+TEST(PngChunks, ReadsAHandmadeFile) { EXPECT_EQ(decode(two_by_two()), (GreyImage{2, 2, {1, 2, 3, 4}})); }
+
+TEST(PngChunks, IgnoresMetadataAndBytesAfterTheEnd) {
+  const Bytes gamma = chunk("gAMA", big_endian(1'000'000)) + chunk("sRGB", {0});
+  const Bytes text = chunk("tEXt", {'a', 0, 'b'});
+  const Bytes unknown = chunk("abCd", Bytes(1000, 7));
+  const Bytes file =
+      kSignature + header(2, 2) + gamma + text + unknown + data(kTwoRows) + text + kEnd + Bytes{1, 2, 3};
+  EXPECT_EQ(decode(file), decode(two_by_two()));
+}
+
+TEST(PngChunks, IgnoresTheGammaOf16BitSamples) {
+  const Bytes rows{0, 0x80, 0x80, 0x10, 0x10};
+  for (const Bytes& gamma :
+       {Bytes(), chunk("gAMA", big_endian(100'000)), chunk("gAMA", big_endian(45'455))}) {
+    EXPECT_THAT(decode(kSignature + header(1, 2, 16) + gamma + data(rows) + kEnd).pixels,
+                ElementsAre(128, 16));
+  }
+}
+
+TEST(PngChunks, DoesNotUnpackTextsAndProfiles) {
+  Bytes packed(compressBound(20'000'000));  // 20 MB of zeros, in 20 KB
+  uLongf size = packed.size();
+  const Bytes zeros(20'000'000);
+  ASSERT_EQ(compress(packed.data(), &size, zeros.data(), zeros.size()), Z_OK);
+  packed.resize(size - 1);  // broken, which shows only if it is unpacked
+  const Bytes text = chunk("zTXt", Bytes{'a', 0, 0} + packed);
+  const Bytes profile = chunk("iCCP", Bytes{'a', 0, 0} + packed);
+  EXPECT_EQ(decode(kSignature + header(2, 2) + profile + text + data(kTwoRows) + kEnd), decode(two_by_two()));
+}
+
+// ---- Refusals --------------------------------------------------------------------------------------------
+
+TEST(PngChunks, RefusesAndRecognizesOtherFiles) {
+  const auto refusal_of_text = [](const std::string& text) { return refusal(bytes_of(text)); };
+  EXPECT_EQ(refusal({}), "a.png: expected a PNG image, found an empty file; give a PNG image");
+  EXPECT_THAT(refusal({0xff, 0xd8, 0xff, 0xe0}), HasSubstr("found a JPEG image;"));
+  EXPECT_THAT(refusal_of_text("GIF89a"), HasSubstr("found a GIF image;"));
+  EXPECT_THAT(refusal_of_text("BM6"), HasSubstr("found a BMP image;"));
+  EXPECT_THAT(refusal_of_text("RIFF1234WEBP"), HasSubstr("found a WebP image or another RIFF file;"));
+  EXPECT_THAT(refusal_of_text("II*"), HasSubstr("found a TIFF image;"));
+  EXPECT_THAT(refusal_of_text("MM"), HasSubstr("found a TIFF image;"));
+  EXPECT_THAT(refusal_of_text("%PDF-1.7"), HasSubstr("found a PDF document;"));
+  EXPECT_THAT(refusal_of_text("<svg>"), HasSubstr("found an SVG or HTML document;"));
+  EXPECT_THAT(refusal({0, 0, 8, 3, 0, 0}), HasSubstr("found an IDX file;"));
+  EXPECT_THAT(refusal_of_text("some text"), HasSubstr("found another file;"));
+  EXPECT_THAT(refusal(Bytes(kSignature.begin(), kSignature.end() - 1)), HasSubstr("found another file;"));
+}
+
+TEST(PngChunks, RefusesATruncatedFile) {
+  const Bytes file = two_by_two();
+  EXPECT_EQ(refusal(Bytes(file.begin(), file.begin() + 40)),
+            "a.png: byte 40: expected more of the PNG image, found the end of the file; write it again with "
+            "the program that created it");
+}
+
+TEST(PngChunks, GivesThePlaceOfAWrongChecksum) {
+  Bytes file = two_by_two();
+  const std::size_t end_of_data = file.size() - kEnd.size();
+  file[end_of_data - 1] ^= 1;
+  EXPECT_EQ(refusal(file), "a.png: byte " + std::to_string(end_of_data) +
+                               ": expected an intact PNG image, found a wrong checksum in its chunk IDAT; "
+                               "write it again with the program that created it");
+}
+
+TEST(PngChunks, RefusesAWrongChecksumOfMetadata) {
+  Bytes text = chunk("tEXt", {'a', 0, 'b'});
+  text.back() ^= 1;
+  EXPECT_THAT(refusal(kSignature + header(2, 2) + text + data(kTwoRows) + kEnd),
+              HasSubstr("found a wrong checksum in its chunk tEXt;"));
+}
+
+TEST(PngChunks, RefusesMissingRows) {
+  EXPECT_THAT(refusal(kSignature + header(2, 2) + data({0, 1, 2}) + kEnd),
+              HasSubstr("(libpng: Not enough image data)"));
+  EXPECT_THAT(refusal(kSignature + header(2, 2) + kEnd), HasSubstr("(libpng: IEND"));
+}
+
+TEST(PngChunks, RefusesAnImageWithoutEnd) {
+  EXPECT_THAT(refusal(kSignature + header(2, 2) + data(kTwoRows)),
+              HasSubstr("expected more of the PNG image, found the end of the file;"));
+}
+
+TEST(PngChunks, RefusesChunksInTheWrongOrder) {
+  const Bytes two_headers = kSignature + header(2, 2) + header(2, 2) + data(kTwoRows) + kEnd;
+  EXPECT_THAT(refusal(two_headers), HasSubstr("expected the chunk IHDR at the start of a PNG image"));
+  const Bytes between =
+      kSignature + header(2, 2) + data(kTwoRows) + chunk("tEXt", {}) + data(kTwoRows) + kEnd;
+  EXPECT_THAT(refusal(between), HasSubstr("expected consecutive IDAT chunks"));
+}
+
+TEST(PngChunks, RefusesAnInvalidHeader) {
+  EXPECT_THAT(refusal(kSignature + header(0, 2) + data(kTwoRows) + kEnd), HasSubstr("Invalid IHDR data"));
+  EXPECT_THAT(refusal(kSignature + header(2, 2, 3) + data(kTwoRows) + kEnd), HasSubstr("Invalid IHDR data"));
+  EXPECT_THAT(refusal(kSignature + header(2, 2, 8, 5) + data(kTwoRows) + kEnd),
+              HasSubstr("Invalid IHDR data"));
+  EXPECT_THAT(refusal(kSignature + data(kTwoRows) + kEnd), HasSubstr("IHDR"));
+  EXPECT_THAT(refusal(kSignature + header(2, 2, 8, 3) + data(kTwoRows) + kEnd), HasSubstr("PLTE"));
+}
+
+TEST(PngChunks, RefusesUnknownChunksAndPrintsTheirTypesSafely) {
+  for (const std::string type : {"A\nC\x1b", "ABCD",
+                                 "a\xff"
+                                 "zd"}) {
+    const Bytes file = kSignature + header(2, 2) + chunk(type, {}) + data(kTwoRows) + kEnd;
+    EXPECT_THAT(refusal(file), HasSubstr("found the unknown chunk " + printable(type) + ";"));
+  }
+}
+
+TEST(PngChunks, RefusesAnImageOfTooManyPixels) {
+  EXPECT_EQ(refusal(kSignature + header(1, 65536) + data(kTwoRows) + kEnd),
+            "a.png: expected at most 65535 pixels per side and 100000000 in total, found 1 × 65536; make the "
+            "image smaller");
+  EXPECT_THAT(refusal(kSignature + header(10'001, 10'000) + data(kTwoRows) + kEnd),
+              HasSubstr("found 10001 × 10000;"));
+  EXPECT_THAT(refusal(kSignature + header(0x7fffffff, 0x7fffffff, 16, 6) + data(kTwoRows) + kEnd),
+              HasSubstr("found 2147483647 × 2147483647;"));
+}
+
+TEST(PngChunks, ReservesNoMemoryForPixelsThatCannotExist) {
+  for (const std::uint8_t interlacing : Bytes{0, 1}) {
+    const Bytes file = kSignature + header(10'000, 10'000, 8, 0, interlacing) + data(kTwoRows) + kEnd;
+    EXPECT_EQ(refusal(file), "a.png: expected the data of 10000 × 10000 pixels, found a file of " +
+                                 std::to_string(file.size()) +
+                                 " bytes, too few for them; write it again with the program that created it");
+  }
+}
+
+TEST(PngChunks, ReadsAsManyPixelsAsZlibCanCompress) {
+  // Zeros compress to a thousandth; such an image is valid.
+  const Bytes rows(2001 * 2000);
+  const GreyImage image = decode(kSignature + header(2000, 2000) + data(rows) + kEnd);
+  EXPECT_EQ(image.pixels, Bytes(2000 * 2000));
+}
+
+}  // namespace twingrad::png_chunks_test

@@ -110,6 +110,7 @@ CLI::App& add_command(CLI::App& program, const std::string& name, const std::str
   CLI::App* command = program.add_subcommand(name, description);
   command->allow_extras()->group("Commands");
   command->get_formatter()->column_width(kNameColumns);
+  command->get_formatter()->label("Positionals", "Arguments");
   return *command;
 }
 

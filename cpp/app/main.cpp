@@ -19,18 +19,19 @@ namespace {
 
 /// Runs the command that the arguments name. Returns its exit status.
 int run_program(std::vector<std::string> arguments) {
-  CLI::App program("The same multilayer perceptron twice: with autograd and with hand-written gradients.",
-                   "twingrad");
+  CLI::App program("The same multilayer perceptron twice: with autograd and by hand.", "twingrad");
+  program.set_help_flag("-h,--help", "show this help");
   program.set_version_flag("--version",
                            fmt::format("twingrad {}, LibTorch {}", version(), libtorch_version()),
-                           "print the versions of twingrad and LibTorch");
+                           "show the versions of twingrad and LibTorch");
   program.require_subcommand(0, 1);
-  program.footer("'twingrad COMMAND --help' shows the options of a command.");
   const std::vector<std::function<int()>> commands = {
       add_train_command(program),   add_check_command(program),  add_bench_command(program),
       add_predict_command(program), add_export_command(program), add_data_command(program)};
-  program.formatter(std::make_shared<CLI::Formatter>());  // the commands have their own, with wider columns
+  program.footer("'twingrad COMMAND --help' shows the options of a command.");
+  program.formatter(std::make_shared<CLI::Formatter>());  // the commands have another one, with wider columns
   program.get_formatter()->column_width(14);
+  program.get_formatter()->label("SUBCOMMAND", "COMMAND");
 
   if (!arguments.empty() && arguments.front() == "help") {
     arguments.front() = "--help";

@@ -35,6 +35,7 @@ class Arguments {
     std::istringstream words(line);
     list_.assign(std::istream_iterator<std::string>(words), {});
   }
+  Arguments(std::initializer_list<std::string> list) : list_(list) {}
   Arguments(std::vector<std::string> list) : list_(std::move(list)) {}
 
   const std::vector<std::string>& list() const { return list_; }

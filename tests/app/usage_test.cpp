@@ -46,7 +46,7 @@ TEST_F(UsageTest, InvalidValuesAreRefused) {
       {"train --lr -1", "--lr", "found '-1'"},
       {"train --hidden 12,,3", "--hidden", "found '12,,3'"},
       {"train --hidden 12,", "--hidden", "found '12,'"},
-      {{{"train", "--hidden", ""}}, "--hidden", "found ''"},
+      {{"train", "--hidden", ""}, "--hidden", "found ''"},
       {"train --hidden -5", "--hidden", "found '-5'"},
       {"train --dataset synthetic --hidden 1000000,1000000", "--hidden", "GB of memory"},
       {"train --activation rleu", "--activation", "did you mean relu?"},

@@ -1,7 +1,9 @@
 #include "twingrad/catalogue/targets.h"
 
 #include <algorithm>
+#include <iterator>
 
+#include "twingrad/catalogue/check.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/nearest_name.h"
 

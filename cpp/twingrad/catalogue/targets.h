@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "twingrad/catalogue/check.h"
+#include "twingrad/catalogue/check_result.h"
 
 namespace twingrad::catalogue {
 

@@ -1,10 +1,9 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "twingrad/catalogue/check.h"
+#include "twingrad/catalogue/check_result.h"
 #include "twingrad/report/line_plot.h"
 
 namespace twingrad {

@@ -148,9 +148,7 @@ class AppTest : public ::testing::Test {
     return Json::parse(content(folder.path() / run_directory / "summary.json"));
   }
 
-  void write(const std::string& name, const std::string& text) const {
-    std::ofstream(folder.path() / name) << text;
-  }
+  void write(const std::string& name, const std::string& text) const { folder.write(name, text); }
 
   testing::TemporaryFolder folder;
 };

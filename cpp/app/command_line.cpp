@@ -150,10 +150,7 @@ bool parse(CLI::App& program, std::vector<std::string> arguments) {
     refuse(given_command(program), error);
   }
   const CLI::App& command = given_command(program);
-  if (command.get_prefix_command()) {
-    return true;
-  }
-  const std::vector<std::string> unknown = program.remaining(/*recurse=*/true);
+  const std::vector<std::string> unknown = program.remaining(/*recurse=*/!command.get_prefix_command());
   if (unknown.empty()) {
     return true;
   }

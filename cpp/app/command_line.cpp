@@ -132,7 +132,8 @@ CLI::Option* add_option(CLI::App& command, const std::string& group, const Optio
 
 CLI::Option* add_flag(CLI::App& command, const std::string& group, const std::string& name, bool& value,
                       const std::string& help) {
-  return command.add_flag(name, value, wrapped(help))->group(group);
+  CLI::Option* option = command.add_flag(name, value, wrapped(help));
+  return option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)->group(group);
 }
 
 bool parse(CLI::App& program, std::vector<std::string> arguments) {

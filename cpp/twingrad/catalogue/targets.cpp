@@ -48,7 +48,7 @@ void require_known(const std::vector<Target>& targets, const std::string& name) 
 std::vector<Target> all_targets() {
   std::vector<Target> targets;
   for (const auto& entries : {layer_entries(), loss_entries()}) {
-    for (const Entry& entry : entries) {
+    for (const auto& entry : entries) {
       targets.push_back(target_of(entry));
       targets.back().sweep = [entry] { return sweep(entry); };
     }

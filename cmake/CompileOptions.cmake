@@ -1,4 +1,5 @@
-# twingrad_compile_options(<target>): warnings, sanitizers and floating-point rules, the same for every target.
+# twingrad_compile_options(<target>): warnings, sanitizers and floating-point rules, the same for every
+# target.
 function(twingrad_compile_options target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   target_compile_options(
@@ -14,8 +15,8 @@ function(twingrad_compile_options target)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ${TWINGRAD_UNITY} UNITY_BUILD_MODE GROUP)
 endfunction()
 
-# twingrad_sources(<target> <group> <source>...): adds the sources. With TWINGRAD_UNITY they are compiled as one unit, so
-# helpers in their unnamed namespaces need distinct names; without, each is a unit of its own.
+# twingrad_sources(<target> <group> <source>...): adds the sources. With TWINGRAD_UNITY they are compiled as
+# one unit, so helpers in their unnamed namespaces need distinct names; without, each is a unit of its own.
 function(twingrad_sources target group)
   target_sources(${target} PRIVATE ${ARGN})
   set_source_files_properties(${ARGN} PROPERTIES UNITY_GROUP ${group})

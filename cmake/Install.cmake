@@ -1,4 +1,5 @@
-# `cmake --install`: the program, the library, its headers, the recipes and the package for find_package(twingrad).
+# `cmake --install`: the program, the library, its headers, the recipes and the package for
+# find_package(twingrad).
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 

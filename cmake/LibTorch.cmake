@@ -1,5 +1,5 @@
-# Finds LibTorch: where Torch_DIR or CMAKE_PREFIX_PATH says, in the system, or inside a Python wheel. Provides the
-# target `torch` and says in one line what was found, or how to get it.
+# Finds LibTorch: where Torch_DIR or CMAKE_PREFIX_PATH says, in the system, or inside a Python wheel.
+# Provides the target `torch` and says in one line what was found, or how to get it.
 if(NOT TARGET torch)
   find_package(Torch QUIET)
   if(NOT Torch_FOUND)

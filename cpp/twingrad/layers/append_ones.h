@@ -4,7 +4,8 @@
 
 namespace twingrad::nn {
 
-/// Appends a column of ones, so that the last row of the next weight matrix acts as a bias (classroom exercise).
+/// Appends a column of ones, so that the last row of the next weight matrix acts as a bias (classroom
+/// exercise).
 ///
 ///   y      = [x, 1]
 ///   ∂L/∂x  = ∂L/∂y without its last column: the ones are constant

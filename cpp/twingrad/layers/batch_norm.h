@@ -10,8 +10,8 @@
 
 namespace twingrad::nn {
 
-/// The buffers of torch::nn::BatchNorm1d: running statistics of the training batches, used in evaluation mode. They
-/// start as mean 0, variance 1.
+/// The buffers of torch::nn::BatchNorm1d: running statistics of the training batches, used in evaluation
+/// mode. They start as mean 0, variance 1.
 struct RunningStatistics {
   Tensor mean;               ///< [D]
   Tensor variance;           ///< [D]
@@ -31,15 +31,16 @@ struct BatchNorm1dOptions {
 ///   ∂L/∂x  = (h − mean_n h − x̂ mean_n(h x̂)) / √(σ² + ε)           training
 ///   ∂L/∂x  = h / √(σ² + ε)                                        evaluation: μ and σ² are constants
 ///
-/// The two means in ∂L/∂x are the terms through μ and through σ². Training also updates the running statistics,
+/// The two means in ∂L/∂x are the terms through μ and through σ². Training also updates the running
+/// statistics,
 ///
 ///   mean ← (1 − a) mean + a μ,    variance ← (1 − a) variance + a σ² N / (N − 1)
 ///
 /// where N / (N − 1) makes the variance unbiased and a is the momentum, or 1/(batches so far) without one.
 ///
-/// x, y [N, D]; γ, β, mean, variance [D]. γ and β may be omitted ({}), as with affine = false, and so may the
-/// statistics, as with track_running_stats = false: evaluation then uses batch statistics too. An empty batch does
-/// not change the running mean and variance.
+/// x, y [N, D]; γ, β, mean, variance [D]. γ and β may be omitted ({}), as with affine = false, and so may
+/// the statistics, as with track_running_stats = false: evaluation then uses batch statistics too. An empty
+/// batch does not change the running mean and variance.
 ///
 /// Source: Ioffe, Szegedy, Batch normalization (2015), algorithm 1 and section 3.
 class BatchNorm1d final : public Layer {
@@ -50,8 +51,8 @@ class BatchNorm1d final : public Layer {
         statistics_(std::move(statistics)),
         options_(options) {}
 
-  /// Throws std::invalid_argument for a single row normalized by batch statistics: x − μ would be 0 for every x, and
-  /// the unbiased variance 0/0.
+  /// Throws std::invalid_argument for a single row normalized by batch statistics: x − μ would be 0 for
+  /// every x, and the unbiased variance 0/0.
   Tensor forward(const Tensor& x) override {
     uses_batch_ = training_ || !statistics_.mean.defined();
     if (uses_batch_ && x.size(0) == 1) {

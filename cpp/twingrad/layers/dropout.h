@@ -13,13 +13,13 @@ namespace twingrad::nn {
 ///   training     y = x ∘ s          ∂L/∂x = ∂L/∂y ∘ s          s = mask / (1 − p)
 ///   evaluation   y = x              ∂L/∂x = ∂L/∂y
 ///
-/// The mask is 1 where an entry is kept, with probability 1 − p, and 0 where it is dropped; dividing by 1 − p keeps
-/// the expectation of y equal to x. The trainer draws one mask for the whole batch, so that both twins and all shards
-/// of a batch apply the same one. With p = 1 everything is dropped: y = 0.
+/// The mask is 1 where an entry is kept, with probability 1 − p, and 0 where it is dropped; dividing by 1 −
+/// p keeps the expectation of y equal to x. The trainer draws one mask for the whole batch, so that both
+/// twins and all shards of a batch apply the same one. With p = 1 everything is dropped: y = 0.
 ///
 /// x, y, mask [N, D]. In evaluation mode forward and backward return their argument, not a copy.
-/// Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, Dropout (2014), with the factor applied in
-/// training rather than in evaluation.
+/// Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, Dropout (2014), with the factor
+/// applied in training rather than in evaluation.
 class Dropout final : public Layer {
  public:
   /// Throws std::invalid_argument unless 0 ≤ p ≤ 1.

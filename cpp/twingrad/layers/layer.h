@@ -8,8 +8,8 @@ namespace twingrad::nn {
 
 using at::Tensor;
 
-/// A learnable tensor and the gradient of the loss with respect to it, of equal shape. Both are usually views into
-/// the flat vectors of a network (mlp/flat_parameters.h).
+/// A learnable tensor and the gradient of the loss with respect to it, of equal shape. Both are usually
+/// views into the flat vectors of a network (mlp/flat_parameters.h).
 struct Parameter {
   Tensor value;
   Tensor grad;
@@ -20,8 +20,9 @@ struct Parameter {
 ///   forward    y = f(x)
 ///   backward   ∂L/∂x = (∂y/∂x)ᵀ ∂L/∂y      and, for each parameter p,   ∂L/∂p = (∂y/∂p)ᵀ ∂L/∂y
 ///
-/// x and y are matrices with one sample per row: x [N, D_in], y [N, D_out]. Any floating dtype, any device. A layer
-/// writes its results into the same buffers at every step: a returned tensor is valid until the next call.
+/// x and y are matrices with one sample per row: x [N, D_in], y [N, D_out]. Any floating dtype, any device.
+/// A layer writes its results into the same buffers at every step: a returned tensor is valid until the
+/// next call.
 class Layer {
  public:
   Layer() = default;
@@ -32,8 +33,8 @@ class Layer {
   /// Returns y and keeps (without a copy) what backward needs of x.
   virtual Tensor forward(const Tensor& x) = 0;
 
-  /// Given grad_y = ∂L/∂y for the last forward, returns ∂L/∂x and *writes* (does not add) ∂L/∂p to the grad of each
-  /// parameter.
+  /// Given grad_y = ∂L/∂y for the last forward, returns ∂L/∂x and *writes* (does not add) ∂L/∂p to the grad
+  /// of each parameter.
   virtual Tensor backward(const Tensor& grad_y) = 0;
 
   /// Training mode (the default) or evaluation mode, which Dropout and BatchNorm1d distinguish.
@@ -44,8 +45,8 @@ class Layer {
   bool training_ = true;
 };
 
-/// Gives a reused buffer this shape and the dtype and device of `like`. It allocates only when the buffer has to
-/// grow, so a training step at a constant batch size allocates nothing.
+/// Gives a reused buffer this shape and the dtype and device of `like`. It allocates only when the buffer
+/// has to grow, so a training step at a constant batch size allocates nothing.
 inline Tensor& sized(Tensor& buffer, at::IntArrayRef shape, const Tensor& like) {
   if (!buffer.defined() || buffer.scalar_type() != like.scalar_type() || buffer.device() != like.device()) {
     buffer =

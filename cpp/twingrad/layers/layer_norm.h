@@ -14,8 +14,8 @@ namespace twingrad::nn {
 ///   y      = γ ∘ x̂ + β                              ScaleAndShift, which gives h = ∂L/∂x̂ = ∂L/∂y ∘ γ
 ///   ∂L/∂x  = (h − mean_d h − x̂ mean_d(h x̂)) / √(σ² + ε)
 ///
-/// The two means in ∂L/∂x are the terms through μ and through σ². Rows are independent, so there are no running
-/// statistics, and a batch of one row is valid.
+/// The two means in ∂L/∂x are the terms through μ and through σ². Rows are independent, so there are no
+/// running statistics, and a batch of one row is valid.
 ///
 /// x, y [N, D], γ, β [D]. γ and β may be omitted ({}), as with elementwise_affine = false.
 /// Source: Ba, Kiros, Hinton, Layer normalization (2016).

@@ -7,7 +7,8 @@
 
 namespace twingrad::nn {
 
-/// Whether a layer computes ∂L/∂x. The first layer of a network does not need it, which saves a matrix product.
+/// Whether a layer computes ∂L/∂x. The first layer of a network does not need it, which saves a matrix
+/// product.
 enum class InputGradient { compute, skip };
 
 /// Affine map, as torch::nn::Linear.
@@ -17,8 +18,8 @@ enum class InputGradient { compute, skip };
 ///   ∂L/∂b  = Σ_n ∂L/∂y[n,:]        b is added to every row
 ///   ∂L/∂x  = ∂L/∂y W
 ///
-/// x [N, I], W [O, I], b [O], y [N, O]. b may be omitted ({}), as with bias = false: before a batch normalization,
-/// which subtracts the mean, a bias has no effect and gradient 0.
+/// x [N, I], W [O, I], b [O], y [N, O]. b may be omitted ({}), as with bias = false: before a batch
+/// normalization, which subtracts the mean, a bias has no effect and gradient 0.
 /// Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.5.6.
 class Linear final : public Layer {
  public:

@@ -8,7 +8,8 @@
 
 namespace twingrad::nn {
 
-/// Matrix product without a bias: the layer "Matmul" of the classroom exercise. W is stored as [inputs, outputs].
+/// Matrix product without a bias: the layer "Matmul" of the classroom exercise. W is stored as [inputs,
+/// outputs].
 ///
 ///   y      = x W                   y[n,o] = Σ_i x[n,i] W[i,o]
 ///   ∂L/∂W  = xᵀ ∂L/∂y

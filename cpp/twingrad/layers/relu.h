@@ -10,7 +10,8 @@ namespace twingrad::nn {
 ///   y      = max(x, 0)
 ///   ∂L/∂x  = ∂L/∂y · [x > 0]              [x > 0] = [y > 0]
 ///
-/// At the kink x = 0 every slope in [0, 1] is a subgradient; like LibTorch we take 0. x, y of any equal shape.
+/// At the kink x = 0 every slope in [0, 1] is a subgradient; like LibTorch we take 0. x, y of any equal
+/// shape.
 /// Source: Nair, Hinton, Rectified linear units improve restricted Boltzmann machines (2010).
 class ReLU final : public Layer {
  public:

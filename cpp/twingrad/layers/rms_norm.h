@@ -16,8 +16,8 @@ namespace twingrad::nn {
 ///   y      = γ ∘ x̂                                  ScaleAndShift, which gives h = ∂L/∂x̂ = ∂L/∂y ∘ γ
 ///   ∂L/∂x  = r (h − x̂ mean_d(h x̂))
 ///
-/// LayerNorm without μ and β. ε defaults to the machine epsilon of the dtype of x, 1.2e-7 or 2.2e-16, so the slope
-/// at x = 0 is 1/√ε = 2,900 or 6.7e7.
+/// LayerNorm without μ and β. ε defaults to the machine epsilon of the dtype of x, 1.2e-7 or 2.2e-16, so
+/// the slope at x = 0 is 1/√ε = 2,900 or 6.7e7.
 ///
 /// x, y [N, D], γ [D]. γ may be omitted ({}), as with elementwise_affine = False.
 /// Source: Zhang, Sennrich, Root mean square layer normalization (2019).

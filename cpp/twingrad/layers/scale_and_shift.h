@@ -13,8 +13,8 @@ namespace twingrad::nn {
 ///   ∂L/∂β  = Σ_n ∂L/∂y
 ///   ∂L/∂x  = ∂L/∂y ∘ γ
 ///
-/// x, y [N, D], γ, β [D]. Either parameter may be omitted ({}): then γ is 1, β is 0. Without γ, forward and backward
-/// may return their argument, not a copy.
+/// x, y [N, D], γ, β [D]. Either parameter may be omitted ({}): then γ is 1, β is 0. Without γ, forward and
+/// backward may return their argument, not a copy.
 class ScaleAndShift final : public Layer {
  public:
   ScaleAndShift(Parameter scale, Parameter shift) : scale_(std::move(scale)), shift_(std::move(shift)) {}

@@ -33,8 +33,9 @@ class Softmax : public Layer {
 ///
 ///   y_j = exp(x_j) / (Σ_k exp(x_k) + ε)
 ///
-/// The derivative is the same as that of Softmax: with s = Σ_k exp(x_k) + ε, ∂s/∂x_k is still exp(x_k). Without the
-/// shift exp overflows from x = 89 on in float32 and from x = 710 on in float64, and y = ∞/∞ is NaN.
+/// The derivative is the same as that of Softmax: with s = Σ_k exp(x_k) + ε, ∂s/∂x_k is still exp(x_k).
+/// Without the shift exp overflows from x = 89 on in float32 and from x = 710 on in float64, and y = ∞/∞ is
+/// NaN.
 class UnshiftedSoftmax final : public Softmax {
  public:
   explicit UnshiftedSoftmax(double epsilon) : epsilon_(epsilon) {}

@@ -17,8 +17,8 @@ struct ClassLossOptions {
 ///
 ///   mean   L = Σ_n ℓ / Σ_n w_t,   both sums over the rows that are not ignored
 ///
-/// This is the mean of the unweighted losses, each counted w_t times. If all rows are ignored it is 0/0 = NaN and the
-/// gradient is 0, as in LibTorch.
+/// This is the mean of the unweighted losses, each counted w_t times. If all rows are ignored it is 0/0 =
+/// NaN and the gradient is 0, as in LibTorch.
 ///
 /// input [N, C]; target [N], int64, 0 … C − 1 or ignore_index; ℓ [N].
 class ClassLoss : public Loss {

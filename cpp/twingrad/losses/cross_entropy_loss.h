@@ -10,11 +10,11 @@ namespace twingrad::nn {
 ///   ℓ        = −log p_t,   p = softmax(z)       =  m + log Σ_k exp(z_k − m) − z_t,   m = max_k z_k
 ///   ∂ℓ/∂z_j  = p_j − [j = t]
 ///
-/// Softmax and logarithm combine to log Σ exp, so nothing overflows or vanishes: logits of ±1e4 are exact. With the
-/// mean, each row's gradient is divided by N; with the sum it is not.
+/// Softmax and logarithm combine to log Σ exp, so nothing overflows or vanishes: logits of ±1e4 are exact.
+/// With the mean, each row's gradient is divided by N; with the sum it is not.
 ///
-/// input (the logits) [N, C]; target [N], int64, 0 … C − 1; ℓ [N]. Class weights, label smoothing and an index to
-/// ignore: weighted_cross_entropy_loss.h.
+/// input (the logits) [N, C]; target [N], int64, 0 … C − 1; ℓ [N]. Class weights, label smoothing and an
+/// index to ignore: weighted_cross_entropy_loss.h.
 ///
 /// Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.2.2.3.
 class CrossEntropyLoss final : public Loss {

@@ -20,8 +20,9 @@ struct KLDivLossOptions {
 ///   ℓ      = exp(log t) (log t − x)
 ///   ∂ℓ/∂x  = −exp(log t)
 ///
-/// input (the log-probabilities), target (t or log t), ℓ [N, C]. The mean divides by N·C, as LibTorch's default
-/// does. The divergence of a row is the sum of its entries; for its mean over the rows, divide by N (batch_mean).
+/// input (the log-probabilities), target (t or log t), ℓ [N, C]. The mean divides by N·C, as LibTorch's
+/// default does. The divergence of a row is the sum of its entries; for its mean over the rows, divide by N
+/// (batch_mean).
 /// Source: Kullback, Leibler, On information and sufficiency (1951).
 class KLDivLoss final : public Loss {
  public:

@@ -4,7 +4,8 @@
 
 namespace twingrad::nn {
 
-/// The negative log-likelihood in the chain softmax → log → mean, from log-probabilities and a matrix of labels.
+/// The negative log-likelihood in the chain softmax → log → mean, from log-probabilities and a matrix of
+/// labels.
 ///
 ///   ℓ             = −Σ_k label_k · log p_k
 ///   ∂ℓ/∂(log p_k) = −label_k
@@ -12,8 +13,8 @@ namespace twingrad::nn {
 /// A row of labels is one-hot or a distribution. With the mean the gradient is divided by N,
 /// with the sum it is not: the classroom exercise reports the mean but descends on the sum.
 ///
-/// input (the log-probabilities) [N, C]; target (the labels) [N, C], of the dtype of the input; ℓ [N]. For class
-/// indices instead of labels: nll_loss.h.
+/// input (the log-probabilities) [N, C]; target (the labels) [N, C], of the dtype of the input; ℓ [N]. For
+/// class indices instead of labels: nll_loss.h.
 class LogLikelihoodLoss final : public Loss {
  public:
   using Loss::Loss;

@@ -16,8 +16,9 @@ enum class Reduction { mean, sum, none };
 ///   forward    L = mean of ℓ,  sum of ℓ,  or ℓ itself
 ///   backward   ∂J/∂input = ∂J/∂L · ∂L/∂ℓ · ∂ℓ/∂input        ∂L/∂ℓ = 1/count, 1 or 1
 ///
-/// J is a later function of L, such as a weighted sum; if L is the final result, ∂J/∂L = 1. A subclass implements ℓ
-/// and ∂ℓ/∂input. Depending on the loss there is one ℓ per row, ℓ [N], or one per entry, ℓ [N, C].
+/// J is a later function of L, such as a weighted sum; if L is the final result, ∂J/∂L = 1. A subclass
+/// implements ℓ and ∂ℓ/∂input. Depending on the loss there is one ℓ per row, ℓ [N], or one per entry, ℓ [N,
+/// C].
 ///
 /// input [N, C], any floating dtype, any device; target as the loss says. The mean of an empty batch is NaN.
 class Loss {
@@ -38,8 +39,8 @@ class Loss {
     return reduction_ == Reduction::mean ? loss_.div_(count_) : loss_;
   }
 
-  /// Returns ∂J/∂input for the last forward, [N, C]. It is valid until the next call. grad_loss is ∂J/∂L, of the
-  /// shape of L; 1 if it is omitted.
+  /// Returns ∂J/∂input for the last forward, [N, C]. It is valid until the next call. grad_loss is ∂J/∂L,
+  /// of the shape of L; 1 if it is omitted.
   Tensor backward(const Tensor& grad_loss = {}) {
     Tensor grad = derivative();
     const Tensor grad_losses = weigh(grad_loss.defined() ? grad_loss : sized(one_, {}, grad).fill_(1));

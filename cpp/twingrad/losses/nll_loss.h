@@ -9,9 +9,9 @@ namespace twingrad::nn {
 ///   ℓ        = −w_t x_t
 ///   ∂ℓ/∂x_j  = −w_t [j = t]
 ///
-/// input (the log-probabilities) [N, C]; target [N], int64; ℓ [N]. Weights w, ignored rows and the mean: see
-/// ClassLoss. (If the weights of a batch sum to 0, the gradient of the mean is 0/0 = NaN in the entire row; in
-/// LibTorch only at j = t.) For a matrix of labels instead of indices: log_likelihood_loss.h.
+/// input (the log-probabilities) [N, C]; target [N], int64; ℓ [N]. Weights w, ignored rows and the mean:
+/// see ClassLoss. (If the weights of a batch sum to 0, the gradient of the mean is 0/0 = NaN in the entire
+/// row; in LibTorch only at j = t.) For a matrix of labels instead of indices: log_likelihood_loss.h.
 class NLLLoss final : public ClassLoss {
  public:
   explicit NLLLoss(const ClassLossOptions& options = {}) : ClassLoss(options) {}

@@ -23,8 +23,8 @@ struct AdamState {
 
 /// One step of Adam on `parameters` [P] by a gradient that is the sum of one or more parts, each [P].
 ///
-/// In one pass over memory, in which the sum is never stored, for contiguous float32 and float64 vectors on the CPU
-/// without AMSGrad; by tensor operations otherwise.
+/// In one pass over memory, in which the sum is never stored, for contiguous float32 and float64 vectors on
+/// the CPU without AMSGrad; by tensor operations otherwise.
 void fused_adam(at::Tensor& parameters, at::TensorList gradient_parts, const AdamState& state,
                 const AdamCoefficients& coefficients);
 

@@ -11,10 +11,12 @@ struct CrossEntropyBuffers {
   at::Tensor sum_of_exp;  ///< its sum over each row [N, 1]
 };
 
-/// ℓ = log Σ_k exp(z_k − m) − (z_t − m) with m = max_k z_k, for logits z [N, C] and class indices t [N], int64.
+/// ℓ = log Σ_k exp(z_k − m) − (z_t − m) with m = max_k z_k, for logits z [N, C] and class indices t [N],
+/// int64.
 ///
-/// Row by row for float32 and float64 logits on the CPU, where logits and target are contiguous and each target is
-/// a class; by tensor operations otherwise, which throw what LibTorch's gather throws for any other target.
+/// Row by row for float32 and float64 logits on the CPU, where logits and target are contiguous and each
+/// target is a class; by tensor operations otherwise, which throw what LibTorch's gather throws for any
+/// other target.
 void fused_cross_entropy(const at::Tensor& logits, const at::Tensor& target, CrossEntropyBuffers& buffers);
 
 /// grad [N, C] = ∂ℓ/∂z = exp / sum_of_exp − [k = t], from the buffers of the forward pass.

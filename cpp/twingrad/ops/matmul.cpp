@@ -22,7 +22,8 @@ std::atomic<int> libtorch_products_guards = 0;
 
 #ifdef TWINGRAD_USES_ONEDNN
 
-/// Whether oneDNN runs on LibTorch's threads (OpenMP) or on none of its own; other thread pools cannot be bounded here.
+/// Whether oneDNN runs on LibTorch's threads (OpenMP) or on none of its own; other thread pools cannot be
+/// bounded here.
 bool has_onednn() {
   const unsigned runtime = dnnl_version()->cpu_runtime;
   return runtime == DNNL_RUNTIME_OMP || runtime == DNNL_RUNTIME_SEQ;
@@ -33,7 +34,8 @@ std::string onednn_name() {
   return fmt::format("oneDNN {}.{}.{}", version.major, version.minor, version.patch);
 }
 
-/// How a matrix is stored: row by row ('N') or column by column ('T'), and the distance between rows or columns.
+/// How a matrix is stored: row by row ('N') or column by column ('T'), and the distance between rows or
+/// columns.
 struct MatrixLayout {
   char op;
   std::int64_t stride;
@@ -62,8 +64,8 @@ bool is_float_matrix(const at::Tensor& tensor) {
 
 char transposed(char op) { return op == 'N' ? 'T' : 'N'; }
 
-/// out = a b, with c (if defined) added to every row. Returns false, with out unchanged or equal to c, if oneDNN cannot
-/// compute this product.
+/// out = a b, with c (if defined) added to every row. Returns false, with out unchanged or equal to c, if
+/// oneDNN cannot compute this product.
 bool multiply_with_onednn(at::Tensor& out, const at::Tensor& c, const at::Tensor& a, const at::Tensor& b) {
   if (!is_float_matrix(out) || !is_float_matrix(a) || !is_float_matrix(b)) {
     return false;
@@ -84,8 +86,8 @@ bool multiply_with_onednn(at::Tensor& out, const at::Tensor& c, const at::Tensor
   const auto* a_data = a.data_ptr<float>();
   const auto* b_data = b.data_ptr<float>();
   auto* out_data = out.data_ptr<float>();
-  // oneDNN's kernels point the stack pointer to a buffer on the heap, so a signal handler that interrupts one overwrites
-  // heap memory (uxlfoundation/oneDNN#4845; all versions up to 3.11.1).
+  // oneDNN's kernels point the stack pointer to a buffer on the heap, so a signal handler that interrupts
+  // one overwrites heap memory (uxlfoundation/oneDNN#4845; all versions up to 3.11.1).
   const SignalBlockGuard no_signals;
   if (of_out->op == 'T') {  // outᵀ = bᵀ aᵀ
     return dnnl_sgemm(transposed(of_b->op), transposed(of_a->op), n, m, k, 1, b_data, of_b->stride, a_data,

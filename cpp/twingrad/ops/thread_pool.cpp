@@ -15,8 +15,9 @@
 namespace twingrad {
 namespace {
 
-/// How long a thread spins before it sleeps. Sleeping and waking takes some 50 µs, more than the pauses between the parts
-/// of a small step. Threads sleep through longer ones (an evaluation, the other twin's step).
+/// How long a thread spins before it sleeps. Sleeping and waking takes some 50 µs, more than the pauses
+/// between the parts of a small step. Threads sleep through longer ones (an evaluation, the other twin's
+/// step).
 constexpr auto kSpinTime = std::chrono::microseconds(150);
 
 /// Waits until `value` differs from `old`: spins first, then sleeps.
@@ -121,8 +122,8 @@ void ThreadPool::serve(int index) {
 
 void ThreadPool::keep_apart([[maybe_unused]] int index) {
 #if defined(__linux__)
-  // The system rarely moves threads that hardly sleep: two of them can share a core for a tenth of a second while another
-  // core idles. Removing that core from the affinity mask moves the thread at once.
+  // The system rarely moves threads that hardly sleep: two of them can share a core for a tenth of a second
+  // while another core idles. Removing that core from the affinity mask moves the thread at once.
   const auto before = cores_.begin() + index;
   const int core = core_in_use();
   before->store(core, std::memory_order_relaxed);
@@ -142,8 +143,8 @@ void ThreadPool::keep_apart([[maybe_unused]] int index) {
 }
 
 void ThreadPool::take(int index, std::uint32_t round) noexcept {
-  // A round ends when all its tasks have been taken and run. A late thread with an old round number therefore finds its
-  // task taken, and a thread that takes a task may read task_.
+  // A round ends when all its tasks have been taken and run. A late thread with an old round number
+  // therefore finds its task taken, and a thread that takes a task may read task_.
   std::uint32_t before = round - 1;
   if (!taken_[static_cast<std::size_t>(index)].compare_exchange_strong(before, round,
                                                                        std::memory_order_acq_rel)) {

@@ -10,13 +10,14 @@
 
 namespace twingrad {
 
-/// A pool of threads that repeatedly share one piece of work: the shards of a batch, the rows of a gather, the slices of
-/// an update.
+/// A pool of threads that repeatedly share one piece of work: the shards of a batch, the rows of a gather,
+/// the slices of an update.
 ///
-/// LibTorch's operations run on one thread inside a task, so a pool of N threads computes on N threads. Between two
-/// pieces of work a thread spins for some microseconds, since the next one usually follows at once, and then sleeps. A
-/// task whose thread has not started when the calling thread has finished its own (because the system gave its core to
-/// another process) is run by the caller, and a thread that the system placed on the caller's core moves to another.
+/// LibTorch's operations run on one thread inside a task, so a pool of N threads computes on N threads.
+/// Between two pieces of work a thread spins for some microseconds, since the next one usually follows at
+/// once, and then sleeps. A task whose thread has not started when the calling thread has finished its own
+/// (because the system gave its core to another process) is run by the caller, and a thread that the system
+/// placed on the caller's core moves to another.
 class ThreadPool {
  public:
   /// count ≥ 1 threads including the caller's: a pool of 1 starts no thread.
@@ -27,9 +28,9 @@ class ThreadPool {
 
   int count() const { return static_cast<int>(threads_.size()) + 1; }
 
-  /// Runs task(0) … task(tasks − 1), with task(0) on the calling thread and each other task on a pool thread or the
-  /// calling thread, and returns when all are done. 1 ≤ tasks ≤ count(). Rethrows the exception of the first task that
-  /// threw one.
+  /// Runs task(0) … task(tasks − 1), with task(0) on the calling thread and each other task on a pool
+  /// thread or the calling thread, and returns when all are done. 1 ≤ tasks ≤ count(). Rethrows the
+  /// exception of the first task that threw one.
   void run(int tasks, const std::function<void(int)>& task);
 
  private:

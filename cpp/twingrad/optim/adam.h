@@ -26,15 +26,15 @@ struct AdamOptions {
 ///   m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)        corrects the bias towards the zero start; t = 1, 2, …
 ///   w ← w − α m̂ / (√v̂ + ε)
 ///
-/// AMSGrad uses the largest v so far (max_exp_avg_sq) in place of v in v̂, so that the step does not grow when v
-/// decays.
+/// AMSGrad uses the largest v so far (max_exp_avg_sq) in place of v in v̂, so that the step does not grow
+/// when v decays.
 ///
-/// ε is added outside the root, after v has been corrected. Other placements change the first step at g = 1e-9 by a
-/// factor of 29.
+/// ε is added outside the root, after v has been corrected. Other placements change the first step at g =
+/// 1e-9 by a factor of 29.
 ///
-/// Source: Kingma, Ba, Adam: a method for stochastic optimization (2015), algorithm 1; Loshchilov, Hutter, Decoupled
-/// weight decay regularization (2019), algorithm 2; Reddi, Kale, Kumar, On the convergence of Adam and beyond
-/// (2018), algorithm 2.
+/// Source: Kingma, Ba, Adam: a method for stochastic optimization (2015), algorithm 1; Loshchilov, Hutter,
+/// Decoupled weight decay regularization (2019), algorithm 2; Reddi, Kale, Kumar, On the convergence of
+/// Adam and beyond (2018), algorithm 2.
 class Adam final : public Optimizer {
  public:
   /// Throws std::invalid_argument for a negative option and for a β that is not below 1.

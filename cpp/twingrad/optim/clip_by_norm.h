@@ -14,12 +14,14 @@ namespace twingrad::optim {
 ///   |g| = (Σ_i |g_i|ᵖ)^(1/p)               p = norm_type, 2 by default; ∞: max_i |g_i|
 ///   g   ← g · min(1, max_norm / (|g| + 1e-6))
 ///
-/// A norm above max_norm becomes max_norm less a relative 1e-6 / |g|. An infinite norm makes finite entries 0 and
-/// infinite ones NaN; a NaN makes all entries NaN. gradients [P], changed in place. Returns the norm before clipping.
-/// Throws std::invalid_argument unless norm_type > 0 (LibTorch also accepts 0 and counts tensors with it) and
-/// max_norm ≥ 0.
+/// A norm above max_norm becomes max_norm less a relative 1e-6 / |g|. An infinite norm makes finite entries
+/// 0 and infinite ones NaN; a NaN makes all entries NaN. gradients [P], changed in place. Returns the norm
+/// before clipping.
+/// Throws std::invalid_argument unless norm_type > 0 (LibTorch also accepts 0 and counts tensors with it)
+/// and max_norm ≥ 0.
 ///
-/// Source: Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural networks (2013), algorithm 1.
+/// Source: Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural networks (2013),
+/// algorithm 1.
 inline double clip_by_norm(at::Tensor& gradients, double max_norm, double norm_type = 2) {
   if (!(norm_type > 0) || !(max_norm >= 0)) {
     throw std::invalid_argument(c10::str("clip_by_norm: expected norm_type > 0 and max_norm >= 0, found ",

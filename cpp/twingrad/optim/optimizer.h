@@ -18,8 +18,9 @@ using at::TensorList;
 
 /// A hand-written update rule for parameters.
 ///
-/// It works on one flat vector of parameters w and one of gradients g, both [P], and does not need to know which
-/// entry belongs to which layer. Its state, too, consists of vectors [P] of the same dtype and device.
+/// It works on one flat vector of parameters w and one of gradients g, both [P], and does not need to know
+/// which entry belongs to which layer. Its state, too, consists of vectors [P] of the same dtype and
+/// device.
 class Optimizer {
  public:
   Optimizer() = default;
@@ -27,11 +28,12 @@ class Optimizer {
   Optimizer& operator=(const Optimizer&) = delete;
   virtual ~Optimizer() = default;
 
-  /// One step: changes `parameters` in place. The gradient is the sum of `gradient_parts`: one tensor, or one from
-  /// each thread that computed a share of the batch.
+  /// One step: changes `parameters` in place. The gradient is the sum of `gradient_parts`: one tensor, or
+  /// one from each thread that computed a share of the batch.
   virtual void step(Tensor& parameters, TensorList gradient_parts) = 0;
 
-  /// The learning rate of the steps to come, for example from a schedule (schedule.h). The state does not change.
+  /// The learning rate of the steps to come, for example from a schedule (schedule.h). The state does not
+  /// change.
   virtual void set_lr(double lr) = 0;
 
   /// One vector of the state under the name that torch::optim gives it. `value` points to the optimizer's own

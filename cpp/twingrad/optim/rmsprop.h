@@ -21,11 +21,11 @@ struct RMSpropOptions {
 ///   d = g / (√v̂ + ε)
 ///   momentum:  u ← μ u + d,   w ← w − α u;      without it  w ← w − α d. u is momentum_buffer
 ///
-/// m and v start at zero without a bias correction, so the first steps are up to 1/√(1 − a) = 10 times longer than
-/// the learning rate α.
+/// m and v start at zero without a bias correction, so the first steps are up to 1/√(1 − a) = 10 times
+/// longer than the learning rate α.
 ///
-/// Source: Tieleman, Hinton, Neural networks for machine learning, lecture 6.5 (2012); centered: Graves, Generating
-/// sequences with recurrent neural networks (2013), equations 38 to 45.
+/// Source: Tieleman, Hinton, Neural networks for machine learning, lecture 6.5 (2012); centered: Graves,
+/// Generating sequences with recurrent neural networks (2013), equations 38 to 45.
 class RMSprop final : public Optimizer {
  public:
   /// Throws std::invalid_argument for a negative option.

@@ -19,8 +19,8 @@ struct SGDOptions {
 ///   d = v,  Nesterov: d = g + μ v     without momentum: d = g
 ///   w ← w − α d                       learning rate α
 ///
-/// Source: Sutskever, Martens, Dahl, Hinton, On the importance of initialization and momentum (2013), in the form
-/// that LibTorch gives it (the learning rate outside the velocity).
+/// Source: Sutskever, Martens, Dahl, Hinton, On the importance of initialization and momentum (2013), in
+/// the form that LibTorch gives it (the learning rate outside the velocity).
 class SGD final : public Optimizer {
  public:
   /// Throws std::invalid_argument for a negative option, and for Nesterov's rule without momentum or with

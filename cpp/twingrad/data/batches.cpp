@@ -44,8 +44,7 @@ TWINGRAD_FUNCTION_CLONES void scale_row_double(const std::uint8_t* pixels, std::
 
 }  // namespace
 
-ImageTensors::ImageTensors(const LabelledImages& images, at::Device device,
-                           std::shared_ptr<ThreadPool> pool)
+ImageTensors::ImageTensors(const LabelledImages& images, at::Device device, std::shared_ptr<ThreadPool> pool)
     : pool_(std::move(pool)) {
   // from_blob needs a mutable pointer; nothing is written through it.
   auto* bytes = const_cast<std::uint8_t*>(images.pixels.data());

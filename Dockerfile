@@ -19,8 +19,8 @@ RUN apt-get update \
 COPY --from=build /usr/local/bin/twingrad /usr/local/bin/
 COPY --from=build /usr/local/share/twingrad /usr/local/share/twingrad
 
-# The runs go to ./runs. As a volume it can be written to even where the container's own files can not (--read-only),
-# and by any user, so that --user can name the owner of a folder mounted there.
+# Runs are written to ./runs. It is a volume, so it is writable even with --read-only. Its permissions allow
+# any user to write, so --user can be the owner of a directory mounted there.
 RUN useradd --uid 10001 --create-home --key HOME_MODE=0755 twingrad \
  && install -d -m 1777 -o twingrad -g twingrad /home/twingrad/runs
 WORKDIR /home/twingrad

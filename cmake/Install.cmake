@@ -3,14 +3,16 @@ include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/twingrad)
-# Two export sets: who wants the gradient checker alone needs LibTorch and nothing else.
+# Two export sets: the gradient checker alone depends on LibTorch only.
 install(TARGETS twingrad-gradcheck EXPORT twingrad-gradcheck-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS twingrad EXPORT twingrad-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(TWINGRAD_BUILD_APP)
   install(TARGETS twingrad-app RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/twingrad)
 endif()
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/twingrad DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.h)
+# Headers in a directory detail/ are internal.
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/twingrad DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+        FILES_MATCHING PATTERN *.h PATTERN detail EXCLUDE)
 install(EXPORT twingrad-gradcheck-targets NAMESPACE twingrad:: DESTINATION ${package_folder})
 install(EXPORT twingrad-targets NAMESPACE twingrad:: DESTINATION ${package_folder})
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/twingrad-config.cmake.in

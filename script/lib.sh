@@ -1,5 +1,5 @@
-# What the commands of this folder share. It is sourced, never run.
-# shellcheck shell=bash disable=SC2034 # the variables are for who sources it
+# Functions shared by the scripts in this directory. Source this file; do not run it.
+# shellcheck shell=bash disable=SC2034 # the variables are used by the scripts that source this file
 
 root=$(dirname -- "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")")
 program=$(basename -- "$0")
@@ -12,7 +12,7 @@ fail() {
   exit "$1"
 }
 
-# quietly COMMAND...: shows what the command says only if it fails.
+# quietly COMMAND...: shows the output of the command only if it fails.
 quietly() {
   local output status=0
   output=$("$@" 2>&1 < /dev/null) || status=$?
@@ -20,7 +20,7 @@ quietly() {
   return "$status"
 }
 
-# read_arguments ARGUMENT...: sets bootstrap_options, help (yes or no) and arguments, which is all but --no-install.
+# read_arguments ARGUMENT...: sets bootstrap_options, help (yes or no) and arguments (the rest).
 read_arguments() {
   bootstrap_options=() arguments=() help=no
   local argument
@@ -33,7 +33,7 @@ read_arguments() {
   done
 }
 
-# parallel_jobs: one for each processor, but each takes up to 1.5 GB of memory.
+# parallel_jobs: one per processor, limited by memory (up to 1.5 GB per job).
 parallel_jobs() {
   local processors by_memory
   processors=$(nproc)
@@ -41,20 +41,21 @@ parallel_jobs() {
   printf '%s\n' "$((by_memory < 1 ? 1 : by_memory < processors ? by_memory : processors))"
 }
 
-# build PRESET [TARGET...]: without a target, all. It writes to standard error, so that standard output is the
-# program's own. Ninja's progress is shown the first time, and in a terminal.
+# build PRESET [TARGET...]: builds the targets (default: all). Writes to standard error, because standard
+# output belongs to the program. Ninja's progress is shown for the first build and in a terminal.
 build() {
-  local preset=$1 folder=$root/build/$1 ninja_options=(--quiet)
+  local preset=$1 directory=$root/build/$1 ninja_options=(--quiet)
   shift
-  if [[ -e $folder && ! -w $folder ]]; then
-    fail 1 "$folder: expected a folder of your own, found one of another user" "run: sudo rm -r $folder"
+  if [[ -e $directory && ! -w $directory ]]; then
+    fail 1 "$directory: expected a writable directory, found one of another user" "run: sudo rm -r $directory"
   fi
-  if [[ ! -e $folder/build.ninja ]]; then
-    say "building in $folder, which takes some minutes the first time"
+  if [[ ! -e $directory/build.ninja ]]; then
+    say "building in $directory; the first build takes several minutes"
     ninja_options=()
-    quietly cmake -S "$root" --preset "$preset" || fail 1 "CMake could not configure the build" "see its words above"
+    quietly cmake -S "$root" --preset "$preset" ||
+      fail 1 "CMake could not configure the build" "see its output above"
   fi
   [[ ! -t 2 ]] || ninja_options=()
-  cmake --build "$folder" --parallel "$(parallel_jobs)" ${1:+--target "$@"} -- "${ninja_options[@]}" >&2 ||
-    fail 1 "the build failed" "see the compiler's words above"
+  cmake --build "$directory" --parallel "$(parallel_jobs)" ${1:+--target "$@"} -- "${ninja_options[@]}" >&2 ||
+    fail 1 "the build failed" "see the compiler's output above"
 }

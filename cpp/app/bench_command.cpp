@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -15,10 +16,16 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kManual = 1;  ///< the place of the manual twin among those that take turns
+constexpr std::size_t kManual = 1;  ///< index of the manual twin in the timings of an epoch and an evaluation
 
-/// reference: its place, if the timings are set against one of them
-Json to_json(const std::vector<Timing>& timings, std::optional<std::size_t> reference = {}) {
+struct BenchCommandOptions {
+  BenchmarkOptions benchmark;
+  BenchmarkCase single{.network = {.hidden = {98}}};
+  bool json = false;
+};
+
+/// reference: index of the timing that the ratios are relative to
+Json timings_to_json(const std::vector<Timing>& timings, std::optional<std::size_t> reference = {}) {
   Json rows = Json::array();
   for (const Timing& timing : timings) {
     rows.push_back(
@@ -31,9 +38,20 @@ Json to_json(const std::vector<Timing>& timings, std::optional<std::size_t> refe
   return rows;
 }
 
-void print(std::FILE* stream, const std::string& heading, const std::vector<Timing>& timings, double unit,
-           int digits, std::optional<std::size_t> reference = {}) {
-  fmt::print(stream, "{:<52} {:>10} {:>10} {:>10}{}\n", heading, "median", "least", "most",
+Json result_to_json(const BenchmarkResult& result) {
+  const bool has_latency = !result.core_to_core.seconds.empty();
+  return {{"name", result.of.name()},
+          {"threads", result.threads.describe(true, true, ops::product_library())},
+          {"shards", result.shards},
+          {"core_to_core", has_latency ? timings_to_json({result.core_to_core}) : Json::array()},
+          {"rows", timings_to_json(result.epoch, kManual)},
+          {"evaluation", timings_to_json(result.evaluation, kManual)},
+          {"details", timings_to_json(result.details)}};
+}
+
+void print_timings(std::FILE* stream, const std::string& heading, const std::vector<Timing>& timings,
+                   double unit, int digits, std::optional<std::size_t> reference = {}) {
+  fmt::print(stream, "{:<52} {:>10} {:>10} {:>10}{}\n", heading, "median", "min", "max",
              reference ? "   / manual" : "");
   for (const Timing& timing : timings) {
     fmt::print(stream, "  {:<50} {:>10.{}f} {:>10.{}f} {:>10.{}f}", timing.what, unit * timing.median(),
@@ -43,73 +61,31 @@ void print(std::FILE* stream, const std::string& heading, const std::vector<Timi
   }
 }
 
-void print(std::FILE* stream, const BenchmarkResult& result) {
+void print_result(std::FILE* stream, const BenchmarkResult& result) {
   fmt::print(stream, "\n{} · {}{}\n", result.of.name(),
              result.threads.describe(true, true, ops::product_library()),
              result.shards > 1 ? fmt::format(" · {} shards", result.shards) : "");
   if (const Timing& timing = result.core_to_core; !timing.seconds.empty()) {
-    fmt::print(stream, "from core to core in {:.0f} ns ({:.0f}–{:.0f})\n", 1e9 * timing.median(),
+    fmt::print(stream, "core-to-core latency {:.0f} ns ({:.0f}–{:.0f})\n", 1e9 * timing.median(),
                1e9 * timing.minimum(), 1e9 * timing.maximum());
   }
-  print(stream, "seconds of an epoch of 60,000 images", result.epoch, 1, 4, kManual);
-  print(stream, "seconds of an evaluation of 10,000 images", result.evaluation, 1, 4, kManual);
-  print(stream, "microseconds of the parts of a step, by hand", result.details, 1e6, 1);
+  print_timings(stream, "seconds per epoch of 60,000 images", result.epoch, 1, 4, kManual);
+  print_timings(stream, "seconds per evaluation of 10,000 images", result.evaluation, 1, 4, kManual);
+  print_timings(stream, "microseconds per part of a manual step", result.details, 1e6, 1);
+  std::fflush(stream);
 }
 
-}  // namespace
-
-int bench_command(const std::vector<std::string>& arguments) {
-  BenchmarkOptions options;
-  BenchmarkCase only{.network = {.hidden = {98}}};
-  bool given = false;
-  bool json = false;
-  CLI::App command("Times both twins, the matrix products alone and the parts of a step, turn by turn.",
-                   "twingrad bench");
-  const std::string group = "Options";
-  add_option(command, group,
-             {"--hidden", "N,N", "",
-              "widths of the hidden layers of the one network to time; default: a standard list"},
-             [&](const std::string& text) {
-               only.network.hidden = parse_widths("--hidden", text);
-               given = true;
-             });
-  add_option(command, group, {"--batch-size", "N|full", "", "images a step, of that one network"},
-             [&](const std::string& text) {
-               only.batch_size = text == "full" ? 0 : parse_integer("--batch-size", text, 1, 60'000);
-               given = true;
-             });
-  add_option(command, group, {"--threads", "N", "all processors", "at most so many threads"},
-             [&](const std::string& text) {
-               options.threads = static_cast<int>(parse_integer("--threads", text, 1, 1024));
-             });
-  add_option(command, group, {"--repeats", "N", "5", "runs of each, of which the median counts"},
-             [&](const std::string& text) {
-               options.repeats = static_cast<int>(parse_integer("--repeats", text, 1, 1000));
-             });
-  add_flag(command, group, "--json", json, "print JSON on standard output, all else on standard error");
-  if (!parse(command, arguments)) {
-    return kDone;
-  }
-  std::FILE* stream = json ? stderr : stdout;
-  const std::vector<BenchmarkCase> cases =
-      given ? std::vector<BenchmarkCase>{only} : standard_benchmark_cases();
+int run_benchmarks(const BenchCommandOptions& options, bool single) {
+  std::FILE* stream = options.json ? stderr : stdout;
   const std::string machine = fmt::format("{} · {} processors", processor_name(), available_processors());
   fmt::print(stream, "{}\nLibTorch {} · {} · float32 · Adam\n", machine, libtorch_version(), blas_library());
   Json rows = Json::array();
-  for (const BenchmarkCase& of : cases) {
-    const BenchmarkResult result = run_benchmark(of, options);
-    print(stream, result);
-    std::fflush(stream);
-    rows.push_back({{"name", of.name()},
-                    {"threads", result.threads.describe(true, true, ops::product_library())},
-                    {"shards", result.shards},
-                    {"core_to_core",
-                     result.core_to_core.seconds.empty() ? Json::array() : to_json({result.core_to_core})},
-                    {"rows", to_json(result.epoch, kManual)},
-                    {"evaluation", to_json(result.evaluation, kManual)},
-                    {"details", to_json(result.details)}});
+  for (const BenchmarkCase& of : single ? std::vector{options.single} : standard_benchmark_cases()) {
+    const BenchmarkResult result = run_benchmark(of, options.benchmark);
+    print_result(stream, result);
+    rows.push_back(result_to_json(result));
   }
-  if (json) {
+  if (options.json) {
     fmt::print("{}\n", Json{{"machine", machine},
                             {"libtorch", libtorch_version()},
                             {"blas", blas_library()},
@@ -118,6 +94,36 @@ int bench_command(const std::vector<std::string>& arguments) {
                            .dump(2));
   }
   return kDone;
+}
+
+}  // namespace
+
+std::function<int()> add_bench_command(CLI::App& program) {
+  const auto options = std::make_shared<BenchCommandOptions>();
+  CLI::App& command =
+      add_command(program, "bench", "Time both twins, the matrix products and the parts of a step.");
+  const std::string group = "Options";
+  const CLI::Option* hidden = add_option(
+      command, group,
+      {"--hidden", "N,N", "", "hidden layer widths of a single network to time; default: a standard list"},
+      [options](const std::string& text) {
+        options->single.network.hidden = parse_widths("--hidden", text);
+      });
+  const CLI::Option* batch_size = add_option(
+      command, group, {"--batch-size", "N|full", "", "images per step for this network"},
+      [options](const std::string& text) {
+        options->single.batch_size = text == "full" ? 0 : parse_integer("--batch-size", text, 1, 60'000);
+      });
+  add_option(command, group, {"--threads", "N", "all processors", "maximum number of threads"},
+             [options](const std::string& text) {
+               options->benchmark.threads = static_cast<int>(parse_integer("--threads", text, 1, 1024));
+             });
+  add_option(command, group, {"--repeats", "N", "5", "number of repetitions; the median is shown"},
+             [options](const std::string& text) {
+               options->benchmark.repeats = static_cast<int>(parse_integer("--repeats", text, 1, 1000));
+             });
+  add_flag(command, group, "--json", options->json, kJsonHelp);
+  return [=] { return run_benchmarks(*options, hidden->count() + batch_size->count() > 0); };
 }
 
 }  // namespace twingrad::app

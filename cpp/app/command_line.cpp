@@ -11,16 +11,11 @@
 namespace twingrad::app {
 namespace {
 
-/// "train" → "twingrad train --help"
-std::string where_to_read(const CLI::App& command) {
-  return fmt::format("see '{} --help'", command.get_name());
-}
-
-// Together the 80 columns of a terminal that nobody has widened.
+// Together the 80 columns of a default terminal.
 constexpr std::size_t kNameColumns = 30;
 constexpr std::size_t kTextColumns = 50;
 
-/// Breaks a text into lines; CLI11 indents those behind the first.
+/// Breaks a text into lines; CLI11 indents all lines after the first.
 std::string wrapped(const std::string& text) {
   std::istringstream words(text);
   std::string result;
@@ -39,57 +34,140 @@ std::string wrapped(const std::string& text) {
   return result;
 }
 
-[[noreturn]] void refuse_unknown(const CLI::App& command, const std::string& argument) {
+/// "twingrad train"
+std::string full_name(const CLI::App& command) {
+  const CLI::App* parent = command.get_parent();
+  return parent == nullptr ? command.get_name() : parent->get_name() + " " + command.get_name();
+}
+
+std::string where_to_read(const CLI::App& command) {
+  return fmt::format("see '{} --help'", full_name(command));
+}
+
+[[noreturn]] void refuse_command(const CLI::App& program, const std::string& argument) {
+  std::vector<std::string> known;
+  for (const CLI::App* command : program.get_subcommands([](const CLI::App*) { return true; })) {
+    known.push_back(command->get_name());
+  }
+  throw UserError(argument,
+                  fmt::format("expected a command ({}), found none of that name", join_alternatives(known)),
+                  where_to_read(program) + suggestion(argument, known));
+}
+
+[[noreturn]] void refuse_argument(const CLI::App& command, const std::string& argument) {
+  const std::string name = argument.substr(0, argument.find('='));
+  if (name.rfind('-', 0) != 0) {
+    throw UserError(
+        name, fmt::format("expected an option of '{}', found an unexpected argument", full_name(command)),
+        where_to_read(command));
+  }
   std::vector<std::string> known;
   for (const CLI::Option* option : command.get_options()) {
     for (const std::string& long_name : option->get_lnames()) {
       known.push_back("--" + long_name);
     }
   }
-  const std::string name = argument.substr(0, argument.find('='));
   throw UserError(name,
-                  fmt::format("expected an option of '{}', found none of that name", command.get_name()),
+                  fmt::format("expected an option of '{}', found none of that name", full_name(command)),
                   where_to_read(command) + suggestion(name, known));
+}
+
+/// The option that a message of CLI11 names, or nullptr.
+const CLI::Option* option_in(const CLI::App& command, const std::string& message) {
+  const CLI::Option* found = nullptr;
+  for (const CLI::Option* option : command.get_options()) {
+    const bool is_longer = found == nullptr || option->get_name().size() > found->get_name().size();
+    if (is_longer && message.find(option->get_name()) != std::string::npos) {
+      found = option;
+    }
+  }
+  return found;
+}
+
+[[noreturn]] void refuse(const CLI::App& command, const CLI::ParseError& error) {
+  const std::string message = error.what();
+  const CLI::Option* option = option_in(command, message);
+  std::string problem = "expected valid arguments, found invalid ones (" + message + ")";
+  if (option != nullptr && dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+    problem = option->count() == 0 ? "expected a value, found none"
+                                   : "expected another number of values (" + message + ")";
+  } else if (option != nullptr && dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
+    problem = fmt::format("expected true or false, found '{}'", option->results().back());
+  }
+  throw UserError(option == nullptr ? "the command line" : option->get_name(), problem,
+                  where_to_read(command));
+}
+
+/// The command that was given, or the program itself.
+const CLI::App& given_command(const CLI::App& program) {
+  const std::vector<CLI::App*> given = program.get_subcommands();
+  return given.empty() ? program : *given.back();
 }
 
 }  // namespace
 
-void add_option(CLI::App& command, const std::string& group, const OptionHelp& help,
-                std::function<void(const std::string&)> take) {
+CLI::App& add_command(CLI::App& program, const std::string& name, const std::string& description) {
+  CLI::App* command = program.add_subcommand(name, description);
+  command->allow_extras()->group("Commands");
+  command->get_formatter()->column_width(kNameColumns);
+  command->get_formatter()->label("Positionals", "Arguments");
+  return *command;
+}
+
+CLI::Option* add_option(CLI::App& command, const std::string& group, const OptionHelp& help,
+                        std::function<void(const std::string&)> take) {
   CLI::Option* option =
       command.add_option_function<std::string>(help.name, std::move(take), wrapped(help.text));
   option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)->type_name(help.value)->group(group);
   if (!help.default_text.empty()) {
     option->default_str(help.default_text);
   }
-  command.get_formatter()->column_width(kNameColumns);
+  return option;
 }
 
-void add_flag(CLI::App& command, const std::string& group, const std::string& name, bool& value,
-              const std::string& help) {
-  command.add_flag(name, value, wrapped(help))->group(group);
+CLI::Option* add_option(CLI::App& command, const std::string& group, const OptionHelp& help,
+                        std::string& value) {
+  return add_option(command, group, help, [&value](const std::string& text) { value = text; });
 }
 
-bool parse(CLI::App& command, std::vector<std::string> arguments) {
-  command.allow_extras();
-  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
+CLI::Option* add_flag(CLI::App& command, const std::string& group, const std::string& name, bool& value,
+                      const std::string& help) {
+  CLI::Option* option = command.add_flag(name, value, wrapped(help));
+  return option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)->group(group);
+}
+
+bool parse(CLI::App& program, std::vector<std::string> arguments) {
+  program.allow_extras();                            // so that the error can suggest the nearest name
+  std::reverse(arguments.begin(), arguments.end());  // the order in which CLI11 expects them
   try {
-    command.parse(arguments);
+    program.parse(arguments);
+  } catch (const CLI::CallForVersion& version) {
+    fmt::print("{}\n", version.what());
+    return false;
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", command.help());
+    fmt::print("{}", program.help());
     return false;
   } catch (const CLI::ParseError& error) {
-    const std::string message = error.what();
-    const std::size_t colon = message.find(':');
-    const std::string where = message.rfind("--", 0) == 0 && colon != std::string::npos
-                                  ? message.substr(0, colon)
-                                  : "the command line";
-    throw UserError(where, "expected a value, found none (" + message + ")", where_to_read(command));
+    refuse(given_command(program), error);
   }
-  if (!command.remaining().empty()) {
-    refuse_unknown(command, command.remaining().front());
+  const CLI::App& command = given_command(program);
+  const std::vector<std::string> unknown = program.remaining(/*recurse=*/!command.get_prefix_command());
+  if (unknown.empty()) {
+    return true;
   }
-  return true;
+  const bool lacks_command = program.get_subcommands().empty() &&
+                             program.get_subcommands([](const CLI::App*) { return true; }).size() > 0;
+  if (lacks_command && unknown.front().rfind('-', 0) != 0) {
+    refuse_command(program, unknown.front());
+  }
+  refuse_argument(program.remaining().empty() ? command : program, unknown.front());
+}
+
+void require_value(const std::string& where, const std::string& value, const std::string& what,
+                   const std::string& command) {
+  if (value.empty()) {
+    throw UserError(where, "expected " + what + ", found none", "see '" + command + " --help'");
+  }
 }
 
 }  // namespace twingrad::app

@@ -7,25 +7,38 @@
 
 namespace twingrad::app {
 
-/// How an option shows in --help: "--lr NUMBER=1e-3   learning rate".
+/// How --help shows an option: "--lr NUMBER [1e-3]   learning rate".
 struct OptionHelp {
   std::string name;          ///< "--lr"
-  std::string value;         ///< what kind of value it takes: "NUMBER"
-  std::string default_text;  ///< "1e-3"; empty: none is shown
+  std::string value;         ///< placeholder for the value: "NUMBER"
+  std::string default_text;  ///< "1e-3"; empty: no default is shown
   std::string text;
 };
 
-/// Adds an option whose text goes to `take`, which throws UserError if it does not like it. Given twice, the
-/// last counts, so that the command line overrides a recipe.
-void add_option(CLI::App& command, const std::string& group, const OptionHelp& help,
-                std::function<void(const std::string&)> take);
+constexpr const char* kJsonHelp = "print JSON on standard output and everything else on standard error";
+
+/// Adds a command to the program.
+CLI::App& add_command(CLI::App& program, const std::string& name, const std::string& description);
+
+/// Adds an option with a value. `take` receives the text and throws UserError if it is invalid. If the option
+/// is given more than once, the last value counts. count() of the result says whether it was given.
+CLI::Option* add_option(CLI::App& command, const std::string& group, const OptionHelp& help,
+                        std::function<void(const std::string&)> take);
+
+/// The same for an option whose text needs no validation.
+CLI::Option* add_option(CLI::App& command, const std::string& group, const OptionHelp& help,
+                        std::string& value);
 
 /// Adds an option without a value.
-void add_flag(CLI::App& command, const std::string& group, const std::string& name, bool& value,
-              const std::string& help);
+CLI::Option* add_flag(CLI::App& command, const std::string& group, const std::string& name, bool& value,
+                      const std::string& help);
 
-/// Parses the arguments. Returns false after --help, which it has printed. Throws UserError for what is
-/// wrong, with the nearest option suggested for one that does not exist.
-bool parse(CLI::App& command, std::vector<std::string> arguments);
+/// Parses the arguments of a program with commands, or of a single command. Returns false after printing --help
+/// or --version. Throws UserError for invalid arguments; for an unknown name it suggests the nearest one.
+bool parse(CLI::App& program, std::vector<std::string> arguments);
+
+/// Throws UserError unless `value` is given. what: the expected value; command: whose --help to read.
+void require_value(const std::string& where, const std::string& value, const std::string& what,
+                   const std::string& command);
 
 }  // namespace twingrad::app

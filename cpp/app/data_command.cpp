@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "app/command_line.h"
@@ -11,18 +12,25 @@
 namespace twingrad::app {
 namespace {
 
-/// The folder in which a named data set lies, or "".
+struct DataOptions {
+  std::string action;
+  std::string dataset;
+  std::int64_t classes = 10;
+  bool json = false;
+};
+
+/// The directory of a named data set, or "".
 std::string location_of(const std::string& name) {
-  for (const std::filesystem::path& folder : data::search_folders(name)) {
+  for (const std::filesystem::path& directory : data::search_folders(name)) {
     std::error_code error;
-    if (std::filesystem::is_directory(folder, error)) {
-      return folder.string();
+    if (std::filesystem::is_directory(directory, error)) {
+      return directory.string();
     }
   }
   return "";
 }
 
-int list(bool json) {
+int list_datasets(bool json) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (const data::NamedDataset& named : data::named_datasets()) {
     const std::string location = location_of(named.name);
@@ -32,65 +40,62 @@ int list(bool json) {
                     {"how_to_get", named.how_to_get}});
     if (!json) {
       fmt::print("{:<14} {:<14} {}\n", named.name, named.title,
-                 location.empty() ? "not here; get it with: " + named.how_to_get : location);
+                 location.empty() ? "not installed; get it with: " + named.how_to_get : location);
     }
   }
   rows.push_back({{"name", "synthetic"}, {"title", "synthetic"}, {"location", ""}, {"how_to_get", ""}});
   if (json) {
     fmt::print("{}\n", rows.dump(2));
   } else {
-    fmt::print("{:<14} {:<14} drawn from --seed, needs no files\n", "synthetic", "synthetic");
+    fmt::print("{:<14} {:<14} generated from --seed, needs no files\n", "synthetic", "synthetic");
   }
   return kDone;
 }
 
-int verify(const std::string& name_or_folder, std::int64_t classes, bool json) {
+int verify_dataset(const DataOptions& options) {
   bool damaged = false;
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
-  for (const data::FileVerdict& verdict : data::verify(name_or_folder, classes)) {
-    const char* words = !verdict.known    ? "well-formed, no published checksum"
-                        : verdict.matches ? "as published"
-                                          : "well-formed, but NOT as published";
-    damaged = damaged || (verdict.known && !verdict.matches);
-    rows.push_back({{"file", verdict.file}, {"sha256", verdict.sha256}, {"verdict", words}});
-    if (!json) {
-      fmt::print("{}  {}  {}\n", verdict.sha256, verdict.file, words);
+  for (const data::FileVerdict& file : data::verify(options.dataset, options.classes)) {
+    const char* verdict = !file.known    ? "well-formed, no published checksum"
+                          : file.matches ? "matches the published checksum"
+                                         : "well-formed, but DOES NOT match the published checksum";
+    damaged = damaged || (file.known && !file.matches);
+    rows.push_back({{"file", file.file}, {"sha256", file.sha256}, {"verdict", verdict}});
+    if (!options.json) {
+      fmt::print("{}  {}  {}\n", file.sha256, file.file, verdict);
     }
   }
-  if (json) {
+  if (options.json) {
     fmt::print("{}\n", nlohmann::ordered_json{{"passed", !damaged}, {"files", rows}}.dump(2));
   }
   return damaged ? kCheckFailed : kDone;
 }
 
+int list_or_verify(const DataOptions& options) {
+  if (choose<bool>("twingrad data", options.action, {{"list", true}, {"verify", false}})) {
+    return list_datasets(options.json);
+  }
+  require_value("twingrad data verify", options.dataset, "a data set name or directory", "twingrad data");
+  return verify_dataset(options);
+}
+
 }  // namespace
 
-int data_command(const std::vector<std::string>& arguments) {
-  CLI::App command(
-      "list: the known data sets and where they lie. verify NAME|DIR: reads every file of one and compares "
-      "its "
-      "checksum with the published one.",
-      "twingrad data");
-  std::string action;
-  std::string name;
-  std::int64_t classes = 10;
-  bool json = false;
-  command.add_option("action", action, "list or verify")->type_name("");
-  command.add_option("dataset", name, "for verify: a name or a folder")->type_name("");
-  add_option(command, "Options", {"--classes", "N", "10", "how many classes the labels name"},
-             [&](const std::string& text) { classes = parse_integer("--classes", text, 2, 256); });
-  add_flag(command, "Options", "--json", json, "print JSON");
-  if (!parse(command, arguments)) {
-    return kDone;
-  }
-  if (choose<bool>("twingrad data", action, {{"list", true}, {"verify", false}})) {
-    return list(json);
-  }
-  if (name.empty()) {
-    throw UserError("twingrad data verify", "expected a data set's name or folder, found none",
-                    "name one, for example fashion-mnist");
-  }
-  return verify(name, classes, json);
+std::function<int()> add_data_command(CLI::App& program) {
+  const auto options = std::make_shared<DataOptions>();
+  CLI::App& command = add_command(program, "data", "List the known data sets, or verify one.");
+  command
+      .add_option("action", options->action,
+                  "list: show the known data sets and where they are\nverify: compare the checksums of a "
+                  "data set with\nthe published ones")
+      ->type_name("");
+  command.add_option("dataset", options->dataset, "for verify: a name or a directory")->type_name("");
+  const std::string group = "Options";
+  add_option(
+      command, group, {"--classes", "N", "10", "number of classes"},
+      [options](const std::string& text) { options->classes = parse_integer("--classes", text, 2, 256); });
+  add_flag(command, group, "--json", options->json, "print JSON");
+  return [options] { return list_or_verify(*options); };
 }
 
 }  // namespace twingrad::app

@@ -1,71 +1,51 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "app/command_line.h"
 #include "app/commands.h"
-#include "app/option_values.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/version.h"
 
+namespace twingrad::app {
 namespace {
 
-using namespace twingrad::app;
+/// Runs the command that the arguments name. Returns its exit status.
+int run_program(std::vector<std::string> arguments) {
+  CLI::App program("The same multilayer perceptron twice: with autograd and by hand.", "twingrad");
+  program.set_help_flag("-h,--help", "show this help");
+  program.set_version_flag("--version",
+                           fmt::format("twingrad {}, LibTorch {}", version(), libtorch_version()),
+                           "show the versions of twingrad and LibTorch");
+  program.require_subcommand(0, 1);
+  const std::vector<std::function<int()>> commands = {
+      add_train_command(program),   add_check_command(program),  add_bench_command(program),
+      add_predict_command(program), add_export_command(program), add_data_command(program)};
+  program.footer("'twingrad COMMAND --help' shows the options of a command.");
+  program.formatter(std::make_shared<CLI::Formatter>());  // the commands have another one, with wider columns
+  program.get_formatter()->column_width(14);
+  program.get_formatter()->label("SUBCOMMAND", "COMMAND");
 
-constexpr const char* kUsage = R"(twingrad: the same multilayer perceptron twice, by autograd and by hand
-
-Usage: twingrad COMMAND [OPTIONS]
-
-Commands:
-  train    train both twins in lockstep and compare every gradient
-  check    hold every gradient by hand against autograd, central differences and planted bugs
-  bench    time both twins and the matrix products alone
-  predict  tell what is on images
-  export   write weights for Python
-  data     list the known data sets, or verify one
-
-'twingrad COMMAND --help' tells a command's options. 'twingrad --version' tells what this program was built with.
-)";
-
-int run(const std::vector<std::string>& arguments) {
-  const std::string command = arguments.empty() ? "" : arguments.front();
-  if (command == "--help" || command == "-h" || command == "help") {
-    fmt::print("{}", kUsage);
+  if (!arguments.empty() && arguments.front() == "help") {
+    arguments.front() = "--help";
+  }
+  if (!parse(program, std::move(arguments))) {
     return kDone;
   }
-  if (command == "--version") {
-    fmt::print("twingrad {}, LibTorch {}\n", twingrad::version(), twingrad::libtorch_version());
-    return kDone;
+  const std::vector<CLI::App*> names = program.get_subcommands([](const CLI::App*) { return true; });
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (names[i]->parsed()) {
+      return commands[i]();
+    }
   }
-  const std::vector<std::string> rest(arguments.empty() ? arguments.end() : arguments.begin() + 1,
-                                      arguments.end());
-  if (command == "train") {
-    return train_command(rest);
-  }
-  if (command == "check") {
-    return check_command(rest);
-  }
-  if (command == "bench") {
-    return bench_command(rest);
-  }
-  if (command == "predict") {
-    return predict_command(rest);
-  }
-  if (command == "export") {
-    return export_command(rest);
-  }
-  if (command == "data") {
-    return data_command(rest);
-  }
-  throw twingrad::UserError(
-      command.empty() ? "the command line" : command,
-      fmt::format("expected a command, train, check, bench, predict, export or data, found {}",
-                  command.empty() ? "none" : "another word"),
-      "see 'twingrad --help'" +
-          suggestion(command, {"train", "check", "bench", "predict", "export", "data"}));
+  throw UserError("the command line", "expected a command, found none", "see 'twingrad --help'");
 }
 
 int fail(const std::string& message, int status) {
@@ -73,30 +53,38 @@ int fail(const std::string& message, int status) {
   return status;
 }
 
+int fail_for_memory(const std::string& cause = "") {
+  return fail("memory: expected enough for this network, batch and data, found too little" + cause +
+                  "; choose a smaller --hidden or --batch-size",
+              kWrongUsage);
+}
+
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+/// LibTorch has a type of its own for a full GPU, but not for a failed allocation on the CPU.
+bool is_out_of_memory(const c10::Error& error) {
+  const std::string_view message = error.what_without_backtrace();
+  return dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
+         message.find("DefaultCPUAllocator: not enough memory") != std::string_view::npos ||
+         message.find("DefaultCPUAllocator: can't allocate memory") != std::string_view::npos;
+}
+
 }  // namespace
+}  // namespace twingrad::app
 
 int main(int count, char** values) {
+  using namespace twingrad::app;
   try {
-    return run({values + 1, values + count});
+    return run_program({values + 1, values + count});
   } catch (const twingrad::UserError& error) {
     return fail(error.what(), kWrongUsage);
   } catch (const twingrad::CheckFailed& error) {
     return fail(error.what(), kCheckFailed);
   } catch (const c10::Error& error) {
-    const std::string message = first_line(error.what_without_backtrace());
-    const bool memory =
-        message.find("allocate") != std::string::npos || message.find("memory") != std::string::npos;
-    return memory ? fail("memory: expected enough for this network and batch, found too little (LibTorch: " +
-                             message + "); choose a smaller --hidden or --batch-size",
-                         kWrongUsage)
-                  : fail("LibTorch: " + message, kCheckFailed);
+    const std::string message = "LibTorch: " + first_line(error.what_without_backtrace());
+    return is_out_of_memory(error) ? fail_for_memory(" (" + message + ")") : fail(message, kCheckFailed);
   } catch (const std::bad_alloc&) {
-    return fail(
-        "memory: expected enough for this network and data, found too little; choose a smaller --hidden or "
-        "--batch-size",
-        kWrongUsage);
+    return fail_for_memory();
   } catch (const std::exception& error) {
     return fail(first_line(error.what()), kCheckFailed);
   }

@@ -4,6 +4,9 @@
 
 namespace twingrad::app {
 
+const OptionHelp kModelOption = {"--model", "FILE|DIR", "",
+                                 "weights (.safetensors or .pt), or a run directory"};
+
 std::filesystem::path model_file(const std::string& model, const std::string& twin) {
   std::error_code error;
   if (!std::filesystem::is_directory(model, error)) {
@@ -15,10 +18,9 @@ std::filesystem::path model_file(const std::string& model, const std::string& tw
       return file;
     }
   }
-  throw UserError(
-      "--model " + model,
-      "expected the folder of a run, found one without manual.safetensors and autograd.safetensors",
-      "name a file or the folder of a run that has ended");
+  throw UserError("--model " + model,
+                  "expected a run directory, found one without manual.safetensors and autograd.safetensors",
+                  "name a file or the directory of a finished run");
 }
 
 }  // namespace twingrad::app

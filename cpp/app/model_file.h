@@ -3,10 +3,15 @@
 #include <filesystem>
 #include <string>
 
+#include "app/command_line.h"
+
 namespace twingrad::app {
 
-/// The file that --model means: itself, or that of a twin in the folder of a run, of the other twin if only that one trained.
-/// Throws UserError if there is none.
+/// The option --model of predict and export.
+extern const OptionHelp kModelOption;
+
+/// The file that --model names: the file itself, or that of `twin` in a run directory. If only the other twin
+/// was trained, its file. Throws UserError if there is none.
 std::filesystem::path model_file(const std::string& model, const std::string& twin);
 
 }  // namespace twingrad::app

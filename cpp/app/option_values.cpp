@@ -19,6 +19,20 @@ bool parse_whole(const std::string& text, Number& number) {
   return error == std::errc() && stop == end;
 }
 
+/// "1,2" → {1, 2}, or {} if an item is not a number.
+template <typename Number>
+std::vector<Number> parse_list(const std::string& text) {
+  std::vector<Number> numbers;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', begin), text.size());
+    if (!parse_whole(text.substr(begin, comma - begin), numbers.emplace_back())) {
+      return {};
+    }
+    begin = comma + 1;
+  }
+  return numbers;
+}
+
 }  // namespace
 
 std::int64_t parse_integer(const std::string& option, const std::string& text, std::int64_t minimum,
@@ -26,8 +40,8 @@ std::int64_t parse_integer(const std::string& option, const std::string& text, s
   std::int64_t number = 0;
   if (!parse_whole(text, number) || number < minimum || number > maximum) {
     throw UserError(option,
-                    fmt::format("expected a whole number from {} to {}, found '{}'", minimum, maximum, text),
-                    "give such a number");
+                    fmt::format("expected an integer from {} to {}, found '{}'", minimum, maximum, text),
+                    "choose a number in this range");
   }
   return number;
 }
@@ -37,49 +51,36 @@ double parse_number(const std::string& option, const std::string& text, double m
   if (!parse_whole(text, number) || !std::isfinite(number) || number < minimum || number > maximum) {
     throw UserError(option,
                     fmt::format("expected a number from {} to {}, found '{}'", minimum, maximum, text),
-                    "give such a number");
+                    "choose a number in this range");
   }
   return number;
 }
 
 std::vector<double> parse_numbers(const std::string& option, const std::string& text, double minimum,
                                   double maximum) {
-  std::vector<double> numbers;
-  std::size_t begin = 0;
-  while (begin <= text.size()) {
-    const std::size_t comma = std::min(text.find(',', begin), text.size());
-    double number = 0;
-    if (!parse_whole(text.substr(begin, comma - begin), number) ||
-        !(number >= minimum && number <= maximum)) {
-      throw UserError(
-          option,
-          fmt::format("expected numbers from {} to {} such as 1,2.5, found '{}'", minimum, maximum, text),
-          "separate such numbers by commas alone");
-    }
-    numbers.push_back(number);
-    begin = comma + 1;
+  const std::vector<double> numbers = parse_list<double>(text);
+  const auto is_valid = [&](double number) { return number >= minimum && number <= maximum; };
+  if (numbers.empty() || !std::all_of(numbers.begin(), numbers.end(), is_valid)) {
+    throw UserError(
+        option,
+        fmt::format("expected numbers from {} to {} such as 1,2.5, found '{}'", minimum, maximum, text),
+        "separate the numbers with commas, without spaces");
   }
   return numbers;
 }
 
 std::vector<std::int64_t> parse_widths(const std::string& option, const std::string& text) {
-  std::vector<std::int64_t> widths;
   if (text == "none") {
-    return widths;
+    return {};
   }
   constexpr std::int64_t kWidest = 1'000'000;
-  std::size_t begin = 0;
-  while (begin <= text.size()) {
-    const std::size_t comma = std::min(text.find(',', begin), text.size());
-    std::int64_t width = 0;
-    if (!parse_whole(text.substr(begin, comma - begin), width) || width < 1 || width > kWidest) {
-      throw UserError(
-          option,
-          fmt::format("expected widths from 1 to {} such as 256,128, or none, found '{}'", kWidest, text),
-          "separate whole numbers by commas alone");
-    }
-    widths.push_back(width);
-    begin = comma + 1;
+  std::vector<std::int64_t> widths = parse_list<std::int64_t>(text);
+  const auto is_valid = [](std::int64_t width) { return width >= 1 && width <= kWidest; };
+  if (widths.empty() || !std::all_of(widths.begin(), widths.end(), is_valid)) {
+    throw UserError(
+        option,
+        fmt::format("expected widths from 1 to {} such as 256,128, or none, found '{}'", kWidest, text),
+        "separate the widths with commas, without spaces");
   }
   return widths;
 }
@@ -95,6 +96,15 @@ std::string join_alternatives(const std::vector<std::string>& names) {
 std::string suggestion(const std::string& text, const std::vector<std::string>& known) {
   const std::string best = nearest_name(text, known);
   return best.empty() ? "" : " (did you mean " + best + "?)";
+}
+
+std::string choose(const std::string& option, const std::string& text,
+                   const std::vector<std::string>& names) {
+  if (std::find(names.begin(), names.end(), text) == names.end()) {
+    throw UserError(option, "expected " + join_alternatives(names) + ", found '" + text + "'",
+                    "choose one of these" + suggestion(text, names));
+  }
+  return text;
 }
 
 }  // namespace twingrad::app

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,11 +10,11 @@
 
 namespace twingrad::app {
 
-/// The whole number that `text` is. Throws UserError naming the option unless minimum ≤ number ≤ maximum.
+/// Parses an integer. Throws UserError naming the option unless minimum ≤ number ≤ maximum.
 std::int64_t parse_integer(const std::string& option, const std::string& text, std::int64_t minimum,
                            std::int64_t maximum);
 
-/// The finite number that `text` is. Throws UserError naming the option unless minimum ≤ number ≤ maximum.
+/// Parses a finite number. Throws UserError naming the option unless minimum ≤ number ≤ maximum.
 double parse_number(const std::string& option, const std::string& text, double minimum, double maximum);
 
 /// "1,2.5" → {1, 2.5}. Throws UserError naming the option unless each is a number from minimum to maximum.
@@ -29,7 +30,10 @@ std::string join_alternatives(const std::vector<std::string>& names);
 /// " (did you mean relu?)" or "".
 std::string suggestion(const std::string& text, const std::vector<std::string>& known);
 
-/// The value of the name that `text` is. Throws UserError listing the names otherwise.
+/// Returns `text` if it is one of the names. Throws UserError listing them otherwise.
+std::string choose(const std::string& option, const std::string& text, const std::vector<std::string>& names);
+
+/// The value whose name is `text`. Throws UserError listing the names if there is none.
 template <typename Value>
 Value choose(const std::string& option, const std::string& text,
              const std::vector<std::pair<std::string, Value>>& choices) {
@@ -40,8 +44,8 @@ Value choose(const std::string& option, const std::string& text,
     }
     names.push_back(name);
   }
-  throw UserError(option, "expected " + join_alternatives(names) + ", found '" + text + "'",
-                  "choose one of these" + suggestion(text, names));
+  choose(option, text, names);
+  throw std::logic_error("unreachable: the name is not among the choices");
 }
 
 }  // namespace twingrad::app

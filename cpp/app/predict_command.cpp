@@ -1,8 +1,10 @@
-#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "app/command_line.h"
 #include "app/commands.h"
@@ -10,7 +12,6 @@
 #include "app/option_values.h"
 #include "twingrad/data/dataset.h"
 #include "twingrad/data/drawing.h"
-#include "twingrad/io/grey_image.h"
 #include "twingrad/io/png.h"
 #include "twingrad/layers/activations.h"
 #include "twingrad/mlp/predictor.h"
@@ -23,24 +24,30 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Images that are run through the network at once.
-constexpr std::size_t kAtOnce = 500;
-/// So many are drawn; of more only the classes are told.
-constexpr std::size_t kDrawn = 8;
-/// Classes that are told of a drawn image.
-constexpr std::int64_t kLikeliest = 3;
+constexpr std::size_t kImagesPerBatch = 500;
+/// Up to this number of images, each is drawn; otherwise one line per image is printed.
+constexpr std::size_t kMostDrawnImages = 8;
+/// Classes shown for a drawn image.
+constexpr std::size_t kClassesShown = 3;
 
-struct PredictRequest {
+struct PredictOptions {
   std::string model;
   std::vector<std::string> images;
   std::string activation = "relu";
-  std::string like;  ///< the data set that images are prepared like; empty: as the model says
+  std::string like;  ///< the data set whose preparation is used; empty: that of the model
   bool raw = false;
   bool json = false;
 };
 
-/// The files that are meant: those of a folder in the order of their names.
-std::vector<fs::path> files_of(const std::vector<std::string>& images) {
+bool is_png(const fs::path& file) {
+  std::string extension = file.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return extension == ".png";
+}
+
+/// The files, with directories replaced by their PNG files in order of their names.
+std::vector<fs::path> image_files(const std::vector<std::string>& images) {
   std::vector<fs::path> files;
   for (const std::string& image : images) {
     std::error_code error;
@@ -48,185 +55,162 @@ std::vector<fs::path> files_of(const std::vector<std::string>& images) {
       files.emplace_back(image);
       continue;
     }
-    std::vector<fs::path> inside;
-    for (const auto& entry : fs::directory_iterator(image, error)) {
-      std::string ending = entry.path().extension().string();
-      std::transform(ending.begin(), ending.end(), ending.begin(),
-                     [](unsigned char c) { return std::tolower(c); });
-      if (ending == ".png") {
-        inside.push_back(entry.path());
-      }
+    const auto first = static_cast<std::ptrdiff_t>(files.size());
+    std::copy_if(fs::directory_iterator(image, error), fs::directory_iterator(), std::back_inserter(files),
+                 is_png);
+    if (first == std::ssize(files)) {
+      throw UserError(image, "expected a directory with .png files, found none in it",
+                      "name files or another directory");
     }
-    if (inside.empty()) {
-      throw UserError(image, "expected a folder with .png files, found none in it",
-                      "name files or another folder");
-    }
-    std::sort(inside.begin(), inside.end());
-    files.insert(files.end(), inside.begin(), inside.end());
+    std::sort(files.begin() + first, files.end());
   }
   return files;
 }
 
-/// What one image is taken for.
-struct Answer {
+/// An image and its classification by both twins.
+struct ClassifiedImage {
   fs::path file;
   GreyImage input;
-  Predictor::Answer autograd, manual;  ///< of this image: [C]
+  Predictor::Answers answers;
 };
 
-std::int64_t class_of(const Predictor::Answer& answer) { return answer.logits.argmax().item<std::int64_t>(); }
-
-double percent(const Predictor::Answer& answer, std::int64_t of) {
-  return 100 * answer.probabilities[of].item<double>();
+std::vector<std::string> known_activations() {
+  std::vector<std::string> names;
+  for (const nn::ActivationEntry& entry : nn::activations()) {
+    names.push_back(entry.name);
+  }
+  return names;
 }
 
-std::string name_of_class(const std::vector<std::string>& names, std::int64_t of) {
-  return of < std::ssize(names) ? names[static_cast<std::size_t>(of)] : std::to_string(of);
+double percent(const Predictor::Answer& answer, std::size_t index) {
+  return 100 * answer.probabilities[index];
 }
 
-void print_drawn(const Answer& answer, const std::vector<std::string>& names) {
-  fmt::print("{}\n", answer.file.string());
-  for (const std::string& line : draw_in_characters(answer.input, characters_of_locale())) {
+std::string class_name(const std::vector<std::string>& names, std::size_t index) {
+  return index < names.size() ? names[index] : std::to_string(index);
+}
+
+void print_with_image(const ClassifiedImage& image, const std::vector<std::string>& names) {
+  const auto& [autograd, manual] = image.answers;
+  fmt::print("{}\n", image.file.string());
+  for (const std::string& line : draw_in_characters(image.input, characters_of_locale())) {
     fmt::print("{}\n", line);
   }
   fmt::print("{:<14} {:>9} {:>9}\n", "class", "autograd", "manual");
-  const at::Tensor order = answer.manual.logits.argsort(0, /*descending=*/true);
-  for (std::int64_t i = 0; i < std::min(kLikeliest, order.size(0)); ++i) {
-    const auto of = order[i].item<std::int64_t>();
-    fmt::print("{:<14} {:>8.2f}% {:>8.2f}%\n", name_of_class(names, of), percent(answer.autograd, of),
-               percent(answer.manual, of));
+  std::vector<std::size_t> order(manual.logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return manual.logits[a] > manual.logits[b]; });
+  order.resize(std::min(kClassesShown, order.size()));
+  for (const std::size_t index : order) {
+    fmt::print("{:<14} {:>8.2f}% {:>8.2f}%\n", class_name(names, index), percent(autograd, index),
+               percent(manual, index));
   }
   fmt::print("\n");
 }
 
-void print_line(const Answer& answer, const std::vector<std::string>& names) {
-  const std::int64_t autograd = class_of(answer.autograd);
-  const std::int64_t manual = class_of(answer.manual);
-  fmt::print("{}  autograd {} {:.2f}%  manual {} {:.2f}%\n", answer.file.string(),
-             name_of_class(names, autograd), percent(answer.autograd, autograd), name_of_class(names, manual),
-             percent(answer.manual, manual));
+void print_line(const ClassifiedImage& image, const std::vector<std::string>& names) {
+  const auto& [autograd, manual] = image.answers;
+  fmt::print("{}  autograd {} {:.2f}%  manual {} {:.2f}%\n", image.file.string(),
+             class_name(names, autograd.likeliest()), percent(autograd, autograd.likeliest()),
+             class_name(names, manual.likeliest()), percent(manual, manual.likeliest()));
 }
 
-std::vector<double> to_vector(const at::Tensor& tensor) {
-  const at::Tensor contiguous = tensor.contiguous();
-  return {contiguous.data_ptr<double>(), contiguous.data_ptr<double>() + contiguous.numel()};
+nlohmann::ordered_json answer_to_json(const Predictor::Answer& answer,
+                                      const std::vector<std::string>& names) {
+  return {{"class", answer.likeliest()},
+          {"name", class_name(names, answer.likeliest())},
+          {"probabilities", answer.probabilities},
+          {"logits", answer.logits}};
 }
 
-nlohmann::ordered_json to_json(const Predictor::Answer& answer, const std::vector<std::string>& names) {
-  const std::int64_t of = class_of(answer);
-  return {{"class", of},
-          {"name", name_of_class(names, of)},
-          {"probabilities", to_vector(answer.probabilities)},
-          {"logits", to_vector(answer.logits)}};
+data::Preparation preparation_of(const PredictOptions& options, const std::string& dataset) {
+  if (options.raw) {
+    return data::Preparation::none;
+  }
+  const std::string& like = options.like.empty() ? dataset : options.like;
+  return like == "fashion-mnist" ? data::Preparation::fashion_mnist : data::Preparation::mnist;
 }
 
-/// Runs the images of `answers` through both twins.
-void predict(Predictor& predictor, std::vector<Answer>& answers) {
-  const std::int64_t inputs = predictor.spec().inputs;
-  at::Tensor batch = at::empty({std::ssize(answers), inputs}, at::kDouble);
-  for (std::size_t i = 0; i < answers.size(); ++i) {
-    auto* row = batch.data_ptr<double>() + static_cast<std::int64_t>(i) * inputs;
-    std::transform(answers[i].input.pixels.begin(), answers[i].input.pixels.end(), row,
-                   [](std::uint8_t pixel) { return pixel / 255.0; });
+/// Reads, prepares and classifies the images. Reports files that cannot be read and leaves them out.
+std::vector<ClassifiedImage> classify_batch(Predictor& predictor, data::Preparation preparation,
+                                            const std::vector<fs::path>& files, bool& failed) {
+  std::vector<ClassifiedImage> batch;
+  std::vector<GreyImage> inputs;
+  for (const fs::path& file : files) {
+    try {
+      inputs.push_back(
+          data::prepare(read_png(file), preparation, predictor.height(), predictor.width(), file.string()));
+      batch.push_back({file, inputs.back(), {}});
+    } catch (const UserError& error) {
+      fmt::print(stderr, "twingrad: error: {}\n", error.what());
+      failed = true;
+    }
   }
-  const Predictor::Answers all = predictor.predict(batch);
-  for (std::size_t i = 0; i < answers.size(); ++i) {
-    const auto row = static_cast<std::int64_t>(i);
-    answers[i].autograd = {all.autograd.logits[row], all.autograd.probabilities[row]};
-    answers[i].manual = {all.manual.logits[row], all.manual.probabilities[row]};
+  std::vector<Predictor::Answers> answers = predictor.predict(inputs);
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    batch[i].answers = std::move(answers[i]);
   }
+  return batch;
 }
 
-/// Parses the arguments. Returns false after --help.
-bool parse_request(const std::vector<std::string>& arguments, PredictRequest& request) {
-  CLI::App command("Tells what is on images: the class and its probability by both twins.",
-                   "twingrad predict");
-  const std::string group = "Options";
-  command.add_option("images", request.images, "PNG files, or folders of them")->type_name("IMAGE");
-  add_option(command, group,
-             {"--model", "FILE|DIR", "", "weights as .safetensors or .pt, or the folder of a run"},
-             [&](const std::string& text) { request.model = text; });
-  add_option(command, group,
-             {"--like", "NAME", "",
-              "prepare images like those of mnist or fashion-mnist; default: as the model says"},
-             [&](const std::string& text) {
-               request.like = choose<std::string>("--like", text,
-                                                  {{"mnist", "mnist"}, {"fashion-mnist", "fashion-mnist"}});
-             });
-  add_flag(command, group, "--raw", request.raw,
-           "scale images to the network's size and do nothing else to them");
-  add_option(command, group,
-             {"--activation", "NAME", "relu", "of weights that do not tell: those that Python has written"},
-             [&](const std::string& text) {
-               Names<std::string> names;
-               for (const nn::ActivationEntry& entry : nn::activations()) {
-                 names.emplace_back(entry.name, entry.name);
-               }
-               request.activation = choose("--activation", text, names);
-             });
-  add_flag(command, group, "--json", request.json, "print JSON");
-  if (!parse(command, arguments)) {
-    return false;
+int classify_images(const PredictOptions& options) {
+  require_value("--model", options.model, "a file or a run directory", "twingrad predict");
+  require_value("twingrad predict", options.images.empty() ? "" : options.images.front(), "PNG files",
+                "twingrad predict");
+  use_threads({.aten = 1, .blas = 1});
+  Predictor predictor(model_file(options.model, "autograd"), model_file(options.model, "manual"),
+                      options.activation);
+  const data::Preparation preparation = preparation_of(options, predictor.dataset());
+  const std::vector<std::string> names = data::class_names(predictor.dataset());
+  const std::vector<fs::path> files = image_files(options.images);
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  bool failed = false;
+  for (auto first = files.begin(); first != files.end();) {
+    const auto last = first + std::min<std::ptrdiff_t>(kImagesPerBatch, files.end() - first);
+    for (const ClassifiedImage& image : classify_batch(predictor, preparation, {first, last}, failed)) {
+      if (options.json) {
+        rows.push_back({{"image", image.file.string()},
+                        {"autograd", answer_to_json(image.answers.autograd, names)},
+                        {"manual", answer_to_json(image.answers.manual, names)}});
+      } else if (files.size() <= kMostDrawnImages) {
+        print_with_image(image, names);
+      } else {
+        print_line(image, names);
+      }
+    }
+    first = last;
   }
-  if (request.model.empty()) {
-    throw UserError("--model", "expected a file or the folder of a run, found none",
-                    "see 'twingrad predict --help'");
+  if (options.json) {
+    fmt::print("{}\n", rows.dump(2));
   }
-  if (request.images.empty()) {
-    throw UserError("twingrad predict", "expected PNG files, found none", "name some, or a folder of them");
-  }
-  return true;
+  return failed ? kWrongUsage : kDone;
 }
 
 }  // namespace
 
-int predict_command(const std::vector<std::string>& arguments) {
-  PredictRequest request;
-  if (!parse_request(arguments, request)) {
-    return kDone;
-  }
-  use_threads({.aten = 1, .blas = 1});
-  Predictor predictor(model_file(request.model, "autograd"), model_file(request.model, "manual"),
-                      request.activation);
-  const std::string like = request.like.empty() ? predictor.dataset() : request.like;
-  const data::Preparation preparation = request.raw               ? data::Preparation::none
-                                        : like == "fashion-mnist" ? data::Preparation::fashion_mnist
-                                                                  : data::Preparation::mnist;
-  const std::vector<std::string> names = data::class_names(predictor.dataset());
-  const std::vector<fs::path> files = files_of(request.images);
-  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
-  bool failed = false;
-  for (std::size_t first = 0; first < files.size(); first += kAtOnce) {
-    std::vector<Answer> answers;
-    for (std::size_t i = first; i < std::min(files.size(), first + kAtOnce); ++i) {
-      try {
-        answers.push_back({files[i],
-                           data::prepare(read_png(files[i]), preparation, predictor.height(),
-                                         predictor.width(), files[i].string()),
-                           {},
-                           {}});
-      } catch (const UserError& error) {  // the other images can be told all the same
-        fmt::print(stderr, "twingrad: error: {}\n", error.what());
-        failed = true;
-      }
-    }
-    predict(predictor, answers);
-    for (const Answer& answer : answers) {
-      if (request.json) {
-        rows.push_back({{"image", answer.file.string()},
-                        {"autograd", to_json(answer.autograd, names)},
-                        {"manual", to_json(answer.manual, names)}});
-      } else if (files.size() <= kDrawn) {
-        print_drawn(answer, names);
-      } else {
-        print_line(answer, names);
-      }
-    }
-  }
-  if (request.json) {
-    fmt::print("{}\n", rows.dump(2));
-  }
-  return failed ? kWrongUsage : kDone;
+std::function<int()> add_predict_command(CLI::App& program) {
+  const auto options = std::make_shared<PredictOptions>();
+  CLI::App& command = add_command(program, "predict", "Classify images with both twins.");
+  command.add_option("images", options->images, "PNG files, or directories with PNG files")
+      ->type_name("IMAGE");
+  const std::string group = "Options";
+  add_option(command, group, kModelOption, options->model);
+  add_option(command, group,
+             {"--like", "NAME", "",
+              "prepare the images like those of mnist or fashion-mnist; default: the data set of the model"},
+             [options](const std::string& text) {
+               options->like = choose("--like", text, {"mnist", "fashion-mnist"});
+             });
+  add_flag(command, group, "--raw", options->raw, "only scale the images to the input size of the network");
+  add_option(command, group,
+             {"--activation", "NAME", "relu",
+              "activation of a network whose file does not name one, such as weights saved by Python"},
+             [options](const std::string& text) {
+               options->activation = choose("--activation", text, known_activations());
+             });
+  add_flag(command, group, "--json", options->json, kJsonHelp);
+  return [options] { return classify_images(*options); };
 }
 
 }  // namespace twingrad::app

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "app/command_line.h"
 #include "app/commands.h"
 #include "app/train_options.h"
 #include "twingrad/data/dataset.h"
@@ -98,8 +99,6 @@ void describe_resumption(const CheckpointFolder::Newest& newest,
   heading.emplace_back("Continued",
                        fmt::format("after step {}, in epoch {}", progress.result.steps, progress.epoch));
 }
-
-}  // namespace
 
 int train_command(const std::vector<std::string>& arguments) {
   std::optional<Resumption> resumption;
@@ -216,6 +215,15 @@ int train_command(const std::vector<std::string>& arguments) {
   fmt::print(stderr, "twingrad: interrupted after step {}; continue with: twingrad train --resume {}\n",
              result.steps, folder->path().string());
   return kInterrupted;
+}
+
+}  // namespace
+
+std::function<int()> add_train_command(CLI::App& program) {
+  CLI::App& command =
+      add_command(program, "train", "Train both twins in lockstep and compare all gradients.");
+  command.prefix_command()->set_help_flag();
+  return [&command] { return train_command(command.remaining()); };
 }
 
 }  // namespace twingrad::app

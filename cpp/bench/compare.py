@@ -1,9 +1,9 @@
-"""Measures twingrad's twins beside the peers that are installed: the work of script/bench.
+"""Benchmarks twingrad's twins against other programs ("peers"); script/bench runs this.
 
-    compare.py --programs FOLDER [--repeats N] [--dataset NAME|DIR] [--out FILE]
+    compare.py --programs DIRECTORY [--repeats N] [--dataset NAME|DIR] [--out FILE]
 
-Each peer is first tried at each of its thread settings, then takes part at its own best one. The programs run one after the
-other, as often as --repeats says, so that whatever else disturbs the machine disturbs all of them.
+A trial run finds the fastest thread setting of each peer. Then all programs run in turn, --repeats times, so
+that other load on the machine affects all of them.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def say(message):
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Work that is measured. The first epoch of a run warms up and does not count."""
+    """A training task to time. The first epoch of each run is a warm-up and does not count."""
 
     hidden: str
     batch_size: str
@@ -57,7 +57,7 @@ CASES = [Case("98", "128", 4), Case("98", "full", 6), Case("500", "500", 4)]
 @dataclasses.dataclass(frozen=True)
 class Peer:
     command: tuple
-    options: tuple  # each is set to 1 thread and to one for each core
+    options: tuple  # tried with 1 thread and with one per core
 
     def settings(self):
         counts = sorted({1, len(os.sched_getaffinity(0))})
@@ -65,7 +65,7 @@ class Peer:
             yield [word for option, count in zip(self.options, threads) for word in (option, str(count))]
 
     def run(self, case, dataset, setting, epochs, timeout=None):
-        """What the peer prints; None if its package is not there, or not within the time."""
+        """The result that the peer prints; None if its package is missing or the timeout expires."""
         command = [*self.command, "--dataset", dataset, *case.options, "--epochs", str(epochs), *setting]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
@@ -74,12 +74,12 @@ class Peer:
         if done.returncode == SKIPPED:
             return None
         if done.returncode != 0:
-            fail(f"{pathlib.Path(command[-1 if len(self.command) == 1 else 1]).name}: expected exit status 0, found "
-                 f"{done.returncode}; it says: {done.stderr.strip()}")
+            fail(f"{pathlib.Path(self.command[-1]).name}: expected exit status 0, found {done.returncode}; "
+                 f"its output: {done.stderr.strip()}")
         return json.loads(done.stdout)
 
     def best_setting(self, case, dataset):
-        """The thread setting of the fastest epoch of a short run; None if the peer can not run at all."""
+        """The thread setting with the fastest epoch in a short run; None if the peer cannot run."""
         fastest, best, limit = math.inf, None, None
         for setting in self.settings():
             start = time.perf_counter()
@@ -89,12 +89,12 @@ class Peer:
             seconds = min(result["seconds_per_epoch"][1:])
             if seconds < fastest:
                 fastest, best = seconds, setting
-                limit = 3 * (time.perf_counter() - start)  # what takes longer will not be the best
+                limit = 3 * (time.perf_counter() - start)  # slower settings cannot be the best
         return best
 
 
 def python_with(package):
-    """A Python that has the package, or None."""
+    """A Python interpreter with the package, or None."""
     for python in dict.fromkeys(["python3", "/usr/bin/python3"]):
         probe = [python, "-c", f"import {package}"]
         if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
@@ -109,23 +109,24 @@ def find_peers(programs):
                                      ("scikit_learn.py", "sklearn", ("--blas-threads",))):
         python = python_with(package)
         if python is None:
-            say(f"{script} is left out: no Python here has {package}")
+            say(f"{script} is skipped: no Python with {package} found")
         else:
             peers.append(Peer((python, str(HERE / script)), options))
     return peers
 
 
 def run_twingrad(programs, case, repeats):
-    """One answer of `twingrad bench`."""
+    """The JSON output of one run of `twingrad bench`."""
     command = [str(programs / "twingrad"), "bench", *case.options, "--repeats", str(repeats), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        fail(f"twingrad bench: expected exit status 0, found {done.returncode}; it says: {done.stderr.strip()}")
+        fail(f"twingrad bench: expected exit status 0, found {done.returncode}; "
+             f"its output: {done.stderr.strip()}")
     return json.loads(done.stdout)
 
 
 class Measurements:
-    """The seconds of each row, one number a round, in the order in which the rows came first."""
+    """The seconds of each row, one value per round. Rows keep the order in which they were added."""
 
     def __init__(self):
         self.seconds = {}
@@ -135,22 +136,22 @@ class Measurements:
         self.accuracy = {}
 
     def add(self, name, seconds, ratio, remark="", accuracy=None):
-        """ratio: to the manual twin's seconds in this round"""
+        """ratio: seconds relative to those of the manual twin in the same round."""
         self.seconds.setdefault(name, []).append(seconds)
         self.ratios.setdefault(name, []).append(ratio)
         self.remarks[name] = remark
         self.accuracy.setdefault(name, []).append(accuracy)
 
     def heading(self, case):
-        """Of the table: how far the cores were apart matters to whatever two threads share."""
+        """The heading of the table, with the core-to-core latency, which affects shared data."""
         if not self.core_to_core:
             return case.name
-        return (f"{case.name} (from core to core in {statistics.median(self.core_to_core):.0f} ns, "
-                f"{min(self.core_to_core):.0f}–{max(self.core_to_core):.0f} by round)")
+        return (f"{case.name} (core-to-core latency {statistics.median(self.core_to_core):.0f} ns, "
+                f"{min(self.core_to_core):.0f}–{max(self.core_to_core):.0f} across rounds)")
 
     def table(self):
-        """Rows of text. The ratio is the median of the rounds' ratios to the manual twin."""
-        yield ["program", "threads", "seconds an epoch", "least", "most", "/ manual twin", "test accuracy"]
+        """Rows of text. The ratio is the median over the rounds of the ratio to the manual twin."""
+        yield ["program", "threads", "seconds per epoch", "min", "max", "/ manual twin", "test accuracy"]
         for name, seconds in self.seconds.items():
             accuracy = [value for value in self.accuracy[name] if value is not None]
             yield [name, self.remarks[name], f"{statistics.median(seconds):.3f}", f"{min(seconds):.3f}",
@@ -216,7 +217,7 @@ def processor():
 
 def positive(text):
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a positive integer, found {text!r}")
     return int(text)
 
 
@@ -228,7 +229,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path)
     options = parser.parse_args()
     if options.out and not options.out.resolve().parent.is_dir():
-        fail(f"--out: expected a file in a folder that exists, found {options.out}; make the folder first", 2)
+        fail(f"--out: expected a file in an existing directory, found {options.out}; create the directory", 2)
 
     load_before = os.getloadavg()[0]
     peers = find_peers(options.programs)
@@ -238,9 +239,10 @@ def main():
         rows = list(measurements.table())
         texts.append("\n".join([measurements.heading(case), *aligned(rows)]))
         documents.append("\n".join([f"**{measurements.heading(case)}**", "", *markdown(rows)]))
-    about = (f"{datetime.date.today()}, {processor()}, {len(os.sched_getaffinity(0))} cores, LibTorch {answer['libtorch']}, "
-             f"{answer['blas']}; {options.dataset}, float32, Adam; medians of {options.repeats} rounds, each program in turn, "
-             f"each peer at its own best thread setting; load before {load_before:.1f}, after {os.getloadavg()[0]:.1f}.")
+    about = (f"{datetime.date.today()}, {processor()}, {len(os.sched_getaffinity(0))} cores, "
+             f"LibTorch {answer['libtorch']}, {answer['blas']}; {options.dataset}, float32, Adam; "
+             f"medians of {options.repeats} rounds, each peer with its fastest thread setting; "
+             f"load average before {load_before:.1f}, after {os.getloadavg()[0]:.1f}.")
     print("\n\n".join([about, *texts]))
     if options.out:
         options.out.write_text("\n\n".join([about, *documents]) + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
-// Each kernel by itself, by Google Benchmark: forward and backward of every layer, the losses, the gathering of a batch,
-// the pass of Adam, float32, for batches of 128 in the default network 784-128-10. `kernels --help` tells how to choose some.
+// Benchmarks of single kernels with Google Benchmark: forward and backward of every layer, the losses, gathering a
+// batch, and an Adam step, in float32 with a batch size of 128 for the default network 784-128-10. `kernels --help`
+// shows how to select benchmarks.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -41,6 +42,8 @@
 namespace {
 
 using namespace twingrad;
+using namespace twingrad::nn;
+using at::Tensor;
 
 constexpr std::int64_t kRows = 128;
 constexpr std::int64_t kInputs = 784;
@@ -160,7 +163,7 @@ void register_losses() {
 }
 
 void gather(benchmark::State& state) {
-  // As many images as MNIST has: they do not fit into a cache, and the rows of a batch lie anywhere among them.
+  // As many images as MNIST: they do not fit into a cache, and the rows of a batch are scattered among them.
   constexpr std::int64_t kCount = 60'000;
   data::LabelledImages part{kCount, 28, 28, {}, {}};
   part.pixels.resize(static_cast<std::size_t>(kCount * kInputs), 128);
@@ -179,7 +182,7 @@ void gather(benchmark::State& state) {
 
 void adam(benchmark::State& state) {
   const std::int64_t count = parameter_count(MlpSpec{.hidden = {kHidden}});
-  Adam optimizer(Adam::Options{});
+  optim::Adam optimizer({});
   Tensor values = at::randn({count});
   const Tensor gradients = at::randn({count});
   for (auto _ : state) {
@@ -193,7 +196,7 @@ void adam(benchmark::State& state) {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  use_threads({});  // one: a kernel is what a worker runs
+  use_threads({});  // one thread, as in a shard
   flush_denormal_numbers();
   benchmark::AddCustomContext("matrix library", blas_library());
   at::manual_seed(1);

@@ -1,4 +1,4 @@
-"""A peer of the bench: the same training by hand in numpy, float32, in place where that costs no clarity."""
+"""Peer of the benchmark: the same training, hand-written in numpy (float32, in place where readable)."""
 
 import math
 
@@ -8,7 +8,7 @@ BETA1, BETA2, EPSILON, LEARNING_RATE = 0.9, 0.999, 1e-8, 1e-3
 
 
 class Network:
-    """Linear layers with ReLU between them, and the mean cross entropy of softmax at the end."""
+    """Linear layers with ReLU between them, and softmax with mean cross-entropy at the end."""
 
     def __init__(self, np, widths, random):
         self.np = np
@@ -23,11 +23,12 @@ class Network:
             bound = 1 / math.sqrt(inputs)  # as torch.nn.Linear
             self.values[start:end] = random.uniform(-bound, bound, end - start)
             self.layers.append((self.values[start:middle].reshape(inputs, outputs), self.values[middle:end],
-                                self.gradients[start:middle].reshape(inputs, outputs), self.gradients[middle:end]))
+                                self.gradients[start:middle].reshape(inputs, outputs),
+                                self.gradients[middle:end]))
             start = end
 
     def logits(self, x):
-        """Keeps the input of every layer for backward."""
+        """Stores the input of each layer for backward."""
         self.inputs = []
         for weight, bias, _, _ in self.layers:
             if self.inputs:
@@ -38,7 +39,7 @@ class Network:
         return x
 
     def backward(self, logits, labels):
-        """Fills the gradients of the mean cross entropy; the logits become their own gradient."""
+        """Computes the gradients of the mean cross-entropy. Overwrites the logits with their gradient."""
         grad = logits
         grad -= grad.max(axis=1, keepdims=True)
         self.np.exp(grad, out=grad)
@@ -62,7 +63,8 @@ class Adam:
         self.scratch = np.empty_like(network.values)
 
     def step(self):
-        np, mean, square, scratch, gradients = self.np, self.mean, self.square, self.scratch, self.network.gradients
+        np, mean, square, scratch = self.np, self.mean, self.square, self.scratch
+        gradients = self.network.gradients
         self.steps += 1
         mean *= BETA1
         mean += np.multiply(gradients, 1 - BETA1, out=scratch)
@@ -93,7 +95,7 @@ def main():
         optimizer.step()
 
     def train_epoch():
-        if batch_size == count:  # the order changes nothing, so nothing is gathered
+        if batch_size == count:  # the order does not matter
             step(images, labels)
             return
         order = random.permutation(count)

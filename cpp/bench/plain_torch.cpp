@@ -1,5 +1,5 @@
-// A peer of the bench: the same training as a user of LibTorch would write it who knows autograd, torch::nn and
-// torch::optim well, and has looked for the best settings. Of twingrad it takes the reading of the files and nothing else.
+// Peer of the benchmark: the same training, as an experienced user of LibTorch would write it with autograd,
+// torch::nn and torch::optim, and with the best settings. It uses twingrad only to read the data files.
 
 #include <dlfcn.h>
 #include <fmt/format.h>
@@ -35,7 +35,7 @@ struct Samples {
 };
 
 Samples to_tensors(const twingrad::data::LabelledImages& part) {
-  auto* pixels = const_cast<std::uint8_t*>(part.pixels.data());  // only read from
+  auto* pixels = const_cast<std::uint8_t*>(part.pixels.data());  // read only
   auto* labels = const_cast<std::uint8_t*>(part.labels.data());
   return {torch::from_blob(pixels, {part.count, part.height * part.width}, torch::kByte)
               .to(torch::kFloat32)
@@ -62,7 +62,7 @@ void train_epoch(torch::nn::Sequential& network, torch::optim::Adam& optimizer, 
     torch::nn::functional::cross_entropy(network->forward(images), labels).backward();
     optimizer.step();
   };
-  if (batch_size == count) {  // the order changes nothing, so nothing is gathered
+  if (batch_size == count) {  // the order does not matter
     step(train.images, train.labels);
     return;
   }
@@ -78,7 +78,7 @@ double accuracy(torch::nn::Sequential& network, const Samples& test) {
   return network->forward(test.images).argmax(1).eq(test.labels).to(torch::kFloat64).mean().item<double>();
 }
 
-/// Sets both pools: each has its own count, and two that spin on the same cores slow each other down.
+/// Sets the size of both thread pools. Two pools that spin on the same cores slow each other down.
 void set_threads(const Options& options) {
   at::set_num_threads(options.aten_threads);
   for (const char* name : {"openblas_set_num_threads", "MKL_Set_Num_Threads", "bli_thread_set_num_threads"}) {
@@ -86,8 +86,8 @@ void set_threads(const Options& options) {
   }
 }
 
-/// Memory that is freed stays with the process. Otherwise each step on all samples asks the system for its 23 MB of
-/// activations anew, and waits for every page of them.
+/// Keeps freed memory in the process. Otherwise, each full-batch step requests its 23 MB of activations from the
+/// system again and waits for every page.
 void keep_freed_memory() {
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, -1);
@@ -96,7 +96,7 @@ void keep_freed_memory() {
 nlohmann::ordered_json run(const Options& options) {
   set_threads(options);
   keep_freed_memory();
-  at::globalContext().setFlushDenormal(true);  // of Adam's running means, where a gradient has become 0
+  at::globalContext().setFlushDenormal(true);  // Adam's running means become denormal where a gradient is 0
   torch::manual_seed(options.seed);
   const twingrad::data::Dataset dataset = twingrad::data::load(options.dataset, 10);
   const Samples train = to_tensors(dataset.train);
@@ -124,18 +124,18 @@ nlohmann::ordered_json run(const Options& options) {
           {"test_accuracy", accuracy(network, test)}};
 }
 
-/// What CLI11 says of a value that is no number from 1 on, or nothing.
+/// A validator for CLI11: an error message unless the text is a positive integer.
 std::string require_count(const std::string& text) {
   const bool is_number = text.find_first_not_of("0123456789") == std::string::npos;
   return is_number && text.find_first_not_of('0') != std::string::npos
              ? ""
-             : fmt::format("expected a number from 1 on, found {}", text);
+             : fmt::format("expected a positive integer, found {}", text);
 }
 
 std::string require_count_or_full(const std::string& text) {
   return text == "full" || require_count(text).empty()
              ? ""
-             : fmt::format("expected a number from 1 on or full, found {}", text);
+             : fmt::format("expected a positive integer or full, found {}", text);
 }
 
 }  // namespace
@@ -143,22 +143,21 @@ std::string require_count_or_full(const std::string& text) {
 int main(int argc, char** argv) {
   Options options;
   std::string batch_size = "128";
-  CLI::App app{"Trains an MLP with torch::nn and prints the seconds of each epoch as one line of JSON."};
-  app.add_option("--dataset", options.dataset, "A name, or the folder of the four files")
-      ->capture_default_str();
-  app.add_option("--hidden", options.hidden, "Widths, separated by commas")
+  CLI::App app{"Trains an MLP with torch::nn and prints the seconds per epoch as one line of JSON."};
+  app.add_option("--dataset", options.dataset, "Name or directory of the data set")->capture_default_str();
+  app.add_option("--hidden", options.hidden, "Hidden layer widths, comma-separated")
       ->delimiter(',')
       ->check(require_count)
       ->capture_default_str();
-  app.add_option("--batch-size", batch_size, "Samples a step, or full")
+  app.add_option("--batch-size", batch_size, "Samples per step, or full")
       ->check(require_count_or_full)
       ->capture_default_str();
   app.add_option("--epochs", options.epochs)->check(require_count)->capture_default_str();
   app.add_option("--seed", options.seed)->capture_default_str();
-  app.add_option("--aten-threads", options.aten_threads, "Of LibTorch's own pool")
+  app.add_option("--aten-threads", options.aten_threads, "Threads of LibTorch's pool")
       ->check(require_count)
       ->capture_default_str();
-  app.add_option("--blas-threads", options.blas_threads, "Of the matrix library's pool")
+  app.add_option("--blas-threads", options.blas_threads, "Threads of the BLAS library")
       ->check(require_count)
       ->capture_default_str();
   try {

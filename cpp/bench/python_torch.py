@@ -1,4 +1,4 @@
-"""A peer of the bench: the training of plain_torch.cpp in Python."""
+"""Peer of the benchmark: plain_torch.cpp in Python."""
 
 import peer
 
@@ -7,7 +7,7 @@ def main():
     options = peer.read_options(__doc__, has_aten=True)
     torch = peer.require("torch")
     torch.set_num_threads(options.aten_threads)
-    torch.set_flush_denormal(True)  # of Adam's running means, where a gradient has become 0
+    torch.set_flush_denormal(True)  # Adam's running means become denormal where a gradient is 0
     torch.manual_seed(options.seed)
 
     parts = []
@@ -31,7 +31,7 @@ def main():
         optimizer.step()
 
     def train_epoch():
-        if batch_size == count:  # the order changes nothing, so nothing is gathered
+        if batch_size == count:  # the order does not matter
             step(images, labels)
             return
         for rows in torch.randperm(count).split(batch_size):
@@ -40,8 +40,8 @@ def main():
     seconds = peer.seconds_of(train_epoch, options.epochs)
     with torch.no_grad():
         accuracy = (network(test_images).argmax(1) == test_labels).double().mean().item()
-    peer.report("torch.nn (Python)", torch.__version__, {"aten": options.aten_threads, "blas": options.blas_threads},
-                seconds, count, accuracy)
+    threads = {"aten": options.aten_threads, "blas": options.blas_threads}
+    peer.report("torch.nn (Python)", torch.__version__, threads, seconds, count, accuracy)
 
 
 main()

@@ -1,5 +1,5 @@
-"""A peer of the bench: the same training by scikit-learn's MLPClassifier. It draws its initial weights in a wider range
-(Glorot's) than the others, which changes nothing in the time."""
+"""Peer of the benchmark: the same training with scikit-learn's MLPClassifier. Its initial weights have a
+wider range (Glorot) than those of the other programs, which does not affect the time."""
 
 import peer
 

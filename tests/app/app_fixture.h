@@ -9,13 +9,14 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
 
 #include "../support/temporary_folder.h"
 
-// The program as a user meets it: arguments in; output, files and exit status out.
+// Runs the program and examines its output, files and exit status.
 
 namespace twingrad {
 
@@ -25,6 +26,29 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
+
+/// The arguments of the program: a list, or a line that is split at spaces.
+class Arguments {
+ public:
+  Arguments(const char* line) : Arguments(std::string(line)) {}
+  Arguments(const std::string& line) {
+    std::istringstream words(line);
+    list_.assign(std::istream_iterator<std::string>(words), {});
+  }
+  Arguments(std::initializer_list<std::string> list) : list_(list) {}
+  Arguments(std::vector<std::string> list) : list_(std::move(list)) {}
+
+  const std::vector<std::string>& list() const { return list_; }
+
+  Arguments operator+(const Arguments& more) const {
+    std::vector<std::string> list = list_;
+    list.insert(list.end(), more.list_.begin(), more.list_.end());
+    return list;
+  }
+
+ private:
+  std::vector<std::string> list_;
+};
 
 struct Outcome {
   int status = -1;
@@ -39,10 +63,10 @@ inline std::string content(const fs::path& path) {
   return text.str();
 }
 
-/// Replaces this process (a child) by the program.
-[[noreturn]] inline void become_program(const std::vector<std::string>& arguments) {
+/// Replaces this process by the program.
+[[noreturn]] inline void become_program(const Arguments& arguments) {
   std::vector<char*> values = {const_cast<char*>(TWINGRAD_PROGRAM)};
-  for (const std::string& argument : arguments) {
+  for (const std::string& argument : arguments.list()) {
     values.push_back(const_cast<char*>(argument.c_str()));
   }
   values.push_back(nullptr);
@@ -56,10 +80,18 @@ inline int status_of(pid_t child) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/// Waits at most a minute for the condition.
+template <typename Condition>
+void wait_until(const Condition& condition) {
+  for (int i = 0; i < 6000 && !condition(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
 class AppTest : public ::testing::Test {
  protected:
-  /// Starts the program in the test's folder with both streams going to files.
-  pid_t start(const std::vector<std::string>& arguments) const {
+  /// Starts the program in the directory of the test, with both streams redirected to files.
+  pid_t start(const Arguments& arguments) const {
     const pid_t child = fork();
     if (child == 0) {
       if (chdir(folder.path().c_str()) != 0) {
@@ -77,19 +109,23 @@ class AppTest : public ::testing::Test {
     return {status, content(folder.path() / "output"), content(folder.path() / "errors")};
   }
 
-  Outcome run(const std::vector<std::string>& arguments) const { return finish(start(arguments)); }
+  Outcome run(const Arguments& arguments) const { return finish(start(arguments)); }
 
-  /// `twingrad train` on synthetic data, small and quick.
-  Outcome train(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(),
-                     {"train", "--dataset", "synthetic", "--hidden", "16", "--epochs", "2"});
-    return run(arguments);
+  /// Runs the program, which must succeed. Returns its JSON output.
+  Json run_json(const Arguments& arguments) const {
+    const Outcome outcome = run(arguments + "--json");
+    EXPECT_EQ(outcome.status, 0) << outcome.errors;
+    return Json::parse(outcome.output);
   }
 
-  /// One line, exit 2, and nothing left behind.
-  void expect_refused(const std::vector<std::string>& arguments, const std::string& where,
-                      const std::string& what) const {
-    SCOPED_TRACE(::testing::PrintToString(arguments));
+  /// `twingrad train` with a small network on synthetic data.
+  Outcome train(const Arguments& arguments) const {
+    return run(Arguments("train --dataset synthetic --hidden 16 --epochs 2") + arguments);
+  }
+
+  /// Expects an error message of one line, exit status 2 and no files.
+  void expect_refused(const Arguments& arguments, const std::string& where, const std::string& what) const {
+    SCOPED_TRACE(::testing::PrintToString(arguments.list()));
     const Outcome outcome = run(arguments);
     EXPECT_EQ(outcome.status, 2);
     EXPECT_EQ(outcome.output, "");
@@ -99,8 +135,8 @@ class AppTest : public ::testing::Test {
     EXPECT_FALSE(fs::exists(folder.path() / "runs"));
   }
 
-  std::vector<Json> metrics(const std::string& run_folder) const {
-    std::ifstream file(folder.path() / run_folder / "metrics.jsonl");
+  std::vector<Json> metrics(const std::string& run_directory) const {
+    std::ifstream file(folder.path() / run_directory / "metrics.jsonl");
     std::vector<Json> events;
     for (std::string line; std::getline(file, line);) {
       events.push_back(Json::parse(line));
@@ -108,9 +144,11 @@ class AppTest : public ::testing::Test {
     return events;
   }
 
-  void write(const std::string& name, const std::string& text) const {
-    std::ofstream(folder.path() / name) << text;
+  Json summary(const std::string& run_directory) const {
+    return Json::parse(content(folder.path() / run_directory / "summary.json"));
   }
+
+  void write(const std::string& name, const std::string& text) const { folder.write(name, text); }
 
   testing::TemporaryFolder folder;
 };

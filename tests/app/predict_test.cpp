@@ -2,17 +2,18 @@
 #include "twingrad/data/dataset.h"
 #include "twingrad/io/png.h"
 
-// Weights that travel, and what they say of images.
+// The commands predict and export, and weights as the start of a run.
 
 namespace twingrad {
 namespace {
 
 class PredictTest : public AppTest {
  protected:
-  /// Trains on Fashion-MNIST for an epoch, and writes held-out images as PNG files into the folder "images".
+  /// Trains on Fashion-MNIST for one epoch, and writes held-out images as PNG files to the directory "images".
   void train_and_write_images(int count) {
-    const Outcome outcome = run({"train", "--dataset", "fashion-mnist", "--hidden", "24", "--epochs", "1",
-                                 "--hold-out", std::to_string(count), "--quiet", "--out", "run"});
+    const Outcome outcome =
+        run("train --dataset fashion-mnist --hidden 24 --epochs 1 --quiet --out run --hold-out " +
+            std::to_string(count));
     ASSERT_EQ(outcome.status, 0) << outcome.errors;
     data::Dataset dataset = data::load("fashion-mnist", 10);
     data::hold_out(dataset, count);
@@ -26,48 +27,40 @@ class PredictTest : public AppTest {
     }
   }
 
-  Json predict(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), {"predict", "--json"});
-    const Outcome outcome = run(arguments);
-    EXPECT_EQ(outcome.status, 0) << outcome.errors;
-    return Json::parse(outcome.output);
-  }
+  Json predict(const std::string& arguments) const { return run_json("predict " + arguments); }
 
   std::vector<std::uint8_t> labels;
 };
 
-TEST_F(PredictTest, OnImagesOfTheDataSetItIsRightAsOftenAsInTheEvaluation) {
+TEST_F(PredictTest, AccuracyOnHeldOutImagesIsThatOfTheEvaluation) {
   train_and_write_images(700);
-  const Json summary = Json::parse(content(folder.path() / "run" / "summary.json"));
-  for (const bool raw : {true, false}) {  // what is prepared already stays as it is
-    std::vector<std::string> arguments = {"--model", "run", "images"};
-    if (raw) {
-      arguments.push_back("--raw");
-    }
-    const Json answers = predict(arguments);
+  const Json evaluation = summary("run");
+  for (const char* raw : {" --raw", ""}) {  // preparation leaves prepared images unchanged
+    const Json answers = predict(std::string("--model run images") + raw);
     ASSERT_EQ(answers.size(), labels.size());
     for (const std::string twin : {"autograd", "manual"}) {
       double right = 0;
       for (std::size_t i = 0; i < labels.size(); ++i) {
         right += answers[i][twin]["class"] == labels[i] ? 1 : 0;
       }
-      EXPECT_EQ(right / static_cast<double>(labels.size()), summary["twins"][twin]["test_accuracy"]) << twin;
+      EXPECT_EQ(right / static_cast<double>(labels.size()), evaluation["twins"][twin]["test_accuracy"])
+          << twin;
     }
   }
 }
 
-TEST_F(PredictTest, ShowsTheImageAndWhatBothTwinsSay) {
+TEST_F(PredictTest, ShowsTheImageAndTheAnswersOfBothTwins) {
   train_and_write_images(12);
-  const Outcome one = run({"predict", "--model", "run", "images/00003.png"});
+  const Outcome one = run("predict --model run images/00003.png");
   EXPECT_EQ(one.status, 0) << one.errors;
   EXPECT_THAT(one.output,
               AllOf(StartsWith("images/00003.png\n"), HasSubstr("autograd"), HasSubstr("manual")));
   EXPECT_EQ(std::count(one.output.begin(), one.output.end(), '\n'), 1 + 14 + 1 + 3 + 1)
-      << "14 lines of picture";
-  const Outcome many = run({"predict", "--model", "run", "images"});
-  EXPECT_EQ(std::count(many.output.begin(), many.output.end(), '\n'), 12) << "a line an image";
+      << "the image has 14 lines";
+  const Outcome many = run("predict --model run images");
+  EXPECT_EQ(std::count(many.output.begin(), many.output.end(), '\n'), 12) << "one line per image";
 
-  const Json answer = predict({"--model", "run", "images/00003.png"})[0];
+  const Json answer = predict("--model run images/00003.png")[0];
   EXPECT_EQ(answer["image"], "images/00003.png");
   for (const char* twin : {"autograd", "manual"}) {
     double sum = 0;
@@ -79,65 +72,59 @@ TEST_F(PredictTest, ShowsTheImageAndWhatBothTwinsSay) {
   }
 }
 
-TEST_F(PredictTest, ADamagedImageIsNamedAndTheOthersAreTold) {
+TEST_F(PredictTest, DamagedImageIsReportedAndTheOthersAreClassified) {
   train_and_write_images(3);
   write("images/00001.png", "no image");
-  const Outcome outcome = run({"predict", "--model", "run", "--json", "images"});
+  const Outcome outcome = run("predict --model run --json images");
   EXPECT_EQ(outcome.status, 2);
   EXPECT_THAT(outcome.errors, AllOf(StartsWith("twingrad: error: images/00001.png"), HasSubstr("; ")));
   EXPECT_EQ(Json::parse(outcome.output).size(), 2U);
 }
 
-TEST_F(PredictTest, ExportedWeightsSayTheSame) {
+TEST_F(PredictTest, ExportedWeightsGiveTheSameLogits) {
   train_and_write_images(20);
-  const Json expected = predict({"--model", "run/manual.safetensors", "images"});
+  const Json expected = predict("--model run/manual.safetensors images");
   for (const std::string file : {"w.pt", "w.pth", "w.safetensors"}) {
-    EXPECT_EQ(run({"export", "--model", "run", "--to", file}).status, 0);
-    // A .pt file does not tell the data set, so it is said; its network follows from the shapes.
-    EXPECT_EQ(predict({"--model", file, "images", "--like", "fashion-mnist"})[7]["manual"]["logits"],
-              expected[7]["manual"]["logits"])
-        << file;
+    EXPECT_EQ(run("export --model run --to " + file).status, 0);
+    // A .pt file does not name the data set. The network follows from the shapes.
+    const Json answers = predict("--model " + file + " images --like fashion-mnist");
+    EXPECT_EQ(answers[7]["manual"]["logits"], expected[7]["manual"]["logits"]) << file;
   }
-  EXPECT_EQ(run({"export", "--model", "run", "--twin", "autograd", "--to", "a.safetensors"}).status, 0);
+  EXPECT_EQ(run("export --model run --twin autograd --to a.safetensors").status, 0);
   EXPECT_TRUE(content(folder.path() / "a.safetensors") ==
               content(folder.path() / "run" / "autograd.safetensors"));
 }
 
-TEST_F(PredictTest, ARunBeginsWithTheWeightsOfAFile) {
+TEST_F(PredictTest, RunStartsWithTheWeightsOfAFile) {
   train_and_write_images(10);
-  EXPECT_EQ(run({"export", "--model", "run", "--to", "w.pt"}).status, 0);
-  const std::vector<std::string> train = {"train", "--dataset", "fashion-mnist", "--epochs",
-                                          "1",     "--quiet",   "--lr",          "0"};
-  const auto begin = [&](std::vector<std::string> more) {
-    more.insert(more.begin(), train.begin(), train.end());
-    return run(more);
-  };
-  const Outcome outcome = begin({"--hidden", "24", "--init", "w.pt", "--out", "next"});
+  EXPECT_EQ(run("export --model run --to w.pt").status, 0);
+  const std::string start = "train --dataset fashion-mnist --epochs 1 --quiet --lr 0 --init w.pt";
+  const Outcome outcome = run(start + " --hidden 24 --out next");
   EXPECT_EQ(outcome.status, 0) << outcome.errors;
-  for (const char* twin : {"manual", "autograd"}) {  // with a learning rate of 0 they stay
+  for (const char* twin : {"manual", "autograd"}) {  // unchanged with a learning rate of 0
     EXPECT_TRUE(content(folder.path() / "next" / (std::string(twin) + ".safetensors")) ==
                 content(folder.path() / "run" / "manual.safetensors"));
   }
-  const Outcome other = begin({"--hidden", "25", "--init", "w.pt", "--out", "other"});
+  const Outcome other = run(start + " --hidden 25 --out other");
   EXPECT_EQ(other.status, 2);
   EXPECT_THAT(other.errors, AllOf(StartsWith("twingrad: error: --init w.pt"), HasSubstr("0.weight")));
   EXPECT_FALSE(fs::exists(folder.path() / "other"));
 }
 
-TEST_F(PredictTest, WrongUsageIsOneLineAndExit2) {
+TEST_F(PredictTest, InvalidOptionsAndFilesAreRefused) {
   write("text", "no weights");
   write("a.png", "no image");
-  expect_refused({"predict"}, "--model", "found none");
-  expect_refused({"predict", "--model", "text"}, "twingrad predict", "found none");
-  expect_refused({"predict", "--model", "text", "a.png"}, "text", "");
-  expect_refused({"predict", "--model", "nothing", "a.png"}, "nothing", "");
-  expect_refused({"predict", "--model", ".", "a.png"}, "--model .", "without manual.safetensors");
-  expect_refused({"predict", "--modle", "text", "a.png"}, "--modle", "did you mean --model?");
-  expect_refused({"export", "--model", "text"}, "--to", "found none");
-  expect_refused({"export", "--model", "text", "--to", "w.pt"}, "text", "");
-  expect_refused({"export", "--model", "text", "--to", "w.xyz"}, "", "");
-  expect_refused({"train", "--init", "text", "--dataset", "synthetic"}, "text", "");
-  expect_refused({"train", "--init", "nothing", "--dataset", "synthetic"}, "--init", "uniform");
+  expect_refused("predict", "--model", "found none");
+  expect_refused("predict --model text", "twingrad predict", "found none");
+  expect_refused("predict --model text a.png", "text", "");
+  expect_refused("predict --model nothing a.png", "nothing", "");
+  expect_refused("predict --model . a.png", "--model .", "without manual.safetensors");
+  expect_refused("predict --modle text a.png", "--modle", "did you mean --model?");
+  expect_refused("export --model text", "--to", "found none");
+  expect_refused("export --model text --to w.pt", "text", "");
+  expect_refused("export --model text --to w.xyz", "", "");
+  expect_refused("train --init text --dataset synthetic", "text", "");
+  expect_refused("train --init nothing --dataset synthetic", "--init", "uniform");
 }
 
 }  // namespace

@@ -1,62 +1,45 @@
 #include <random>
 
+#include "../support/bytes.h"
 #include "app_fixture.h"
 #include "twingrad/io/safetensors_header.h"
 #include "twingrad/training/checkpoint_text.h"
 
-// What a run survives.
+// Checkpoints and --resume.
 
 namespace twingrad {
 namespace {
 
 class ResumeTest : public AppTest {
  protected:
-  /// The options of a run that is quick, and in which much can go wrong.
-  static std::vector<std::string> options(int epochs = 3) {
-    return {"train",
-            "--dataset",
-            "synthetic",
-            "--hidden",
-            "16",
-            "--normalization",
-            "batch",
-            "--input-dropout",
-            "0.1",
-            "--dropout",
-            "0.2",
-            "--epochs",
-            std::to_string(epochs),
-            "--schedule",
-            "cosine",
-            "--checkpoint-every",
-            "3",
-            "--quiet"};
+  /// A short run with state of all kinds: batch normalization, dropout, a schedule.
+  static std::string options(int epochs = 3, int checkpoint_every = 3) {
+    return "train --dataset synthetic --hidden 16 --normalization batch --input-dropout 0.1 --dropout 0.2 "
+           "--schedule cosine --quiet --epochs " +
+           std::to_string(epochs) + " --checkpoint-every " + std::to_string(checkpoint_every);
   }
 
-  Outcome begin(const std::string& out, std::vector<std::string> arguments = options()) const {
-    arguments.insert(arguments.end(), {"--out", out});
-    return run(arguments);
+  Outcome begin(const std::string& out, const std::string& arguments = options()) const {
+    return run(arguments + " --out " + out);
   }
 
-  Outcome resume(const std::string& out, const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> arguments = {"train", "--resume", out};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return run(arguments);
+  Outcome resume(const std::string& out, const std::string& more = "") const {
+    return run("train --resume " + out + " " + more);
   }
 
-  /// What has to be the same however often a run was interrupted: weights, and metrics without times.
-  std::string end_of(const std::string& out) const {
-    std::string end;
+  /// What must not depend on interruptions: the weights, and the metrics without times.
+  std::string result_of(const std::string& out) const {
+    std::string result;
     for (Json& event : metrics(out)) {
       event.erase("seconds");
       event.erase("samples_per_second");
-      end += event.dump() + "\n";
+      result += event.dump() + "\n";
     }
     for (const char* file : {"autograd.safetensors", "manual.safetensors"}) {
       EXPECT_TRUE(fs::exists(path(out) / file));
-      end += content(path(out) / file);
+      result += content(path(out) / file);
     }
-    return end;
+    return result;
   }
 
   fs::path path(const std::string& out) const { return folder.path() / out; }
@@ -73,18 +56,22 @@ class ResumeTest : public AppTest {
     return files;
   }
 
-  /// Starts a run and waits until it trains.
-  pid_t start_and_wait(std::vector<std::string> arguments, const std::string& out) const {
+  /// Starts the program, which writes checkpoints of the run `out`. Waits for the next one, or for the end.
+  pid_t start_and_wait(const std::string& arguments, const std::string& out) const {
     const std::vector<fs::path> before = checkpoints(out);
     const pid_t child = start(arguments);
-    for (int wait = 0; wait < 3000 && checkpoints(out) == before && waitpid(child, nullptr, WNOHANG) == 0;
-         ++wait) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
+    wait_until([&] { return checkpoints(out) != before || waitpid(child, nullptr, WNOHANG) != 0; });
     return child;
   }
 
-  /// Everything in the folder of a run, to see that nothing has changed.
+  /// Starts the program and kills it after the next checkpoint.
+  void start_and_kill(const std::string& arguments, const std::string& out) const {
+    const pid_t child = start_and_wait(arguments, out);
+    kill(child, SIGKILL);
+    finish(child);
+  }
+
+  /// All files in a run directory with their modification times.
   std::map<std::string, std::string> files(const std::string& out) const {
     std::map<std::string, std::string> files;
     for (const auto& entry : fs::recursive_directory_iterator(path(out))) {
@@ -96,6 +83,14 @@ class ResumeTest : public AppTest {
     return files;
   }
 
+  /// Expects that resuming the run is refused and changes none of its files.
+  void expect_not_resumed(const std::string& out, const std::string& more, const std::string& what) const {
+    const auto before = files(out);
+    expect_one_line(resume(out, more), what);
+    EXPECT_EQ(files(out), before);
+  }
+
+  /// Expects an error message of one line and exit status 2.
   void expect_one_line(const Outcome& outcome, const std::string& what) const {
     EXPECT_EQ(outcome.status, 2);
     EXPECT_THAT(outcome.errors, AllOf(StartsWith("twingrad: error: "), HasSubstr(what), HasSubstr("; ")));
@@ -105,21 +100,16 @@ class ResumeTest : public AppTest {
 
 TEST_F(ResumeTest, FiftyKillsAtRandomMomentsLoseNothing) {
   constexpr int kKills = 50;
-  const int epochs = 30;
-  std::vector<std::string> arguments = options(epochs);
-  for (std::string& argument : arguments) {
-    argument = argument == "3" ? "1" : argument;  // a checkpoint a step: most kills hit a write
-  }
+  const std::string arguments = options(30, 1);  // a checkpoint per step, so that most kills hit a write
   ASSERT_EQ(begin("whole", arguments).status, 0);
-  const std::string end = end_of("whole");
+  const std::string expected = result_of("whole");
 
   std::mt19937 random(1);
   int kills = 0;
   int inside_a_write = 0;
   for (int number = 0; kills < kKills; ++number) {
     const std::string out = "run" + std::to_string(number);
-    std::vector<std::string> command = arguments;
-    command.insert(command.end(), {"--out", out});
+    std::string command = arguments + " --out " + out;
     std::string newest;
     bool ended = false;
     while (!ended) {
@@ -140,10 +130,10 @@ TEST_F(ResumeTest, FiftyKillsAtRandomMomentsLoseNothing) {
         const std::string now = checkpoints(out).back().filename().string();
         ASSERT_GE(now, newest) << "a checkpoint was lost";
         newest = now;
-        command = {"train", "--resume", out, "--quiet"};
+        command = "train --quiet --resume " + out;
       }
     }
-    EXPECT_TRUE(end_of(out) == end) << "after " << kills << " kills";
+    EXPECT_TRUE(result_of(out) == expected) << "after " << kills << " kills";
     fs::remove_all(path(out));
   }
   RecordProperty("kills", kills);
@@ -151,152 +141,121 @@ TEST_F(ResumeTest, FiftyKillsAtRandomMomentsLoseNothing) {
   std::printf("survived %d kills, %d of them inside a write\n", kills, inside_a_write);
 }
 
-TEST_F(ResumeTest, AnInterruptSavesTheStepInHandAndSaysHowToGoOn) {
+TEST_F(ResumeTest, InterruptWritesACheckpointAndShowsHowToContinue) {
   ASSERT_EQ(begin("whole", options(200)).status, 0);
   for (const int signal : {SIGINT, SIGTERM}) {
     const std::string out = "run" + std::to_string(signal);
-    std::vector<std::string> arguments = options(200);
-    arguments.insert(arguments.end(), {"--out", out});
-    const pid_t child = start_and_wait(arguments, out);
+    const pid_t child = start_and_wait(options(200) + " --out " + out, out);
     kill(child, signal);
     const Outcome outcome = finish(child);
     EXPECT_EQ(outcome.status, 130);
     EXPECT_THAT(outcome.errors, HasSubstr("continue with: twingrad train --resume " + out));
-    const Outcome continued = resume(out, {"--json"});
+    const Outcome continued = resume(out, "--json");
     EXPECT_EQ(continued.status, 0) << continued.errors;
     EXPECT_THAT(continued.errors, HasSubstr("Continued   after step"));
     EXPECT_EQ(Json::parse(continued.output)["status"], "finished");
-    EXPECT_TRUE(end_of(out) == end_of("whole"));
+    EXPECT_TRUE(result_of(out) == result_of("whole"));
   }
 }
 
-TEST_F(ResumeTest, AFinishedRunSaysSoAndChangesNothing) {
+TEST_F(ResumeTest, ResumingAFinishedRunChangesNothing) {
   ASSERT_EQ(begin("run").status, 0);
   const auto before = files("run");
   const Outcome outcome = resume("run");
   EXPECT_EQ(outcome.status, 0);
   EXPECT_THAT(outcome.output, HasSubstr("finished"));
-  const Outcome json = resume("run", {"--json"});
-  EXPECT_EQ(Json::parse(json.output)["status"], "finished");
+  EXPECT_EQ(Json::parse(resume("run", "--json").output)["status"], "finished");
   EXPECT_EQ(files("run"), before);
 }
 
 TEST_F(ResumeTest, MoreEpochsContinueAFinishedRun) {
-  std::vector<std::string> arguments = {"train", "--dataset", "synthetic", "--hidden",
-                                        "8",     "--quiet",   "--epochs"};
-  std::vector<std::string> two = arguments, four = arguments;
-  two.push_back("2");
-  four.push_back("4");
-  ASSERT_EQ(begin("run", two).status, 0);
-  ASSERT_EQ(begin("whole", four).status, 0);
-  EXPECT_EQ(resume("run", {"--epochs", "4", "--quiet"}).status, 0);
-  EXPECT_TRUE(end_of("run") == end_of("whole"));
+  const std::string arguments = "train --dataset synthetic --hidden 8 --quiet --epochs ";
+  ASSERT_EQ(begin("run", arguments + "2").status, 0);
+  ASSERT_EQ(begin("whole", arguments + "4").status, 0);
+  EXPECT_EQ(resume("run", "--epochs 4 --quiet").status, 0);
+  EXPECT_TRUE(result_of("run") == result_of("whole"));
 }
 
-TEST_F(ResumeTest, OneTwinAndARecipeAreContinuedToo) {
+TEST_F(ResumeTest, SingleTwinWithARecipeIsResumed) {
   write("mine.recipe", "hidden = 8\noptimizer = sgd\nlr = 0.1\nmomentum = 0.9\ndataset = synthetic\n");
-  ASSERT_EQ(
-      run({"train", "--recipe", "mine.recipe", "--twins", "manual", "--epochs", "1", "--out", "run"}).status,
-      0);
-  ASSERT_EQ(run({"train", "--recipe", "mine.recipe", "--twins", "manual", "--epochs", "2", "--out", "whole"})
-                .status,
-            0);
+  const std::string arguments = "train --recipe mine.recipe --twins manual --epochs ";
+  ASSERT_EQ(begin("run", arguments + "1").status, 0);
+  ASSERT_EQ(begin("whole", arguments + "2").status, 0);
   fs::remove(folder.path() / "mine.recipe");
-  const Outcome outcome = resume("run", {"--epochs", "2"});
+  const Outcome outcome = resume("run", "--epochs 2");
   EXPECT_EQ(outcome.status, 0) << outcome.errors;
   EXPECT_THAT(outcome.output, HasSubstr("mine.recipe"));
   EXPECT_TRUE(content(path("run") / "manual.safetensors") == content(path("whole") / "manual.safetensors"));
 }
 
-TEST_F(ResumeTest, ARunThatBeganWithWeightsOfAFileNeedsThemNoMore) {
-  const std::vector<std::string> arguments = {"train", "--dataset", "synthetic", "--hidden", "8", "--quiet"};
-  const auto train = [&](std::vector<std::string> more) {
-    more.insert(more.begin(), arguments.begin(), arguments.end());
-    return run(more).status;
-  };
-  ASSERT_EQ(train({"--epochs", "1", "--out", "first"}), 0);
-  ASSERT_EQ(run({"export", "--model", "first", "--to", "w.safetensors"}).status, 0);
-  ASSERT_EQ(train({"--epochs", "2", "--init", "w.safetensors", "--out", "whole"}), 0);
-  ASSERT_EQ(train({"--epochs", "1", "--init", "w.safetensors", "--out", "run"}), 0);
-  expect_one_line(resume("run", {"--epochs", "2", "--init", "w.safetensors"}), "--init");
+TEST_F(ResumeTest, InitialWeightsFileIsNotNeededToResume) {
+  const std::string arguments = "train --dataset synthetic --hidden 8 --quiet --epochs ";
+  ASSERT_EQ(begin("first", arguments + "1").status, 0);
+  ASSERT_EQ(run("export --model first --to w.safetensors").status, 0);
+  ASSERT_EQ(begin("whole", arguments + "2 --init w.safetensors").status, 0);
+  ASSERT_EQ(begin("run", arguments + "1 --init w.safetensors").status, 0);
+  expect_one_line(resume("run", "--epochs 2 --init w.safetensors"), "--init");
   fs::remove(folder.path() / "w.safetensors");
-  EXPECT_EQ(resume("run", {"--epochs", "2", "--quiet"}).status, 0);
-  EXPECT_TRUE(end_of("run") == end_of("whole"));
+  EXPECT_EQ(resume("run", "--epochs 2 --quiet").status, 0);
+  EXPECT_TRUE(result_of("run") == result_of("whole"));
 }
 
-TEST_F(ResumeTest, AKillBetweenTheLastStepAndTheSummaryIsMadeGood) {
+TEST_F(ResumeTest, KillBetweenTheLastStepAndTheSummaryIsRepaired) {
   ASSERT_EQ(begin("run", options(2)).status, 0);
   const std::string old_summary = content(path("run") / "summary.json");
   const std::string old_weights = content(path("run") / "manual.safetensors");
-  ASSERT_EQ(resume("run", {"--epochs", "4", "--quiet"}).status, 0);
-  const std::string end = end_of("run");
-  write("run/summary.json", old_summary);  // as if the second end had not come so far
+  ASSERT_EQ(resume("run", "--epochs 4 --quiet").status, 0);
+  const std::string expected = result_of("run");
+  write("run/summary.json", old_summary);  // as if the process had been killed before it wrote these files
   write("run/manual.safetensors", old_weights);
-  EXPECT_EQ(resume("run", {"--quiet"}).status, 0);
-  EXPECT_TRUE(end_of("run") == end);
-  EXPECT_EQ(Json::parse(content(path("run") / "summary.json"))["training"]["epochs"], 4);
+  EXPECT_EQ(resume("run", "--quiet").status, 0);
+  EXPECT_TRUE(result_of("run") == expected);
+  EXPECT_EQ(summary("run")["training"]["epochs"], 4);
 }
 
 TEST_F(ResumeTest, OtherOptionsAreRefused) {
   ASSERT_EQ(begin("run").status, 0);
-  const auto before = files("run");
-  expect_one_line(resume("run", {"--epochs", "5", "--hidden", "32"}),
-                  "network widths \"784-32-10\" in place of \"784-16-10\"");
-  expect_one_line(resume("run", {"--epochs", "5", "--seed", "2"}), "seed");
-  expect_one_line(resume("run", {"--epochs", "5", "--threads", "1"}), "threads");
-  expect_one_line(resume("run", {"--epochs", "5", "--out", "other"}), "--out");
-  EXPECT_EQ(files("run"), before);
-  EXPECT_EQ(resume("run", {"--hidden", "16"}).status, 0) << "the same is no other";
+  expect_not_resumed("run", "--epochs 5 --hidden 32",
+                     "network widths \"784-32-10\" in place of \"784-16-10\"");
+  expect_not_resumed("run", "--epochs 5 --seed 2", "seed");
+  expect_not_resumed("run", "--epochs 5 --threads 1", "threads");
+  expect_not_resumed("run", "--epochs 5 --out other", "--out");
+  EXPECT_EQ(resume("run", "--hidden 16").status, 0) << "the same value is accepted";
 }
 
-/// Four small IDX files.
-void write_data(const fs::path& folder, char pixel) {
-  fs::create_directories(folder);
-  const auto write = [&](const std::string& name, std::vector<int> sizes,
-                         const std::function<char(int)>& byte) {
-    std::ofstream file(folder / name, std::ios::binary);
-    file << '\0' << '\0' << '\x08' << static_cast<char>(sizes.size());
-    int count = 1;
-    for (const int size : sizes) {
-      file << '\0' << '\0' << static_cast<char>(size >> 8) << static_cast<char>(size);
-      count *= size;
-    }
-    for (int i = 0; i < count; ++i) {
-      file << byte(i);
-    }
-  };
+/// Writes a data set of 60 + 60 images to the directory "data".
+void write_data(const testing::TemporaryFolder& folder, int first_pixel) {
+  fs::create_directories(folder.path() / "data");
+  testing::Bytes pixels(60 * 4 * 4);
+  testing::Bytes labels(60);
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    pixels[i] = static_cast<std::uint8_t>(i * 37 + static_cast<std::size_t>(first_pixel));
+  }
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    labels[i] = static_cast<std::uint8_t>(i % 10);
+  }
   for (const std::string part : {"train", "t10k"}) {
-    write(part + "-images-idx3-ubyte", {60, 4, 4}, [&](int i) { return static_cast<char>(i * 37 + pixel); });
-    write(part + "-labels-idx1-ubyte", {60}, [](int i) { return static_cast<char>(i % 10); });
+    folder.write("data/" + part + "-images-idx3-ubyte", testing::idx_file({60, 4, 4}, pixels));
+    folder.write("data/" + part + "-labels-idx1-ubyte", testing::idx_file({60}, labels));
   }
 }
 
 TEST_F(ResumeTest, OtherDataIsRefused) {
-  write_data(folder.path() / "data", 1);
-  ASSERT_EQ(
-      run({"train", "--dataset", "data", "--hidden", "4", "--epochs", "1", "--quiet", "--out", "run"}).status,
-      0);
-  write_data(folder.path() / "data", 2);
-  const auto before = files("run");
-  expect_one_line(resume("run", {"--epochs", "2"}), "expected the data that the run was begun with");
-  EXPECT_EQ(files("run"), before);
-  write_data(folder.path() / "data", 1);
-  EXPECT_EQ(resume("run", {"--epochs", "2", "--quiet"}).status, 0);
+  write_data(folder, 1);
+  ASSERT_EQ(begin("run", "train --dataset data --hidden 4 --epochs 1 --quiet").status, 0);
+  write_data(folder, 2);
+  expect_not_resumed("run", "--epochs 2", "expected the data that the run was begun with");
+  write_data(folder, 1);
+  EXPECT_EQ(resume("run", "--epochs 2 --quiet").status, 0);
 }
 
-TEST_F(ResumeTest, ADamagedCheckpointIsPassedOver) {
+TEST_F(ResumeTest, DamagedCheckpointIsSkipped) {
   ASSERT_EQ(begin("whole", options(4)).status, 0);
   for (const bool cut : {true, false}) {
     const std::string out = cut ? "cut" : "changed";
-    std::vector<std::string> arguments = options(4);
-    arguments.insert(arguments.end(), {"--out", out});
-    const pid_t child = start_and_wait(arguments, out);
-    kill(child, SIGKILL);
-    finish(child);
-    while (checkpoints(out).size() < 2) {  // killed after the first: go on a little
-      const pid_t again = start_and_wait({"train", "--resume", out, "--quiet"}, out);
-      kill(again, SIGKILL);
-      finish(again);
+    start_and_kill(options(4) + " --out " + out, out);
+    while (checkpoints(out).size() < 2) {
+      start_and_kill("train --quiet --resume " + out, out);
     }
     const fs::path newest = checkpoints(out).back();
     if (cut) {
@@ -309,38 +268,34 @@ TEST_F(ResumeTest, ADamagedCheckpointIsPassedOver) {
     const Outcome outcome = resume(out);
     EXPECT_EQ(outcome.status, 0) << outcome.errors;
     EXPECT_THAT(outcome.output, AllOf(HasSubstr("Passed over"), HasSubstr(newest.filename().string())));
-    EXPECT_TRUE(end_of(out) == end_of("whole"));
+    EXPECT_TRUE(result_of(out) == result_of("whole"));
   }
 }
 
-TEST_F(ResumeTest, WithoutAWholeCheckpointNothingIsTouched) {
+TEST_F(ResumeTest, RunWithoutAValidCheckpointIsNotResumed) {
   ASSERT_EQ(begin("run").status, 0);
   for (const fs::path& file : checkpoints("run")) {
     fs::resize_file(file, 10);
   }
-  const auto before = files("run");
-  expect_one_line(resume("run", {"--epochs", "9"}), "expected a whole checkpoint");
-  EXPECT_EQ(files("run"), before);
+  expect_not_resumed("run", "--epochs 9", "expected a whole checkpoint");
   fs::remove_all(path("run") / "checkpoint");
-  expect_one_line(resume("run", {"--epochs", "9"}), "found none");
+  expect_not_resumed("run", "--epochs 9", "found none");
   expect_one_line(resume("nothing"), "--resume nothing: expected the folder of a run, found nothing");
   write("file", "text");
   expect_one_line(resume("file"), "found a file");
 }
 
-TEST_F(ResumeTest, ACheckpointCannotBeOfAnotherRun) {
+TEST_F(ResumeTest, CheckpointOfAnotherRunIsRefused) {
   ASSERT_EQ(begin("run").status, 0);
   ASSERT_EQ(begin("longer", options(5)).status, 0);
   for (const fs::path& file : checkpoints("run")) {
     fs::remove(file);
   }
   fs::copy(checkpoints("longer").back(), path("run") / "checkpoint");
-  const auto before = files("run");
-  expect_one_line(resume("run", {"--epochs", "9"}), "metrics.jsonl");
-  EXPECT_EQ(files("run"), before);
+  expect_not_resumed("run", "--epochs 9", "metrics.jsonl");
 }
 
-/// The same checkpoint with other texts, and a right checksum.
+/// The checkpoint with changed metadata and a correct checksum.
 std::string with_text(const std::string& content, const std::function<void(CheckpointText&)>& change) {
   SafetensorsHeader header = parse_safetensors_header(content, "before");
   CheckpointText text = parse_checkpoint_text(header.metadata, content, "before");
@@ -350,15 +305,13 @@ std::string with_text(const std::string& content, const std::function<void(Check
   return with_checksum(write_safetensors_header(header) + elements);
 }
 
-TEST_F(ResumeTest, ACheckpointThatNoRunHasWrittenIsOneLine) {
+TEST_F(ResumeTest, ForgedCheckpointIsRefused) {
   ASSERT_EQ(begin("run").status, 0);
   const fs::path newest = checkpoints("run").back();
-  const std::string sound = content(newest);
+  const std::string valid = content(newest);
   const auto refuse = [&](const std::string& what, const std::function<void(CheckpointText&)>& change) {
-    std::ofstream(newest, std::ios::binary) << with_text(sound, change);
-    const auto before = files("run");
-    expect_one_line(resume("run", {"--epochs", "9"}), what);
-    EXPECT_EQ(files("run"), before);
+    std::ofstream(newest, std::ios::binary) << with_text(valid, change);
+    expect_not_resumed("run", "--epochs 9", what);
   };
   const std::string file = "run/checkpoint/" + newest.filename().string() + ": expected ";
   for (const std::string part : {"lasting", "settings", "threads"}) {
@@ -378,21 +331,19 @@ TEST_F(ResumeTest, ACheckpointThatNoRunHasWrittenIsOneLine) {
   refuse("one that cannot be its", [](CheckpointText& text) { ++text.progress.result.steps; });
   refuse("one that cannot be its", [](CheckpointText& text) { text.progress.epoch = 0; });
   refuse("one that cannot be its", [](CheckpointText& text) { text.progress.samples_done = 1; });
-  std::ofstream(newest, std::ios::binary) << with_text(sound, [](CheckpointText&) {});
-  EXPECT_EQ(resume("run", {"--epochs", "4", "--quiet"}).status, 0);
+  std::ofstream(newest, std::ios::binary) << with_text(valid, [](CheckpointText&) {});
+  EXPECT_EQ(resume("run", "--epochs 4 --quiet").status, 0);
 }
 
-TEST_F(ResumeTest, TwoRunsCannotShareAFolder) {
-  const std::vector<std::string> forever = {"train",  "--dataset", "synthetic", "--epochs",
-                                            "100000", "--quiet",   "--out",     "run"};
-  const pid_t first = start_and_wait(forever, "run");
+TEST_F(ResumeTest, TwoProcessesCannotUseTheSameRunDirectory) {
+  const pid_t first = start_and_wait("train --dataset synthetic --epochs 100000 --quiet --out run", "run");
   const pid_t second = fork();
   if (second == 0) {
     if (chdir(folder.path().c_str()) != 0) {
       _exit(126);
     }
     dup2(open("errors of the second", O_CREAT | O_WRONLY | O_TRUNC, 0600), STDERR_FILENO);
-    become_program({"train", "--resume", "run"});
+    become_program("train --resume run");
   }
   EXPECT_EQ(status_of(second), 2);
   EXPECT_THAT(content(folder.path() / "errors of the second"), HasSubstr("going on"));
@@ -400,48 +351,43 @@ TEST_F(ResumeTest, TwoRunsCannotShareAFolder) {
   EXPECT_EQ(finish(first).status, 130);
 }
 
-TEST_F(ResumeTest, AFullDiskIsOneLineAndTheLastCheckpointStays) {
+TEST_F(ResumeTest, FullDiskIsReportedAndTheLastCheckpointIsKept) {
   ASSERT_EQ(begin("whole", options(4)).status, 0);
   ASSERT_EQ(begin("run", options(4)).status, 0);
   fs::remove_all(path("run"));
-  std::vector<std::string> arguments = options(4);
-  arguments.insert(arguments.end(), {"--out", "run"});
-  const pid_t child = start_and_wait(arguments, "run");
-  kill(child, SIGKILL);
-  finish(child);
+  start_and_kill(options(4) + " --out run", "run");
   const std::vector<fs::path> before = checkpoints("run");
-  // A limit on the size of files stands for the end of the disk: the write fails half way.
+  // A file size limit simulates a full disk: the write fails halfway.
   const std::string command = std::string("trap '' XFSZ; ulimit -f 40; exec ") + TWINGRAD_PROGRAM +
                               " train --resume run --quiet 2> errors";
-  const std::string in_folder = "cd '" + folder.path().string() + "' && " + command;
-  EXPECT_EQ(WEXITSTATUS(std::system(in_folder.c_str())), 2);
+  const std::string in_directory = "cd '" + folder.path().string() + "' && " + command;
+  EXPECT_EQ(WEXITSTATUS(std::system(in_directory.c_str())), 2);
   expect_one_line({2, "", content(folder.path() / "errors")}, "File too large");
   EXPECT_EQ(checkpoints("run"), before);
-  EXPECT_EQ(resume("run", {"--quiet"}).status, 0);
-  EXPECT_TRUE(end_of("run") == end_of("whole"));
+  EXPECT_EQ(resume("run", "--quiet").status, 0);
+  EXPECT_TRUE(result_of("run") == result_of("whole"));
 }
 
-TEST_F(ResumeTest, WhereNothingCanBeWrittenNothingIsLeft) {
+TEST_F(ResumeTest, UnwritableDirectoryIsRefused) {
   expect_one_line(begin("/proc/twingrad-run"), "--out /proc/twingrad-run");
   write("file", "text");
   expect_one_line(begin("file/run"), "--out file/run");
   fs::create_directories(path("run"));
-  write("run/checkpoint", "a file in the place of the folder");
+  write("run/checkpoint", "not a directory");
   expect_one_line(begin("run"), "checkpoint");
-  EXPECT_EQ(content(path("run") / "checkpoint"), "a file in the place of the folder");
+  EXPECT_EQ(content(path("run") / "checkpoint"), "not a directory");
 }
 
-TEST_F(ResumeTest, ANonFiniteWeightNeverReachesACheckpoint) {
-  // A linear model under a rate far too high: its error is multiplied step by step until it overflows.
-  const std::vector<std::string> arguments = {
-      "train", "--dataset", "synthetic", "--hidden", "none", "--loss",  "mse",   "--optimizer",
-      "sgd",   "--lr",      "1e4",       "--epochs", "20",   "--quiet", "--out", "run"};
-  const Outcome outcome = run(arguments);
+TEST_F(ResumeTest, NonFiniteWeightsAreNotWrittenToACheckpoint) {
+  // The learning rate of this linear model is far too high: its error grows in each step until it overflows.
+  const Outcome outcome =
+      run("train --dataset synthetic --hidden none --loss mse --optimizer sgd --lr 1e4 --epochs 20 --quiet "
+          "--out run");
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.errors, AllOf(HasSubstr("step "), HasSubstr("twin")));
-  const Outcome again = resume("run", {"--quiet"});
+  const Outcome again = resume("run", "--quiet");
   EXPECT_EQ(again.status, 1);
-  EXPECT_EQ(again.errors, outcome.errors) << "the checkpoint is that of a sound run: it ends in the same way";
+  EXPECT_EQ(again.errors, outcome.errors) << "the checkpoint is valid, and training ends in the same way";
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
-# Builds a stranger's project against twingrad and runs its program:
-#   cmake -DHOW=installed -DTWINGRAD_BUILD=<build folder> -DFOLDER=<scratch> -DGENERATOR=Ninja -P build_and_run.cmake
-#   cmake -DHOW=subdirectory                              -DFOLDER=<scratch> -DGENERATOR=Ninja -P build_and_run.cmake
-# `installed` needs a build folder in which everything is built. The cache entries named in PASS_ON are given to the
-# stranger's project as -D<entry>.
+# Builds projects that use twingrad and runs their programs:
+#   cmake -DHOW=installed -DTWINGRAD_BUILD=<build directory> -DFOLDER=<scratch> -DGENERATOR=Ninja -P build_and_run.cmake
+#   cmake -DHOW=subdirectory                                 -DFOLDER=<scratch> -DGENERATOR=Ninja -P build_and_run.cmake
+# `installed` needs a complete build. The cache entries in PASS_ON are passed to the projects as -D<entry>.
+# `subdirectory` compiles the gradient checker, which is one unit, but not the rest of twingrad.
 cmake_minimum_required(VERSION 3.24)
 
 function(run)
@@ -13,15 +13,36 @@ function(run)
   endif()
 endfunction()
 
+function(build_and_run program)
+  set(build ${FOLDER}/${program})
+  run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/${HOW} -B ${build} -G ${GENERATOR} -DCMAKE_BUILD_TYPE=Release
+      -DPROGRAM=${program} ${definitions})
+  run(${CMAKE_COMMAND} --build ${build} --target ${program})
+  run(${build}/${program})
+endfunction()
+
 set(definitions)
 foreach(entry IN LISTS PASS_ON)
   list(APPEND definitions -D${entry})
 endforeach()
-if(HOW STREQUAL "installed")
-  file(REMOVE_RECURSE ${FOLDER}/prefix) # a header that is no longer installed must not be found
-  run(${CMAKE_COMMAND} --install ${TWINGRAD_BUILD} --prefix ${FOLDER}/prefix)
-  list(APPEND definitions -DCMAKE_PREFIX_PATH=${FOLDER}/prefix)
+if(HOW STREQUAL "subdirectory")
+  build_and_run(swish)
+  return()
 endif()
-run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/${HOW} -B ${FOLDER}/build -G ${GENERATOR} -DCMAKE_BUILD_TYPE=Release ${definitions})
-run(${CMAKE_COMMAND} --build ${FOLDER}/build --target swish)
-run(${FOLDER}/build/swish)
+
+file(REMOVE_RECURSE ${FOLDER}/prefix) # a header that is no longer installed must not be found
+run(${CMAKE_COMMAND} --install ${TWINGRAD_BUILD} --prefix ${FOLDER}/prefix)
+file(GLOB_RECURSE headers RELATIVE ${FOLDER}/prefix/include/twingrad/gradcheck ${FOLDER}/prefix/include/twingrad/gradcheck/*)
+if(NOT headers STREQUAL "gradcheck.h;gtest.h;result.h")
+  message(FATAL_ERROR "the headers installed for gradcheck are not the public ones: ${headers}")
+endif()
+list(APPEND definitions -DCMAKE_PREFIX_PATH=${FOLDER}/prefix)
+build_and_run(swish)
+execute_process(COMMAND ${CMAKE_COMMAND} --build ${FOLDER}/swish --target ignored RESULT_VARIABLE status
+                OUTPUT_VARIABLE output ERROR_VARIABLE output)
+string(REGEX MATCHALL "unused-result\\]" warnings "${output}")
+list(LENGTH warnings count)
+if(status EQUAL 0 OR NOT count EQUAL 3)
+  message(FATAL_ERROR "expected a warning for each of 3 ignored results, found ${count}:\n${output}")
+endif()
+build_and_run(relu)

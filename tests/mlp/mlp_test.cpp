@@ -51,7 +51,6 @@ TEST(FlatParameters, AreThoseThatCameIn) {
     const MlpSpec spec{.inputs = 5, .hidden = {4, 4}, .classes = 3, .bias = bias};
     const Tensor in_order = torch::arange(parameter_count(spec), torch::kFloat);
     FlatParameters parameters(spec, in_order, torch::kFloat);
-    EXPECT_TRUE(parameters.in_order(parameters.values()).equal(in_order));
     const std::vector<NamedTensor> named = parameters.named_values();
     const std::vector<ParameterSpec> specs = parameters_of(spec);
     for (std::size_t i = 0; i < specs.size(); ++i) {

@@ -1,9 +1,9 @@
-"""Holds twingrad's verdicts against those of torch.autograd.gradcheck and gradgradcheck, case by case.
+"""Compares the results of twingrad's checks with torch.autograd.gradcheck and gradgradcheck, case by case.
 
     gradcheck_compare.py PROGRAM
 
-PROGRAM: what tests/gradcheck/cases.cpp builds; the same cases stand there. Exit status 1 if a verdict differs, 77
-(skipped) if this Python has no torch.
+PROGRAM: built from tests/gradcheck/cases.cpp, which has the same cases. Exit status 1 if a result differs, 77 (skipped)
+if this Python has no torch.
 """
 
 import json
@@ -65,7 +65,7 @@ def cases():
         "wrong: sum for mean": (lambda x: planted(x.mean(), x.sum()), (x,)),
         "wrong: by 0.2 %": (lambda x: planted(x.exp(), 1.002 * x.exp()), (x,)),
         "within tolerance: by 0.05 %": (lambda x: planted(x.exp(), 1.0005 * x.exp()), (x,)),
-        "wrong: softmax's sum a constant": (softmax_with_constant_sum, (x,)),
+        "wrong: softmax with a constant sum": (softmax_with_constant_sum, (x,)),
         "wrong: one input of two": (lambda x, w: x.matmul(w.detach()), (x, w)),
         "wrong: detached": (lambda x: x.detach() * 2, (x,)),
         "wrong: second output": (lambda x: (x.exp(), planted(x.sin(), x)), (x,)),
@@ -73,46 +73,46 @@ def cases():
         "wrong: a NaN": (lambda x: x.sqrt(), (x,)),
         "kink": (lambda x: x.relu(), (line(-1, 1, (3,)),)),
         "overlapping input": (lambda x: x.exp(), (ones.expand(3).detach().requires_grad_(),)),
-        "no gradient wanted": (lambda x: x.exp(), (torch.ones(2, dtype=torch.float64),)),
+        "no gradient required": (lambda x: x.exp(), (torch.ones(2, dtype=torch.float64),)),
     }
 
 
-def verdict(check, function, inputs, **options):
-    """An exception of any kind is a failure: Python raises some and returns False for others."""
+def result(check, function, inputs, **options):
+    """Any exception is a failure: Python raises for some failures and returns False for others."""
     try:
         return "pass" if check(function, inputs, **options) else "fail"
     except Exception:  # noqa: BLE001
         return "fail"
 
 
-def refuse(constant):
-    raise ValueError(f"{constant} is no JSON")
+def reject(constant):
+    raise ValueError(f"{constant} is not valid JSON")
 
 
 def main():
     warnings.simplefilter("ignore")
     output = subprocess.run([sys.argv[1]], check=True, capture_output=True, text=True).stdout
-    ours = {}
+    twingrad = {}
     for row in output.splitlines():
         name, *words, text = row.split("\t")
-        ours[name] = tuple(words)
-        assert json.loads(text, parse_constant=refuse)["passed"] == (words[0] == "pass"), text
-    theirs = {
+        twingrad[name] = tuple(words)
+        assert json.loads(text, parse_constant=reject)["passed"] == (words[0] == "pass"), text
+    python = {
         name: (
-            verdict(torch.autograd.gradcheck, function, inputs),
-            verdict(torch.autograd.gradcheck, function, inputs, fast_mode=True),
-            verdict(torch.autograd.gradgradcheck, function, inputs),
+            result(torch.autograd.gradcheck, function, inputs),
+            result(torch.autograd.gradcheck, function, inputs, fast_mode=True),
+            result(torch.autograd.gradgradcheck, function, inputs),
         )
         for name, (function, inputs) in cases().items()
     }
-    if not ours or ours.keys() != theirs.keys():
-        sys.exit(f"the lists of cases differ: {sorted(ours.keys() ^ theirs.keys())}")
+    if not twingrad or twingrad.keys() != python.keys():
+        sys.exit(f"the lists of cases differ: {sorted(twingrad.keys() ^ python.keys())}")
     different = 0
-    for name, words in theirs.items():
-        same = words == ours[name]
+    for name, words in python.items():
+        same = words == twingrad[name]
         different += not same
-        print(f"{'same  ' if same else 'DIFFER'}  {name:32} Python {' '.join(words)}   twingrad {' '.join(ours[name])}")
-    print(f"{len(theirs) - different} of {len(theirs)} cases have the same three verdicts (torch {torch.__version__})")
+        print(f"{'same  ' if same else 'DIFFER'}  {name:32} Python {' '.join(words)}   twingrad {' '.join(twingrad[name])}")
+    print(f"{len(python) - different} of {len(python)} cases have the same three results (torch {torch.__version__})")
     sys.exit(1 if different else 0)
 
 

@@ -168,7 +168,7 @@ Check against_autograd(const Entry& entry, const ByHand& by_hand, at::Device dev
 
 Check against_differences(const Entry& entry, const ByHand& by_hand, at::Device device) {
   Check row{entry.name, "finite-difference", "float64", 0, 0, kDifferenceRelative, true, ""};
-  Options options;
+  GradcheckOptions options;
   options.atol = kDifferenceAbsolute;
   options.rtol = kDifferenceRelative;
   for (const Case& at : entry.cases) {
@@ -187,14 +187,14 @@ Check against_differences(const Entry& entry, const ByHand& by_hand, at::Device 
       grads.resize(std::min(grads.size(), moved.size()));
       return grads;
     };
-    const Verdict verdict = check_backward(forward, backward, inputs, options);
-    for (const Comparison& comparison : verdict.comparisons) {
+    const GradcheckResult result = check_backward(forward, backward, inputs, options);
+    for (const GradcheckComparison& comparison : result.comparisons) {
       row.max_abs_error = std::max(row.max_abs_error, comparison.worst_absolute.absolute);
       row.max_rel_error = std::max(row.max_rel_error, comparison.worst_relative.relative);
     }
-    if (!verdict) {
+    if (!result) {
       row.passed = false;
-      row.detail += at.name + "\n" + verdict.to_string(4);
+      row.detail += at.name + "\n" + result.to_string(4);
     }
   }
   return row;

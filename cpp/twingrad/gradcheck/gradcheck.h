@@ -1,66 +1,61 @@
 #pragma once
 
-#include <torch/types.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "twingrad/gradcheck/verdict.h"
+#include "twingrad/gradcheck/result.h"
 
-/// A gradient checker for LibTorch: the C++ sibling of Python's torch.autograd.gradcheck. It needs LibTorch
-/// and nothing else. Start with gradcheck() below; docs/gradcheck.md has an example.
+/// A gradient checker for LibTorch, the C++ counterpart of Python's torch.autograd.gradcheck. It depends on
+/// LibTorch only. Start with gradcheck() below; docs/gradcheck.md has an example.
 namespace twingrad {
 
-/// What is checked: tensors to tensors. It may capture others, and it may return its own buffers.
-using Function = std::function<std::vector<torch::Tensor>(const std::vector<torch::Tensor>&)>;
+/// The function to check. It may capture other tensors and may return its own buffers.
+using GradcheckFunction = std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>& inputs)>;
 
-/// A backward pass written by hand. From the inputs, the outputs of the forward call just before, and ∂L/∂y
-/// for each output, it returns ∂L/∂x for each input, in their order; undefined for an input that is not
-/// checked.
-using Backward = std::function<std::vector<torch::Tensor>(const std::vector<torch::Tensor>& inputs,
-                                                          const std::vector<torch::Tensor>& outputs,
-                                                          const std::vector<torch::Tensor>& grad_outputs)>;
+/// A hand-written backward pass. Given the inputs, the outputs of the preceding forward call and the upstream
+/// gradient ∂L/∂y of each output, it returns ∂L/∂x for each input, in order. The gradient of an input that is
+/// not checked may be undefined.
+using GradcheckBackward = std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>& inputs,
+                                                                const std::vector<at::Tensor>& outputs,
+                                                                const std::vector<at::Tensor>& grad_outputs)>;
 
-enum class Mode {
-  full,  ///< every entry of the Jacobian: two evaluations an input element, two backwards an output element
-  fast,  ///< one random projection vᵀJu for each input and output; a failure is then explained in full mode
-};
-
-enum class Kinks {
-  fail,    ///< a kink fails like any wrong entry, as in Python; the verdict names it
-  report,  ///< at a kink any slope between the two one-sided slopes passes; the verdict counts them
+enum class GradcheckKinks {
+  fail,    ///< a kink fails like any other wrong entry, as in Python; the result names it
+  report,  ///< at a kink any slope between the two one-sided slopes passes; the result counts the kinks
 };
 
 /// The defaults are those of torch.autograd.gradcheck.
-struct Options {
-  Mode mode = Mode::full;
+struct GradcheckOptions {
+  GradcheckMode mode = GradcheckMode::full;
   double eps = 1e-6;      ///< the step h of the differences
   double atol = 1e-5;     ///< absolute tolerance
   double rtol = 1e-3;     ///< relative tolerance
-  double nondet_tol = 0;  ///< by how much two backwards of the same may differ
-  Kinks kinks = Kinks::fail;
-  bool equal_nan = false;            ///< NaN passes where both sides are NaN; otherwise it always fails
-  bool check_undefined_grad = true;  ///< upstream gradients that are undefined must work (not check_backward)
-  bool check_grad_dtypes = false;    ///< a gradient must have its input's dtype (else a warning says so)
-  /// Inputs below double precision: take the differences of fn at a float64 copy of all inputs. fn then must
-  /// not mix its inputs with captured tensors of less precision. Off: differences in the inputs' precision,
-  /// as in Python, where they rarely pass.
-  bool float64_twin = true;
-  /// If given, the outputs' values are held against its values too, to the tolerances of
+  double nondet_tol = 0;  ///< maximum difference between two identical backward passes
+  GradcheckKinks kinks = GradcheckKinks::fail;
+  bool equal_nan = false;            ///< NaN passes if both sides are NaN; otherwise NaN always fails
+  bool check_undefined_grad = true;  ///< undefined upstream gradients must be supported (not check_backward)
+  bool check_grad_dtypes = false;    ///< a gradient must have its input's dtype (otherwise: a warning)
+  /// For inputs below double precision: compute the numerical gradients on float64 copies of all inputs. fn
+  /// must then accept float64, so it must not combine its inputs with captured float32 tensors. If false,
+  /// they are computed in the inputs' precision, as in Python, and the check rarely passes.
+  bool numerical_in_float64 = true;
+  /// If given, the outputs' values are compared with its values, using the tolerances of
   /// torch.testing.assert_close: (rtol, atol) = (1e-7, 1e-7) in float64, (1.3e-6, 1e-5) in float32.
-  Function reference = nullptr;
-  /// Indices of inputs whose rows are independent samples: row n of every output depends on row n of these
-  /// inputs alone. Their differences are then taken for all rows at once, 2·D evaluations instead of 2·N·D.
-  /// The claim is tested on up to 16 rows; if it is false, the check fails.
+  GradcheckFunction reference = nullptr;
+  /// Indices of inputs whose rows are independent samples: row n of every output depends only on row n of
+  /// these inputs. All rows are then perturbed at once, which takes 2·D evaluations instead of 2·N·D. The
+  /// check fails if a test on up to 16 rows shows that the rows are not independent.
   std::vector<std::size_t> batched_inputs = {};
-  std::vector<std::string> input_names = {};   ///< for the verdict
-  std::vector<std::string> output_names = {};  ///< for the verdict
-  std::uint64_t seed = 0;  ///< of the projections, the tested rows, gradgradcheck's upstream
+  std::vector<std::string> input_names = {};   ///< shown in the result
+  std::vector<std::string> output_names = {};  ///< shown in the result
+  std::uint64_t seed = 0;  ///< for projections, the rows tested, and the grad_outputs of gradgradcheck
 };
 
-/// Holds the gradients that autograd computes through fn against central differences.
+/// Compares the gradients that autograd computes through fn with central differences.
 ///
 ///   for each output y, each input x that requires a gradient, and all i, j:
 ///
@@ -70,30 +65,36 @@ struct Options {
 ///
 ///     | vᵀJu  −  vᵀ (y(x + h u) − y(x − h u)) / 2h |   ≤   atol · Σu · Σv + rtol · | the difference |
 ///
-/// It also checks that backward gives the same twice, that a zero upstream gradient gives zero and an
-/// undefined one is taken as zero, and that an output without a gradient has none numerically.
+/// It also checks that two backward passes give the same gradients, that a zero or undefined upstream
+/// gradient gives zero, and that an output that requires no gradient is constant.
 ///
-/// inputs: at least one requires a gradient, of any shape, strided, without overlapping memory. They are
-/// moved in place and restored to the bit, so a module's weights can be passed and checked too. Complex: each
-/// is two real numbers; the gradient is ∂L/∂Re + i ∂L/∂Im, errors are moduli. Below double precision with ε
-/// > 2.3e-16: atol and rtol are at least 16 ε, and atol is multiplied by the Jacobian's largest modulus if
-/// above 1, because cancellation leaves an error in proportion to the largest term, not to the entry.
+/// inputs: any shape, strided, without overlapping memory; at least one requires a gradient. They are
+/// perturbed in place and restored bit for bit, so the weights of a module can be passed and checked too. A
+/// complex number counts as two real ones; its gradient is ∂L/∂Re + i ∂L/∂Im, and errors are moduli. Below
+/// double precision, with machine epsilon ε, atol and rtol are at least 16 ε, and atol is multiplied by the
+/// largest modulus in the Jacobian if that exceeds 1: cancellation leaves an error proportional to the
+/// largest term, not to the entry.
 ///
-/// Never throws on a wrong function, shape or input, nor lets fn's exceptions out: all are in the verdict.
-/// Sources: the numerics of torch.autograd.gradcheck; Ceres Solver's GradientChecker for the report.
-Verdict gradcheck(const Function& fn, const std::vector<torch::Tensor>& inputs, const Options& options = {});
+/// Never throws because of a wrong function, shape or input, and catches the exceptions of fn: all are
+/// reported in the result. Sources: torch.autograd.gradcheck (numerics), Ceres Solver's GradientChecker
+/// (report).
+[[nodiscard]] GradcheckResult gradcheck(const GradcheckFunction& fn, const std::vector<at::Tensor>& inputs,
+                                        const GradcheckOptions& options = {});
 
-/// gradcheck() of fn's backward pass: of (inputs, grad_outputs) ↦ ∂(Σ grad_outputs · fn(inputs)) / ∂inputs.
-/// grad_outputs: one for each output that requires a gradient; if none is given, they are drawn from
-/// U(−1, 1).
-Verdict gradgradcheck(const Function& fn, const std::vector<torch::Tensor>& inputs,
-                      const std::vector<torch::Tensor>& grad_outputs = {}, const Options& options = {});
+/// gradcheck() of the backward pass of fn: of (inputs, grad_outputs) ↦ ∂(Σ grad_outputs · fn(inputs)) /
+/// ∂inputs. grad_outputs: one for each output that requires a gradient; drawn from U(−1, 1) if empty.
+[[nodiscard]] GradcheckResult gradgradcheck(const GradcheckFunction& fn,
+                                            const std::vector<at::Tensor>& inputs,
+                                            const std::vector<at::Tensor>& grad_outputs = {},
+                                            const GradcheckOptions& options = {});
 
-/// gradcheck() of a forward and a backward pass written by hand, without autograd. Each backward call follows
-/// a forward call at the unmoved inputs, so both may be methods of a layer that keeps what it needs in
-/// between. Both may return their own buffers, which the next call overwrites. Checked are the inputs that
-/// require a gradient; if none does, all of floating or complex dtype.
-Verdict check_backward(const Function& forward, const Backward& backward,
-                       const std::vector<torch::Tensor>& inputs, const Options& options = {});
+/// gradcheck() of a hand-written forward and backward pass, without autograd. Each backward call follows a
+/// forward call at the unperturbed inputs, so both may be methods of a layer that saves tensors in between.
+/// Both may return their own buffers, which the next call overwrites. Checks the inputs that require a
+/// gradient; if none does, all of floating-point or complex dtype.
+[[nodiscard]] GradcheckResult check_backward(const GradcheckFunction& forward,
+                                             const GradcheckBackward& backward,
+                                             const std::vector<at::Tensor>& inputs,
+                                             const GradcheckOptions& options = {});
 
 }  // namespace twingrad

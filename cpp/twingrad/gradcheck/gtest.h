@@ -6,15 +6,16 @@
 
 namespace twingrad {
 
-/// A verdict as GoogleTest's result: its message is the verdict's table.
-inline ::testing::AssertionResult as_assertion(const Verdict& verdict) {
-  return (verdict ? ::testing::AssertionSuccess() : ::testing::AssertionFailure()) << verdict.to_string();
+/// The result of any of the checks for EXPECT_TRUE and ASSERT_TRUE, with its table as the message.
+inline ::testing::AssertionResult as_assertion(const GradcheckResult& result) {
+  return (result ? ::testing::AssertionSuccess() : ::testing::AssertionFailure()) << result.to_string();
 }
 
 }  // namespace twingrad
 
-/// EXPECT_GRADIENTS_MATCH(fn, inputs) and EXPECT_GRADIENTS_MATCH(fn, inputs, options): fails with the verdict
-/// if gradcheck(fn, inputs, options) does. More can be streamed to it. ASSERT_… also leaves the test.
+/// EXPECT_GRADIENTS_MATCH(fn, inputs) and EXPECT_GRADIENTS_MATCH(fn, inputs, options) fail if gradcheck(fn,
+/// inputs, options) does, with its table as the message. More text can be streamed to them.
+/// ASSERT_GRADIENTS_MATCH also leaves the test.
 #define EXPECT_GRADIENTS_MATCH(...) TWINGRAD_GRADIENTS_MATCH_(ADD_FAILURE(), __VA_ARGS__)
 #define ASSERT_GRADIENTS_MATCH(...) TWINGRAD_GRADIENTS_MATCH_(FAIL(), __VA_ARGS__)
 

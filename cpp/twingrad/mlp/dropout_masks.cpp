@@ -10,7 +10,7 @@
 namespace twingrad {
 namespace {
 
-/// Each entry stays if its 32 random bits, as a number, are below `bound`.
+/// Each entry is kept if its 32 random bits, as a number, are below `bound`.
 TWINGRAD_FUNCTION_CLONES void draw(std::int64_t count, std::uint64_t seed, std::uint64_t bound, bool* mask) {
   for (std::int64_t i = 0; i + 1 < count; i += 2) {
     const std::uint64_t bits = SplitMix64::number(seed, static_cast<std::uint64_t>(i / 2));

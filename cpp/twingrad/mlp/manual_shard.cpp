@@ -1,6 +1,5 @@
 #include "twingrad/mlp/manual_shard.h"
 
-#include <ATen/core/LegacyTypeDispatch.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -39,13 +38,10 @@ using at::Tensor;
 
 namespace {
 
-/// Rows that a block has at most: enough for the products to be efficient, few enough to stay in a core's cache.
-constexpr std::int64_t kRowsOfABlock = 256;
+/// Maximum rows per block: enough for efficient products, few enough for a core's cache.
+constexpr std::int64_t kBlockRows = 256;
 
-/// No gradient is recorded here, so the part of LibTorch that would look whether to need not run.
-using WithoutAutograd = at::AutoDispatchBelowADInplaceOrView;
-
-/// One weight a class as a tensor, undefined where there are none.
+/// Weights per class as a tensor; undefined if there are none.
 Tensor weights_of(const std::vector<double>& weights, const at::TensorOptions& options) {
   return weights.empty() ? Tensor() : at::tensor(weights, at::TensorOptions(at::kDouble)).to(options);
 }
@@ -89,11 +85,11 @@ std::unique_ptr<nn::Loss> make_loss(const MlpSpec& spec, const at::TensorOptions
   throw std::logic_error("a kind of loss without a class");
 }
 
-/// A layer inside a residual block: it hands out its result, and the gradient of that, which the block keeps to itself.
-class Watched final : public nn::Layer {
+/// A layer inside a residual block that records its result and the gradient of its result.
+class RecordingLayer final : public nn::Layer {
  public:
-  /// output, output_gradient: where to; they have to outlive the layer.
-  Watched(std::unique_ptr<nn::Layer> layer, Tensor& output, Tensor& output_gradient)
+  /// output and output_gradient must outlive the layer.
+  RecordingLayer(std::unique_ptr<nn::Layer> layer, Tensor& output, Tensor& output_gradient)
       : layer_(std::move(layer)), output_(output), output_gradient_(output_gradient) {}
 
   Tensor forward(const Tensor& x) override { return output_ = layer_->forward(x); }
@@ -111,7 +107,7 @@ class Watched final : public nn::Layer {
   Tensor& output_gradient_;
 };
 
-/// The place of a layer in layers_of that a layer inside a residual block has: none.
+/// Stands for the index in layers_of that a layer inside a residual block does not have.
 constexpr std::size_t kInsideBlock = std::numeric_limits<std::size_t>::max();
 
 Tensor rows_of(const Tensor& batch, Range rows) {
@@ -127,7 +123,7 @@ ManualShard::ManualShard(const MlpSpec& spec, const FlatParameters& parameters)
       can_be_split_(can_be_sharded(spec)),
       parameters_(parameters),
       loss_(make_loss(spec, parameters_.values().options())) {
-  outputs_.resize(result_names(spec).size());  // before the layers inside blocks refer to them
+  outputs_.resize(result_names(spec).size());  // before layers inside residual blocks refer to them
   output_gradients_.resize(outputs_.size());
   const std::vector<LayerSpec> layers = layers_of(spec);
   for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -190,8 +186,8 @@ std::unique_ptr<nn::Layer> ManualShard::make_layer(std::size_t index, const Laye
     case Kind::residual: {
       std::vector<std::unique_ptr<nn::Layer>> branch;
       for (const LayerSpec& inner : layer.branch) {
-        branch.push_back(std::make_unique<Watched>(make_layer(kInsideBlock, inner), outputs_[inner.result],
-                                                   output_gradients_[inner.result]));
+        branch.push_back(std::make_unique<RecordingLayer>(
+            make_layer(kInsideBlock, inner), outputs_[inner.result], output_gradients_[inner.result]));
       }
       return std::make_unique<nn::Residual>(std::move(branch));
     }
@@ -200,7 +196,7 @@ std::unique_ptr<nn::Layer> ManualShard::make_layer(std::size_t index, const Laye
 }
 
 void ManualShard::forward(const Tensor& images, Range rows) {
-  const WithoutAutograd guard;
+  const AutogradDispatchGuard guard;
   for (std::size_t i = 0; training_ && i < dropouts_.size(); ++i) {
     dropouts_[i]->set_mask(rows_of(masks_.at(i), rows));
   }
@@ -212,7 +208,7 @@ void ManualShard::forward(const Tensor& images, Range rows) {
 
 void ManualShard::forward(const Tensor& images, const Tensor& labels, Range rows) {
   forward(images, rows);
-  const WithoutAutograd guard;
+  const AutogradDispatchGuard guard;
   const Tensor& x = outputs_[layers_.size() - 1];
   const Tensor loss = loss_->forward(x, target_of(spec_, rows_of(labels, rows), x));
   const auto share = static_cast<double>(rows.size) / static_cast<double>(images.size(0));
@@ -221,7 +217,7 @@ void ManualShard::forward(const Tensor& images, const Tensor& labels, Range rows
 }
 
 void ManualShard::backward() {
-  const WithoutAutograd guard;
+  const AutogradDispatchGuard guard;
   Tensor grad = loss_->backward(nn::sized(grad_loss_, {}, outputs_.back()).fill_(weight_));
   for (std::size_t i = layers_.size(); i-- > first_learning_layer_;) {
     output_gradients_[i] = grad;
@@ -230,22 +226,21 @@ void ManualShard::backward() {
 }
 
 int ManualShard::blocks_of(std::int64_t rows) const {
-  return can_be_split_
-             ? static_cast<int>(std::max<std::int64_t>(1, (rows + kRowsOfABlock - 1) / kRowsOfABlock))
-             : 1;
+  return can_be_split_ ? static_cast<int>(std::max<std::int64_t>(1, (rows + kBlockRows - 1) / kBlockRows))
+                       : 1;
 }
 
 void ManualShard::compute_gradients(const Tensor& images, const Tensor& labels, Range rows,
                                     const Tensor& logits) {
-  const WithoutAutograd guard;
+  const AutogradDispatchGuard guard;
   const int blocks = blocks_of(rows.size);
   double loss = 0;
   for (int i = 0; i < blocks; ++i) {
     const auto [first, size] = part_of(rows.size, blocks, i);
     const Range block{rows.first + first, size};
-    std::optional<SignalBlockGuard> hold;
+    std::optional<SignalBlockGuard> no_signals;
     if (can_be_split_) {
-      hold.emplace();  // each product would do it by itself, and a block is short
+      no_signals.emplace();  // for the entire block: a guard per product would cost more
     }
     forward(images, labels, block);
     loss += loss_value_;

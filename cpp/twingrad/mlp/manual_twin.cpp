@@ -1,7 +1,5 @@
 #include "twingrad/mlp/manual_twin.h"
 
-#include <ATen/core/LegacyTypeDispatch.h>
-
 #include <algorithm>
 
 #include "twingrad/mlp/training_loss.h"
@@ -52,21 +50,18 @@ std::unique_ptr<optim::Optimizer> make_optimizer(const OptimizerOptions& options
   throw std::logic_error("a kind of optimizer without a class");
 }
 
-/// Parameters below which a slice does not pay for waking a thread.
+/// A slice of fewer parameters does not pay for waking a thread.
 constexpr std::int64_t kLeastSlice = 16384;
-/// Parameters from which on an update by itself pays for waking threads.
+/// From this number of parameters on, an update alone pays for waking threads.
 constexpr std::int64_t kManyParameters = 500'000;
-
-/// No gradient is recorded here, so the part of LibTorch that would look whether to need not run.
-using WithoutAutograd = at::AutoDispatchBelowADInplaceOrView;
 
 }  // namespace
 
 ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const Tensor& initial,
-                       const at::TensorOptions& options, std::shared_ptr<ThreadPool> workers,
+                       const at::TensorOptions& options, std::shared_ptr<ThreadPool> pool,
                        const ThreadSettings& threads)
     : spec_(spec),
-      pool_(std::move(workers)),
+      pool_(std::move(pool)),
       threads_(threads),
       parameters_(spec, initial, options),
       clip_norm_(optimizer.clip_norm),
@@ -74,9 +69,9 @@ ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, c
   const int most_shards = can_be_sharded(spec) ? pool_->count() : 1;
   for (int i = 0; i < most_shards; ++i) {
     shards_.push_back(
-        std::make_unique<ManualShard>(spec_, i == 0 ? parameters_ : parameters_.with_gradients_apart()));
+        std::make_unique<ManualShard>(spec_, i == 0 ? parameters_ : parameters_.with_separate_gradients()));
   }
-  constexpr std::int64_t kBlock = 16;  // a slice begins where a line of the cache does
+  constexpr std::int64_t kBlock = 16;  // slices begin at cache lines
   const std::int64_t count = parameter_count(spec);
   const std::int64_t blocks = (count + kBlock - 1) / kBlock;
   const int slices = static_cast<int>(std::clamp<std::int64_t>(count / kLeastSlice, 1, pool_->count()));
@@ -147,7 +142,7 @@ void ManualTwin::update() {
     clip_gradients();
   }
   const auto move = [&](int i) {
-    const WithoutAutograd guard;
+    const AutogradDispatchGuard guard;
     Slice& slice = slices_[static_cast<std::size_t>(i)];
     slice.optimizer->step(slice.values, at::TensorList(slice.gradients).slice(0, gradient_parts_));
   };
@@ -214,19 +209,26 @@ std::vector<NamedTensor> ManualTwin::intermediates() const {
 }
 
 std::vector<NamedTensor> ManualTwin::optimizer_state() const {
+  optim::Optimizer& first = *slices_[0].optimizer;
   std::vector<NamedTensor> named;
-  const std::vector<optim::Optimizer::StateVector> first = slices_[0].optimizer->state();
-  for (std::size_t i = 0; i < first.size(); ++i) {
+  const auto add = [&](const std::string& state, const Tensor& flat) {
+    for (const auto& [parameter, view] : parameters_.named_views(flat)) {
+      named.push_back({parameter + "." + state, view});
+    }
+  };
+  for (std::size_t i = 0; i < first.state().size(); ++i) {
     std::vector<Tensor> parts;
     for (const Slice& slice : slices_) {
       parts.push_back(*slice.optimizer->state()[i].value);
     }
     if (parts[0].defined()) {
-      named.push_back({first[i].name, parameters_.in_order(at::cat(parts))});
+      add(first.state()[i].name, at::cat(parts));
     }
   }
-  if (const std::int64_t steps = slices_[0].optimizer->steps(); steps > 0) {
-    named.push_back({"steps", at::scalar_tensor(steps, at::kLong)});
+  for (const auto& [parameter, view] : parameters_.named_values()) {
+    if (first.steps() > 0) {
+      named.push_back({parameter + ".step", at::scalar_tensor(first.steps(), at::kLong)});
+    }
   }
   return named;
 }
@@ -235,23 +237,25 @@ void ManualTwin::load_optimizer_state(const std::vector<NamedTensor>& state) {
   if (state.empty()) {
     return;
   }
-  std::vector<Tensor> arranged;
-  for (const auto& [name, value] : slices_[0].optimizer->state()) {
-    arranged.push_back(parameters_.arranged(find_tensor(state, name, {parameters_.size()})));
+  const std::vector<optim::Optimizer::StateVector> vectors = slices_[0].optimizer->state();
+  std::vector<Tensor> loaded;
+  for (const auto& vector : vectors) {
+    loaded.push_back(at::empty_like(parameters_.values()));
+    for (const auto& [parameter, view] : parameters_.named_views(loaded.back())) {
+      view.copy_(find_tensor(state, parameter + "." + vector.name, view.sizes()));
+    }
   }
+  const std::string step = parameters_.named_values().front().name + ".step";
+  const bool counts =
+      std::any_of(state.begin(), state.end(), [&](const NamedTensor& tensor) { return tensor.name == step; });
+  const std::int64_t steps = counts ? find_tensor(state, step, {}).item<std::int64_t>() : 0;
   std::int64_t first = 0;
   for (const Slice& slice : slices_) {
-    const std::int64_t size = slice.values.numel();
-    const std::vector<optim::Optimizer::StateVector> vectors = slice.optimizer->state();
     for (std::size_t i = 0; i < vectors.size(); ++i) {
-      *vectors[i].value = arranged[i]
-                              .narrow(0, first, size)
-                              .to(slice.values.options(), /*non_blocking=*/false, /*copy=*/true);
+      *slice.optimizer->state()[i].value = loaded[i].narrow(0, first, slice.values.numel()).clone();
     }
-    const bool counts = std::any_of(state.begin(), state.end(),
-                                    [](const NamedTensor& tensor) { return tensor.name == "steps"; });
-    slice.optimizer->set_steps(counts ? find_tensor(state, "steps", {}).item<std::int64_t>() : 0);
-    first += size;
+    slice.optimizer->set_steps(steps);
+    first += slice.values.numel();
   }
 }
 

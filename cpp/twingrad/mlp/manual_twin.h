@@ -15,24 +15,24 @@
 
 namespace twingrad {
 
-/// The network by hand: layers, loss and optimizer of this library on plain tensors. Nothing here, or below,
-/// asks LibTorch for a gradient.
+/// The hand-written network: layers, loss and optimizer of this library on plain tensors. Neither this class nor
+/// anything it calls uses autograd.
 ///
-/// A batch is split into shards of rows, one a thread, each with layers and gradients of its own. With b_s of the b rows in
-/// shard s,
+/// A batch is split into shards of rows, one per thread, each with its own layers and gradients. With b_s of the b rows
+/// in shard s,
 ///
-///   L = Σ_s b_s/b L_s,    ∂L/∂p = Σ_s b_s/b ∂L_s/∂p        (the mean; for the sum without b_s/b)
+///   L = Σ_s b_s/b L_s,    ∂L/∂p = Σ_s b_s/b ∂L_s/∂p        (for the mean; for the sum without b_s/b)
 ///
-/// and the optimizer moves one slice of the parameters on each thread. By the same formula compute_gradients runs a shard
-/// that is longer than the cache block by block. How many shards and blocks there are follows from the shapes and the
-/// number of threads alone, so that a run repeats bit for bit.
+/// and each thread updates one slice of the parameters. By the same formula compute_gradients processes a long shard
+/// block by block. The numbers of shards and blocks depend on the shapes and the number of threads alone, so that a run
+/// repeats bit for bit.
 class ManualTwin final : public Twin {
  public:
-  /// initial: flat, as draw_initial_parameters makes it; options: dtype and device; workers: the threads, by default the
-  /// caller's alone; threads: of LibTorch's operations in each of them.
+  /// initial: flat, as draw_initial_parameters returns it; options: dtype and device; pool: the threads, by default only
+  /// the caller's; threads: of LibTorch's operations in each of them.
   ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const at::Tensor& initial,
              const at::TensorOptions& options,
-             std::shared_ptr<ThreadPool> workers = std::make_shared<ThreadPool>(1),
+             std::shared_ptr<ThreadPool> pool = std::make_shared<ThreadPool>(1),
              const ThreadSettings& threads = {});
 
   std::string name() const override { return "manual"; }
@@ -44,7 +44,7 @@ class ManualTwin final : public Twin {
   void set_lr(double learning_rate) override;
   void train(bool training) override;
   void set_dropout_masks(const std::vector<at::Tensor>& masks) override;
-  void keep_intermediate_gradients(bool /*keep*/) override {}  // they are at hand anyway
+  void keep_intermediate_gradients(bool /*keep*/) override {}  // always kept
   at::Tensor logits() const override;
   std::vector<NamedTensor> intermediates() const override;
   std::vector<NamedTensor> parameters() const override { return parameters_.named_values(); }
@@ -53,14 +53,14 @@ class ManualTwin final : public Twin {
   void load_optimizer_state(const std::vector<NamedTensor>& state) override;
   std::vector<NamedTensor> gradients() const override;
 
-  /// How many shards a batch of so many rows is split into.
+  /// The number of shards that a batch of this many rows is split into.
   int shards_for(std::int64_t rows) const;
 
  private:
-  /// A part of the flat vectors, and the optimizer that moves it.
+  /// A slice of the flat vectors with its own optimizer.
   struct Slice {
     at::Tensor values;
-    std::vector<at::Tensor> gradients = {};  ///< of each shard
+    std::vector<at::Tensor> gradients = {};  ///< one per shard
     std::unique_ptr<optim::Optimizer> optimizer;
   };
 
@@ -70,22 +70,21 @@ class ManualTwin final : public Twin {
   /// Adds the parts of the gradient into one and clips its norm.
   void clip_gradients();
 
-  /// A tensor of the whole batch, from its parts in the shards.
+  /// A tensor of the whole batch, concatenated from the shards in use.
   at::Tensor joined(const std::function<at::Tensor(const ManualShard&)>& part) const;
 
   MlpSpec spec_;
   std::shared_ptr<ThreadPool> pool_;
   ThreadSettings threads_;
-  FlatParameters
-      parameters_;  ///< the gradients are the first shard's, and once added up those of the whole batch
+  FlatParameters parameters_;  ///< with the gradients of the first shard
   std::vector<std::unique_ptr<ManualShard>> shards_;
   int shards_in_use_ = 1;           ///< by the last batch
   std::size_t gradient_parts_ = 1;  ///< the gradient is the sum of those of the first shards
-  bool has_intermediates_ = false;  ///< whether the last step kept them
-  at::Tensor logits_;               ///< where it did not
+  bool has_intermediates_ = false;  ///< whether the last step kept intermediate results
+  at::Tensor logits_;               ///< of the last step if it did not
   std::vector<Slice> slices_;
-  double clip_norm_;       ///< 0: gradients are not clipped
-  double clip_norm_type_;  ///< p of that norm
+  double clip_norm_;       ///< 0: no clipping
+  double clip_norm_type_;  ///< p of the norm
 };
 
 }  // namespace twingrad

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "twingrad/mlp/autograd_twin.h"
@@ -12,10 +13,15 @@
 namespace twingrad {
 namespace {
 
-/// A number in the metadata, or 0.
+/// A number in the metadata, or 0 if it is missing.
 std::int64_t number_in(const TensorFile& file, const std::string& name) {
   const auto found = file.metadata.find(name);
   return found == file.metadata.end() ? 0 : std::strtoll(found->second.c_str(), nullptr, 10);
+}
+
+std::vector<double> to_vector(const at::Tensor& tensor) {
+  const at::Tensor values = tensor.contiguous();
+  return {values.data_ptr<double>(), values.data_ptr<double>() + values.numel()};
 }
 
 }  // namespace
@@ -35,7 +41,7 @@ Predictor::Predictor(const std::filesystem::path& autograd, const std::filesyste
     throw UserError(
         manual.string(),
         fmt::format("expected a network for square images, found one with {} inputs", spec_.inputs),
-        "name weights that twingrad has written, which tell height and width");
+        "use weights written by twingrad, which include height and width");
   }
   if (const auto found = file.metadata.find(kDataset); found != file.metadata.end()) {
     dataset_ = found->second;
@@ -49,13 +55,31 @@ Predictor::Predictor(const std::filesystem::path& autograd, const std::filesyste
   manual_->eval();
 }
 
-Predictor::Answers Predictor::predict(const at::Tensor& images) {
-  const at::Tensor input = images.to(dtype_);
-  const auto answer = [&](Twin& twin) -> Answer {
-    const at::Tensor logits = twin.predict(input).to(at::kDouble);
-    return {logits, spec_.loss == LossKind::bce_with_logits ? logits.sigmoid() : logits.softmax(1)};
-  };
-  return {answer(*autograd_), answer(*manual_)};
+std::size_t Predictor::Answer::likeliest() const {
+  return static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+std::vector<Predictor::Answers> Predictor::predict(const std::vector<GreyImage>& images) {
+  if (images.empty()) {
+    return {};
+  }
+  at::Tensor pixels = at::empty({std::ssize(images), spec_.inputs}, at::kByte);
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    std::copy(images[i].pixels.begin(), images[i].pixels.end(),
+              pixels.data_ptr<std::uint8_t>() + static_cast<std::int64_t>(i) * spec_.inputs);
+  }
+  const at::Tensor input = pixels.to(at::kDouble).div(255).to(dtype_);
+  const at::Tensor autograd = autograd_->predict(input).to(at::kDouble);
+  const at::Tensor manual = manual_->predict(input).to(at::kDouble);
+  const bool is_sigmoid = spec_.loss == LossKind::bce_with_logits;
+  std::vector<Answers> answers;
+  for (std::int64_t row = 0; row < std::ssize(images); ++row) {
+    const auto answer = [&](const at::Tensor& logits) -> Answer {
+      return {to_vector(logits[row]), to_vector(is_sigmoid ? logits[row].sigmoid() : logits[row].softmax(0))};
+    };
+    answers.push_back({answer(autograd), answer(manual)});
+  }
+  return answers;
 }
 
 }  // namespace twingrad

@@ -5,37 +5,40 @@
 #include <string>
 #include <vector>
 
+#include "twingrad/io/grey_image.h"
 #include "twingrad/mlp/spec.h"
 #include "twingrad/mlp/twin.h"
 
 namespace twingrad {
 
-/// What twins that have learned say of images: each computes in its own way.
+/// Classifies images with both twins.
 class Predictor {
  public:
-  /// Reads weights (io/tensor_file.h): of the autograd and the manual twin, which may be one file. activation: for weights
-  /// without metadata (mlp/weights.h). Throws UserError if a file is no network, or if the two are not of the same.
+  /// Reads the weights of the autograd and the manual twin (io/tensor_file.h), which may be the same file.
+  /// activation: for weights without metadata (mlp/weights.h). Throws UserError if a file contains no network, or
+  /// if the networks differ.
   Predictor(const std::filesystem::path& autograd, const std::filesystem::path& manual,
             const std::string& activation);
 
   const MlpSpec& spec() const { return spec_; }
-  /// Of the input. From the metadata, or a square.
+  /// The size of the input images, from the metadata. Without metadata, images are square.
   std::int64_t height() const { return height_; }
   std::int64_t width() const { return width_; }
-  /// The data set that the weights were trained on, as far as the metadata tells; or "".
+  /// The data set that the weights were trained on, from the metadata; "" if unknown.
   const std::string& dataset() const { return dataset_; }
 
-  /// What one twin says of N images.
+  /// The answer of one twin for one image.
   struct Answer {
-    at::Tensor logits;  ///< [N, C], float64
-    at::Tensor
-        probabilities;  ///< [N, C]: softmax of the logits, for a network trained with bce_with_logits their sigmoid
+    std::vector<double> logits;         ///< [C]
+    std::vector<double> probabilities;  ///< [C]: softmax of the logits; their sigmoid for bce_with_logits
+    /// The class with the largest logit.
+    std::size_t likeliest() const;
   };
   struct Answers {
     Answer autograd, manual;
   };
-  /// images [N, height · width], float64, x / 255.
-  Answers predict(const at::Tensor& images);
+  /// The answers for images of height() × width() pixels.
+  std::vector<Answers> predict(const std::vector<GreyImage>& images);
 
  private:
   MlpSpec spec_;

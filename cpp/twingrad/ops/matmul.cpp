@@ -3,79 +3,54 @@
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/mm.h>
 #include <fmt/format.h>
+#if defined(TWINGRAD_HAS_ONEDNN) && \
+    defined(__x86_64__)  // on other processors oneDNN's product is a plain loop
+#include <dnnl.h>
+#define TWINGRAD_USES_ONEDNN
+#endif
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <optional>
 
-#include "twingrad/runtime/loaded_function.h"
 #include "twingrad/runtime/signals.h"
 
 namespace twingrad::ops {
 namespace {
 
-/// dnnl_sgemm of oneDNN, the same from version 1 to 3: C ← α op(A) op(B) + β C in float32, matrices row by row, op(X) = X ('N')
-/// or Xᵀ ('T'). Returns 0 on success.
-using Sgemm = int(char op_a, char op_b, std::int64_t m, std::int64_t n, std::int64_t k, float alpha,
-                  const float* a, std::int64_t stride_a, const float* b, std::int64_t stride_b, float beta,
-                  float* c, std::int64_t stride_c);
+std::atomic<int> libtorch_products_guards = 0;
 
-/// The beginning of dnnl_version_t, likewise.
-struct OneDnnVersion {
-  int major, minor, patch;
-  const char* hash;
-  unsigned cpu_runtime;
-};
+#ifdef TWINGRAD_USES_ONEDNN
 
-struct OneDnn {
-  Sgemm* sgemm = nullptr;
-  std::string name;
-};
-
-OneDnn find_onednn() {
-  OneDnn found;
-#if defined(__x86_64__)  // elsewhere its product is a plain loop
-  auto* version = loaded_function<const OneDnnVersion*()>("dnnl_version");
-  auto* sgemm = loaded_function<Sgemm>("dnnl_sgemm");
-  if (version == nullptr || sgemm == nullptr) {
-    return found;
-  }
-  constexpr unsigned kSequential = 1;
-  constexpr unsigned kOpenMp = 2;  // with LibTorch's own pool of threads; others bring one that nobody bounds
-  if (version()->cpu_runtime == kSequential || version()->cpu_runtime == kOpenMp) {
-    found.sgemm = sgemm;
-    found.name = fmt::format("oneDNN {}.{}.{}", version()->major, version()->minor, version()->patch);
-  }
-#endif
-  return found;
+/// Whether oneDNN runs on LibTorch's threads (OpenMP) or on none of its own; other thread pools cannot be bounded here.
+bool has_onednn() {
+  const unsigned runtime = dnnl_version()->cpu_runtime;
+  return runtime == DNNL_RUNTIME_OMP || runtime == DNNL_RUNTIME_SEQ;
 }
 
-const OneDnn& onednn() {
-  static const OneDnn found = find_onednn();
-  return found;
+std::string onednn_name() {
+  const dnnl_version_t& version = *dnnl_version();
+  return fmt::format("oneDNN {}.{}.{}", version.major, version.minor, version.patch);
 }
 
-std::atomic<int> leaving_all_to_libtorch = 0;  ///< how many LibTorchProductsGuard live
-
-/// How a matrix lies in memory: row by row ('N') or column by column ('T'), so many numbers apart.
-struct Layout {
+/// How a matrix is stored: row by row ('N') or column by column ('T'), and the distance between rows or columns.
+struct MatrixLayout {
   char op;
   std::int64_t stride;
 };
 
-/// Nothing for a matrix that lies otherwise (every second column, say).
-std::optional<Layout> layout_of(const at::Tensor& matrix) {
+/// std::nullopt for any other layout, such as every second column of a matrix.
+std::optional<MatrixLayout> layout_of(const at::Tensor& matrix) {
   const std::int64_t rows = matrix.size(0);
   const std::int64_t columns = matrix.size(1);
-  // The stride of a dimension of size 1 means nothing.
+  // The stride of a dimension of size 1 is arbitrary.
   const std::int64_t row_stride = rows == 1 ? columns : matrix.stride(0);
   const std::int64_t column_stride = columns == 1 ? rows : matrix.stride(1);
   if ((columns == 1 || matrix.stride(1) == 1) && row_stride >= columns) {
-    return Layout{'N', row_stride};
+    return MatrixLayout{'N', row_stride};
   }
   if ((rows == 1 || matrix.stride(0) == 1) && column_stride >= rows) {
-    return Layout{'T', column_stride};
+    return MatrixLayout{'T', column_stride};
   }
   return std::nullopt;
 }
@@ -87,18 +62,18 @@ bool is_float_matrix(const at::Tensor& tensor) {
 
 char transposed(char op) { return op == 'N' ? 'T' : 'N'; }
 
-/// out = a b, with c (if defined) added to every row. Returns false where this product is not for oneDNN.
-bool multiply_by_onednn(at::Tensor& out, const at::Tensor& c, const at::Tensor& a, const at::Tensor& b) {
-  if (onednn().sgemm == nullptr || leaving_all_to_libtorch > 0 || !is_float_matrix(out) ||
-      !is_float_matrix(a) || !is_float_matrix(b)) {
+/// out = a b, with c (if defined) added to every row. Returns false, with out unchanged or equal to c, if oneDNN cannot
+/// compute this product.
+bool multiply_with_onednn(at::Tensor& out, const at::Tensor& c, const at::Tensor& a, const at::Tensor& b) {
+  if (!is_float_matrix(out) || !is_float_matrix(a) || !is_float_matrix(b)) {
     return false;
   }
   const std::int64_t m = a.size(0);
   const std::int64_t k = a.size(1);
   const std::int64_t n = b.size(1);
-  const std::optional<Layout> of_a = layout_of(a);
-  const std::optional<Layout> of_b = layout_of(b);
-  const std::optional<Layout> of_out = layout_of(out);
+  const std::optional<MatrixLayout> of_a = layout_of(a);
+  const std::optional<MatrixLayout> of_b = layout_of(b);
+  const std::optional<MatrixLayout> of_out = layout_of(out);
   if (b.size(0) != k || out.size(0) != m || out.size(1) != n || !of_a || !of_b || !of_out) {
     return false;
   }
@@ -109,33 +84,45 @@ bool multiply_by_onednn(at::Tensor& out, const at::Tensor& c, const at::Tensor& 
   const auto* a_data = a.data_ptr<float>();
   const auto* b_data = b.data_ptr<float>();
   auto* out_data = out.data_ptr<float>();
-  // oneDNN's kernels use the stack pointer for a buffer of theirs, and a handler that interrupts one writes its frame over the
-  // heap (uxlfoundation/oneDNN#4845; every version up to 3.11.1).
-  const SignalBlockGuard hold;
+  // oneDNN's kernels point the stack pointer to a buffer on the heap, so a signal handler that interrupts one overwrites
+  // heap memory (uxlfoundation/oneDNN#4845; all versions up to 3.11.1).
+  const SignalBlockGuard no_signals;
   if (of_out->op == 'T') {  // outᵀ = bᵀ aᵀ
-    return onednn().sgemm(transposed(of_b->op), transposed(of_a->op), n, m, k, 1, b_data, of_b->stride,
-                          a_data, of_a->stride, beta, out_data, of_out->stride) == 0;
+    return dnnl_sgemm(transposed(of_b->op), transposed(of_a->op), n, m, k, 1, b_data, of_b->stride, a_data,
+                      of_a->stride, beta, out_data, of_out->stride) == dnnl_success;
   }
-  return onednn().sgemm(of_a->op, of_b->op, m, n, k, 1, a_data, of_a->stride, b_data, of_b->stride, beta,
-                        out_data, of_out->stride) == 0;
+  return dnnl_sgemm(of_a->op, of_b->op, m, n, k, 1, a_data, of_a->stride, b_data, of_b->stride, beta,
+                    out_data, of_out->stride) == dnnl_success;
 }
+
+#else
+
+bool has_onednn() { return false; }
+std::string onednn_name() { return ""; }
+bool multiply_with_onednn(at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&) {
+  return false;
+}
+
+#endif
+
+bool uses_onednn() { return libtorch_products_guards == 0 && has_onednn(); }
 
 }  // namespace
 
 at::Tensor& matmul(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
-  return multiply_by_onednn(out, {}, a, b) ? out : at::mm_out(out, a, b);
+  return uses_onednn() && multiply_with_onednn(out, {}, a, b) ? out : at::mm_out(out, a, b);
 }
 
 at::Tensor& addmm(at::Tensor& out, const at::Tensor& c, const at::Tensor& a, const at::Tensor& b) {
-  return multiply_by_onednn(out, c, a, b) ? out : at::addmm_out(out, c, a, b);
+  return uses_onednn() && multiply_with_onednn(out, c, a, b) ? out : at::addmm_out(out, c, a, b);
 }
 
 std::string product_library(const at::TensorOptions& options) {
   const bool is_for_onednn = options.dtype() == at::kFloat && options.device().is_cpu();
-  return is_for_onednn && leaving_all_to_libtorch == 0 ? onednn().name : "";
+  return is_for_onednn && uses_onednn() ? onednn_name() : "";
 }
 
-LibTorchProductsGuard::LibTorchProductsGuard() { ++leaving_all_to_libtorch; }
-LibTorchProductsGuard::~LibTorchProductsGuard() { --leaving_all_to_libtorch; }
+LibTorchProductsGuard::LibTorchProductsGuard() { ++libtorch_products_guards; }
+LibTorchProductsGuard::~LibTorchProductsGuard() { --libtorch_products_guards; }
 
 }  // namespace twingrad::ops

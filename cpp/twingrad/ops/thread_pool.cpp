@@ -15,11 +15,11 @@
 namespace twingrad {
 namespace {
 
-/// How long a thread waits awake. Putting one to sleep and waking it again takes some 50 µs, more than the pauses between
-/// the parts of a small step; what is longer (an evaluation, the other twin's step) is slept through.
-constexpr auto kAwake = std::chrono::microseconds(150);
+/// How long a thread spins before it sleeps. Sleeping and waking takes some 50 µs, more than the pauses between the parts
+/// of a small step. Threads sleep through longer ones (an evaluation, the other twin's step).
+constexpr auto kSpinTime = std::chrono::microseconds(150);
 
-/// Waits until `value` differs from `old`, at first awake, then asleep.
+/// Waits until `value` differs from `old`: spins first, then sleeps.
 void wait_for_change(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
   const auto changed = [&] { return value.load(std::memory_order_acquire) != old; };
   const auto start = std::chrono::steady_clock::now();
@@ -32,11 +32,11 @@ void wait_for_change(const std::atomic<std::uint32_t>& value, std::uint32_t old)
       __builtin_ia32_pause();
 #endif
     }
-  } while (std::chrono::steady_clock::now() - start < kAwake);
+  } while (std::chrono::steady_clock::now() - start < kSpinTime);
   value.wait(old, std::memory_order_acquire);
 }
 
-/// The core that this thread is on, or −1.
+/// The core that this thread runs on, or −1.
 int core_in_use() {
 #if defined(__linux__)
   return sched_getcpu();
@@ -49,7 +49,7 @@ int core_in_use() {
 
 ThreadPool::ThreadPool(int count) {
   if (count < 1) {
-    throw std::invalid_argument("ThreadPool: a team has one thread or more");
+    throw std::invalid_argument("ThreadPool: expected one thread or more");
   }
   failures_.resize(static_cast<std::size_t>(count));
   taken_ = std::vector<std::atomic<std::uint32_t>>(static_cast<std::size_t>(count));
@@ -71,7 +71,7 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::run(int tasks, const std::function<void(int)>& task) {
   if (tasks < 1 || tasks > count()) {
-    throw std::invalid_argument("ThreadPool: as many tasks as there are threads, or fewer");
+    throw std::invalid_argument("ThreadPool: expected 1 … count() tasks");
   }
   if (tasks == 1) {
     task(0);
@@ -105,8 +105,8 @@ void ThreadPool::run(int tasks, const std::function<void(int)>& task) {
 }
 
 void ThreadPool::serve(int index) {
-  at::set_num_threads(1);           // a setting of this thread; without it each would start a pool of its own
-  const SignalBlockGuard for_good;  // they are the caller's, or another thread's
+  at::set_num_threads(1);             // per thread; otherwise each would start an OpenMP pool
+  const SignalBlockGuard no_signals;  // other threads handle them
   std::uint32_t seen = 0;
   while (true) {
     wait_for_change(round_, seen);
@@ -121,8 +121,8 @@ void ThreadPool::serve(int index) {
 
 void ThreadPool::keep_apart([[maybe_unused]] int index) {
 #if defined(__linux__)
-  // Threads that hardly sleep are placed anew by the system only now and then: two of them can share a core for a tenth of a
-  // second, and take turns, while another core idles. Who may not use a core is moved at once.
+  // The system rarely moves threads that hardly sleep: two of them can share a core for a tenth of a second while another
+  // core idles. Removing that core from the affinity mask moves the thread at once.
   const auto before = cores_.begin() + index;
   const int core = core_in_use();
   before->store(core, std::memory_order_relaxed);
@@ -142,8 +142,8 @@ void ThreadPool::keep_apart([[maybe_unused]] int index) {
 }
 
 void ThreadPool::take(int index, std::uint32_t round) noexcept {
-  // A round ends when all its tasks have been taken and run. So who is late, and comes with an old round, finds it taken, and
-  // who takes a task may read what the round is about.
+  // A round ends when all its tasks have been taken and run. A late thread with an old round number therefore finds its
+  // task taken, and a thread that takes a task may read task_.
   std::uint32_t before = round - 1;
   if (!taken_[static_cast<std::size_t>(index)].compare_exchange_strong(before, round,
                                                                        std::memory_order_acq_rel)) {

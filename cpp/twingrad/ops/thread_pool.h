@@ -10,16 +10,16 @@
 
 namespace twingrad {
 
-/// A team of threads that do one piece of work together, over and over: the shards of a batch, the rows of a gather, the
-/// slices of an update.
+/// A pool of threads that repeatedly share one piece of work: the shards of a batch, the rows of a gather, the slices of
+/// an update.
 ///
-/// LibTorch's operations run on one thread inside a task, so a team of N computes on N threads and no more. Between two
-/// pieces of work a thread spins for some microseconds, since the next one usually follows at once, and then sleeps: a core
-/// that another process wants is given back. A task whose thread has not begun when the caller's own is done (the system has
-/// given its core to somebody else) is the caller's; and a thread that the system has put on the caller's core moves away.
+/// LibTorch's operations run on one thread inside a task, so a pool of N threads computes on N threads. Between two
+/// pieces of work a thread spins for some microseconds, since the next one usually follows at once, and then sleeps. A
+/// task whose thread has not started when the calling thread has finished its own (because the system gave its core to
+/// another process) is run by the caller, and a thread that the system placed on the caller's core moves to another.
 class ThreadPool {
  public:
-  /// count ≥ 1 threads, the caller's own among them: with 1 no thread is started.
+  /// count ≥ 1 threads including the caller's: a pool of 1 starts no thread.
   explicit ThreadPool(int count);
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -27,29 +27,29 @@ class ThreadPool {
 
   int count() const { return static_cast<int>(threads_.size()) + 1; }
 
-  /// Runs task(0) … task(tasks − 1), task(0) on the caller's thread and each of the others on one of its own or the
-  /// caller's, and returns when all are done. tasks is at most count(). Throws what a task threw, the first in their order.
+  /// Runs task(0) … task(tasks − 1), with task(0) on the calling thread and each other task on a pool thread or the
+  /// calling thread, and returns when all are done. 1 ≤ tasks ≤ count(). Rethrows the exception of the first task that
+  /// threw one.
   void run(int tasks, const std::function<void(int)>& task);
 
  private:
   void serve(int index);
-  /// Moves this thread to another core than those of the ones before it, as far as it may use one.
+  /// Moves this thread to a core that no earlier thread of the pool runs on, if the process may use one.
   void keep_apart(int index);
-  /// Runs a task of this round, unless it is taken already.
+  /// Runs a task of this round unless another thread has taken it.
   void take(int index, std::uint32_t round) noexcept;
 
   const std::function<void(int)>* task_ = nullptr;
-  std::vector<std::exception_ptr> failures_;  ///< one a task
-  std::atomic<std::uint32_t> round_ = 0;      ///< counts the pieces of work; a thread waits for it to change
-  std::vector<std::atomic<std::uint32_t>> taken_;  ///< by task: the last round in which somebody took it
-  std::atomic<std::uint32_t> unfinished_ = 0;      ///< tasks of the piece in hand
-  std::vector<std::atomic<int>> cores_;            ///< by thread: where it was in its last round
+  std::vector<std::exception_ptr> failures_;  ///< one per task
+  std::atomic<std::uint32_t> round_ = 0;      ///< counts the pieces of work; threads wait for it to change
+  std::vector<std::atomic<std::uint32_t>> taken_;  ///< per task: the last round in which it was taken
+  std::atomic<std::uint32_t> unfinished_ = 0;      ///< tasks left in this round
+  std::vector<std::atomic<int>> cores_;            ///< per thread: the core of its last round
   std::atomic<bool> closing_ = false;
   std::vector<std::thread> threads_;
 };
 
-/// The range of part `index` of `parts` nearly equal parts of 0 … count − 1, the larger ones first. It depends on these
-/// three numbers alone.
+/// Part `index` of the range 0 … count − 1 divided into `parts` nearly equal parts, the larger ones first.
 struct Range {
   std::int64_t first = 0;
   std::int64_t size = 0;

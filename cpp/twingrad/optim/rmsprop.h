@@ -49,6 +49,7 @@ class RMSprop final : public Optimizer {
       root.addcmul_(grad_avg_, grad_avg_, -1);
     }
     root.sqrt_().add_(eps);
+    ++steps_;
     if (momentum == 0) {
       parameters.addcdiv_(gradient, root, -lr);
     } else {

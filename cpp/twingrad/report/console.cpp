@@ -12,13 +12,13 @@
 namespace twingrad {
 namespace {
 
-/// Columns of the terminal now; it may have been resized since the last line.
+/// The current width of the terminal, which can change between two lines.
 std::size_t columns_of(std::FILE* stream) {
   winsize size{};
   return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-/// The longest beginning of a UTF-8 text that takes no more than `columns` characters.
+/// The longest prefix of a UTF-8 text with at most `columns` characters.
 std::string shortened(const std::string& text, std::size_t columns) {
   std::size_t seen = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -37,15 +37,22 @@ std::string duration(double seconds) {
   return whole < 60 ? fmt::format("{} s", whole) : fmt::format("{}:{:02} min", whole / 60, whole % 60);
 }
 
-/// How many flips, and in which activations.
-std::string describe_flips(const std::map<std::string, std::int64_t>& flips) {
-  std::int64_t count = 0;
+/// "8 activation sign mismatches in 1.output"
+std::string describe_sign_mismatches(const std::map<std::string, std::int64_t>& counts) {
+  std::int64_t total = 0;
   std::string names;
-  for (const auto& [name, flips_here] : flips) {
-    count += flips_here;
+  for (const auto& [name, count] : counts) {
+    total += count;
     names += (names.empty() ? " in " : ", ") + name;
   }
-  return fmt::format("{} flip{} at a kink{}", with_separators(count), count == 1 ? "" : "s", names);
+  return fmt::format("{} activation sign mismatch{}{}", with_separators(total), total == 1 ? "" : "es",
+                     names);
+}
+
+std::string describe_speed(double autograd_seconds, double manual_seconds) {
+  return manual_seconds <= autograd_seconds
+             ? fmt::format("manual twin {:.2f}× faster", autograd_seconds / manual_seconds)
+             : fmt::format("manual twin {:.2f}× slower", manual_seconds / autograd_seconds);
 }
 
 }  // namespace
@@ -63,8 +70,8 @@ Console::Style Console::style_of(std::FILE* stream) {
   const bool terminal = isatty(fileno(stream)) == 1;
   const char* kind = std::getenv("TERM");
   const bool dumb = kind == nullptr || std::string_view(kind) == "dumb";
-  const char* no_colour = std::getenv("NO_COLOR");
-  return {.colour = terminal && !dumb && (no_colour == nullptr || *no_colour == '\0'),
+  const char* no_color = std::getenv("NO_COLOR");
+  return {.color = terminal && !dumb && (no_color == nullptr || *no_color == '\0'),
           .progress_line = terminal && !dumb};
 }
 
@@ -81,8 +88,8 @@ void Console::line(const std::string& text, Look look) {
   }
   erase_progress();
   const char* begin = look == Look::bold ? "\x1b[1m" : "\x1b[2m";
-  const bool coloured = style_.colour && look != Look::plain;
-  fmt::print(stream_, "{}{}{}\n", coloured ? begin : "", text, coloured ? "\x1b[0m" : "");
+  const bool colored = style_.color && look != Look::plain;
+  fmt::print(stream_, "{}{}{}\n", colored ? begin : "", text, colored ? "\x1b[0m" : "");
   std::fflush(stream_);
 }
 
@@ -143,32 +150,32 @@ void Console::on_agreement(const Agreement& agreement, double bound) {
   }
   line(fmt::format("       agreement gradients {:.1e} (worst {}) · weights {:.1e} · {}",
                    agreement.max_rel_gradient_difference, agreement.worst,
-                   agreement.max_abs_weight_difference, describe_flips(agreement.flips)),
+                   agreement.max_abs_weight_difference, describe_sign_mismatches(agreement.flips)),
        Look::dim);
 }
 
-void Console::ending(const TrainingResult& result, const std::string& folder, const std::string& files) {
+void Console::ending(const TrainingResult& result, const std::string& directory, const std::string& files) {
   line("");
   for (const EpochMetrics& metrics : result.last) {
-    line(fmt::format("{:<9} test accuracy {} · {:.2f} s of training", metrics.twin,
+    line(fmt::format("{:<9} test accuracy {} · {:.2f} s training time", metrics.twin,
                      percent(metrics.test_accuracy), result.seconds.at(metrics.twin)));
   }
   if (result.agreements.size() > 1) {
     const Agreement& last = result.agreements.back();
-    std::map<std::string, std::int64_t> flips;
+    std::map<std::string, std::int64_t> mismatches;
     for (auto agreement = result.agreements.begin() + 1; agreement != result.agreements.end(); ++agreement) {
       for (const auto& [name, count] : agreement->flips) {
-        flips[name] += count;
+        mismatches[name] += count;
       }
     }
-    line(fmt::format("twins     gradients {:.1e} apart before step 1, {:.1e} at the end, after {}",
+    line(fmt::format("twins     gradient difference {:.1e} before step 1, {:.1e} at the end · {}",
                      result.agreements.front().max_rel_gradient_difference, last.max_rel_gradient_difference,
-                     describe_flips(flips)));
-    line(fmt::format("          weights {:.1e} apart · by hand at {:.2f}× the speed",
-                     last.max_abs_weight_difference,
-                     result.seconds.at("autograd") / result.seconds.at("manual")));
+                     describe_sign_mismatches(mismatches)));
+    line(fmt::format("          weight difference {:.1e} · {}", last.max_abs_weight_difference,
+                     describe_speed(result.seconds.at("autograd"), result.seconds.at("manual"))));
   }
-  line(fmt::format("{} to {}: {}", result.interrupted ? "Interrupted. Written" : "Written", folder, files));
+  line(
+      fmt::format("{} to {}: {}", result.interrupted ? "Interrupted. Written" : "Written", directory, files));
 }
 
 }  // namespace twingrad

@@ -9,27 +9,27 @@
 
 namespace twingrad {
 
-/// Prints a run for a person: a heading, a progress line on a terminal, a row an epoch and twin, and the end.
+/// Prints a run as text: a heading, a progress line on a terminal, a row per epoch and twin, and a summary.
 class Console final : public TrainingObserver {
  public:
   struct Style {
-    bool colour = false;         ///< a terminal, and NO_COLOR is not set
-    bool progress_line = false;  ///< a terminal that can go back to the start of a line
-    bool quiet = false;          ///< print nothing at all
+    bool color = false;          ///< a terminal, and NO_COLOR is not set
+    bool progress_line = false;  ///< a terminal that can rewrite a line
+    bool quiet = false;          ///< print nothing
   };
 
-  /// What the stream and the environment allow.
+  /// The style that the stream and the environment support.
   static Style style_of(std::FILE* stream);
 
   Console(std::FILE* stream, Style style) : stream_(stream), style_(style) {}
 
-  /// Prints aligned lines "Network   784-128-10 · …".
+  /// Prints lines with aligned labels: "Network   784-128-10 · …".
   void heading(const std::vector<std::pair<std::string, std::string>>& lines);
   void on_progress(const Progress& progress) override;
   void on_epoch(const EpochMetrics& metrics) override;
   void on_agreement(const Agreement& agreement, double bound) override;
-  /// The last lines: accuracy, seconds, agreement, and where the files lie.
-  void ending(const TrainingResult& result, const std::string& folder, const std::string& files);
+  /// Prints the last lines: accuracy, training time, agreement, and the files written to the run directory.
+  void ending(const TrainingResult& result, const std::string& directory, const std::string& files);
 
  private:
   enum class Look { plain, bold, dim };

@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/ones.h>
+#include <dlfcn.h>
 #include <fmt/format.h>
 #include <sched.h>
 
@@ -15,11 +16,17 @@
 #include <thread>
 
 #include "twingrad/ops/matmul.h"
-#include "twingrad/runtime/loaded_function.h"
 #include "twingrad/runtime/signals.h"
 
 namespace twingrad {
 namespace {
+
+/// A function of a library that is loaded already, or nullptr. Which matrix library and which OpenMP runtime LibTorch
+/// brings is known only at run time, so these cannot be linked.
+template <typename Function>
+Function* loaded_function(const char* name) {
+  return reinterpret_cast<Function*>(dlsym(RTLD_DEFAULT, name));
+}
 
 /// "OpenBLAS 0.3.21 NO_LAFC DYNAMIC_ARCH … MAX_THREADS=128" → "OpenBLAS 0.3.21"
 std::string first_two_words(const char* config) {
@@ -30,29 +37,30 @@ std::string first_two_words(const char* config) {
   return name + " " + version;
 }
 
-/// Floating-point operations of a step from which on products gain from threads of the matrix library. With autograd, 784-98-10
-/// at batch 16 (7e6) and 24 (1.1e7) takes 1.09 and 1.04 times as long with one thread as with two, at 32 (1.5e7) 1.16, 48 1.21,
-/// 64 1.25, 128 1.4 times. (So where the cores share a cache. Where they do not: 0.82, 0.83, 0.91, 0.98, 1.0 and more.)
+/// Floating-point operations per step above which products gain from more than one thread of the matrix library. For
+/// the autograd twin, 784-98-10 takes 1.09 and 1.04 times as long with one thread as with two at batch 16 (7e6) and 24
+/// (1.1e7), 1.16 at 32 (1.5e7), 1.21 at 48, 1.25 at 64, 1.4 at 128. (Measured on cores that share a cache. On cores that
+/// do not: 0.82, 0.83, 0.91, 0.98, 1.0 and more.)
 constexpr double kManyOperations = 1.2e7;
 
-/// The same of oneDNN, which computes in LibTorch's pool. By hand with batch normalization, 784-98-10 takes 1.08 times as long
-/// with one thread at batch 32, 1.15 at 48 (2.2e7), 1.20 at 64, 1.36 at 128. (Where the cores do not share a cache: 0.64, 0.69,
-/// 0.73, 0.84.)
-constexpr double kManyOperationsByOneDnn = 2e7;
+/// The same for oneDNN, which computes on LibTorch's threads. The manual twin with batch normalization, 784-98-10, takes
+/// 1.08 times as long with one thread at batch 32, 1.15 at 48 (2.2e7), 1.20 at 64, 1.36 at 128. (On cores that do not
+/// share a cache: 0.64, 0.69, 0.73, 0.84.)
+constexpr double kManyOperationsWithOneDnn = 2e7;
 
-/// The same where the twins take turns within a step: the library's threads still spin when the manual twin begins. At 1.6e8
-/// the autograd twin gains 5 % from them and the manual one loses half of its speed, at 2.4e8 the one gains 15 %.
+/// The same for twins that alternate within a step: the library's threads still spin when the manual twin begins. At
+/// 1.6e8 the autograd twin gains 5 % from them while the manual twin loses half of its speed; at 2.4e8 the autograd twin
+/// gains 15 %.
 constexpr double kManyOperationsInLockstep = 2e8;
 
-/// Below so many a thread's share does not pay for waking it.
-constexpr double kLeastOperationsOfAThread = 6e6;
+/// A share of fewer operations does not pay for waking a thread.
+constexpr double kLeastOperationsPerThread = 6e6;
 
-/// What of the matrix library can be found and set.
+/// The functions of the matrix library that could be found.
 struct Blas {
   std::string name = "reference BLAS (slow: install libopenblas0-pthread)";
   void (*set_threads)(int) = nullptr;
-  void (*end_threads)() =
-      nullptr;  ///< ends the threads that wait for work; the next set_threads starts them again
+  void (*end_threads)() = nullptr;  ///< ends idle threads; the next set_threads starts them again
 };
 
 Blas find_blas() {
@@ -84,8 +92,8 @@ const Blas& blas() {
   return found;
 }
 
-/// The processors that the control group's quota is worth, rounded up; none: the whole machine. ("max 100000", or "150000
-/// 100000": microseconds of processor time in microseconds of wall time.)
+/// The number of processors that the control group's CPU quota amounts to, rounded up; no limit without a quota.
+/// ("max 100000" or "150000 100000": microseconds of CPU time per microseconds of wall time.)
 int quota_of_control_group() {
   std::ifstream file("/sys/fs/cgroup/cpu.max");
   std::string quota;
@@ -94,6 +102,20 @@ int quota_of_control_group() {
     return std::numeric_limits<int>::max();
   }
   return std::max(1, static_cast<int>(std::ceil(std::strtod(quota.c_str(), nullptr) / period)));
+}
+
+/// at::set_num_threads would also start the same number of threads for networks on mobile devices, unused here.
+void set_libtorch_threads(int count) {
+  auto* set_openmp = loaded_function<void(int)>("omp_set_num_threads");
+  if (set_openmp == nullptr) {
+    at::set_num_threads(count);
+    return;
+  }
+  set_openmp(count);
+  if (count > 1) {  // start the threads now, with signals blocked for their lifetime: see ops/matmul.cpp
+    const SignalBlockGuard no_signals;
+    at::ones({count * at::internal::GRAIN_SIZE});  // one share per thread
+  }
 }
 
 }  // namespace
@@ -106,23 +128,13 @@ void use_threads(const ThreadSettings& settings) {
   const bool is_first = current.blas == -1;
   if (is_first) {
     at::set_num_threads(1);
-    at::get_num_threads();  // applies it in this thread, once: later that would undo what follows
+    at::get_num_threads();  // applies the setting to this thread; a later first call would undo what follows
   }
-  // at::set_num_threads would also start as many threads for networks of mobile devices, which nobody here uses.
-  if (auto* set_openmp = loaded_function<void(int)>("omp_set_num_threads")) {
-    set_openmp(settings.aten);
-    if (settings.aten >
-        1) {  // the pool starts now, its threads for good without signals: multiply.cpp says why
-      const SignalBlockGuard hold;
-      at::ones({settings.aten * at::internal::GRAIN_SIZE});  // a share for each thread
-    }
-  } else {
-    at::set_num_threads(settings.aten);
-  }
+  set_libtorch_threads(settings.aten);
   if (blas().set_threads != nullptr && settings.blas != current.blas) {
     blas().set_threads(settings.blas);
     if (is_first && settings.blas == 1 && blas().end_threads != nullptr) {
-      blas().end_threads();  // OpenBLAS has started one for each processor before main
+      blas().end_threads();  // OpenBLAS started one per processor before main
     }
   }
   current = settings;
@@ -169,7 +181,7 @@ std::string ThreadPlan::describe(bool autograd_twin, bool manual_twin,
 }
 
 int StepWork::worthwhile_threads(int most) const {
-  const double worthwhile = shardable ? std::min(operations() / kLeastOperationsOfAThread, rows) : 1;
+  const double worthwhile = shardable ? std::min(operations() / kLeastOperationsPerThread, rows) : 1;
   return static_cast<int>(std::clamp(worthwhile, 1.0, static_cast<double>(most)));
 }
 
@@ -182,13 +194,13 @@ ThreadPlan plan_threads(int requested, const StepWork& work, Twins twins) {
     plan.autograd.blas = threads_from(in_lockstep ? kManyOperationsInLockstep : kManyOperations);
   }
   if (twins == Twins::autograd) {
-    return plan;  // workers that have gathered a batch would spin on the cores that its products want
+    return plan;  // pool threads that have gathered a batch would spin on cores that the products need
   }
-  // oneDNN computes in LibTorch's pool. In lockstep autograd's products keep the other one awake.
+  // oneDNN computes on LibTorch's threads; in lockstep the autograd twin's products keep OpenBLAS's threads spinning.
   const bool by_onednn = work.float32 && !ops::product_library().empty();
   if (!work.shardable && !(by_onednn && in_lockstep)) {
     (by_onednn ? plan.manual.aten : plan.manual.blas) =
-        threads_from(by_onednn ? kManyOperationsByOneDnn : kManyOperations);
+        threads_from(by_onednn ? kManyOperationsWithOneDnn : kManyOperations);
   }
   plan.workers = work.worthwhile_threads(threads);
   return plan;

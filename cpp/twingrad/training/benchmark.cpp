@@ -23,9 +23,9 @@ using at::Tensor;
 
 constexpr std::int64_t kImages = 60'000;
 constexpr std::int64_t kTestImages = 10'000;
-/// What one run of an epoch may cost: a few times that of 784-98-10.
+/// Limit on the operations of one timed epoch: a few times those of 784-98-10.
 constexpr double kOperations = 1e11;
-constexpr std::int64_t kMostSteps = 3'000;
+constexpr std::int64_t kMaxSteps = 3'000;
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -55,19 +55,19 @@ data::LabelledImages random_images(std::int64_t count) {
   return images;
 }
 
-/// How many images an epoch is timed on: whole batches, unless they are all.
+/// The number of images that an epoch is timed on: full batches only, or all images.
 std::int64_t images_of(const BenchmarkCase& of) {
   if (of.batch_size == 0) {
     return kImages;
   }
   const auto affordable =
       static_cast<std::int64_t>(kOperations / (6.0 * static_cast<double>(parameter_count(of.network))));
-  const std::int64_t steps = std::clamp<std::int64_t>(affordable / of.batch_size, 8, kMostSteps);
+  const std::int64_t steps = std::clamp<std::int64_t>(affordable / of.batch_size, 8, kMaxSteps);
   return std::min(steps * of.batch_size, kImages);
 }
 
-/// The products of a step and nothing else: x Wᵀ, (∂L/∂y)ᵀ x and ∂L/∂y W of every layer, on the rows of one shard, all
-/// matrices as they lie in the manual twin.
+/// Only the products of a step: x Wᵀ, (∂L/∂y)ᵀ x and ∂L/∂y W of every layer, for the rows of one shard, with all
+/// matrices in the layout of the manual twin.
 class Products {
  public:
   Products(const MlpSpec& spec, std::int64_t rows) {
@@ -100,16 +100,16 @@ class Products {
   std::vector<Layer> layers_;
 };
 
-/// One piece of work that is timed: run() returns the seconds.
+/// Work to be timed: run() returns the seconds it took.
 struct Contender {
   Timing timing;
   std::function<double()> run;
 };
 
-/// A waiting thread of OpenBLAS spins for some 30 ms. After so long the threads of the one before are asleep.
+/// A waiting OpenBLAS thread spins for some 30 ms; after this pause the threads of the previous contender sleep.
 constexpr auto kPause = std::chrono::milliseconds(50);
 
-/// Runs each once to warm up, and then all in turn.
+/// Runs each contender once to warm up, then all in turn.
 std::vector<Timing> take_turns(std::vector<Contender> contenders, int repeats) {
   for (Contender& contender : contenders) {
     contender.run();
@@ -127,7 +127,7 @@ std::vector<Timing> take_turns(std::vector<Contender> contenders, int repeats) {
   return timings;
 }
 
-/// Work that is too short for the clock, often enough to last: run() returns the seconds of one.
+/// Work that is too short for the clock, repeated: run() returns the seconds of one repetition.
 Contender repeated(const std::string& what, std::function<void()> work) {
   return {{what, {}}, [work = std::move(work)] {
             constexpr double kLongEnough = 2e-3;
@@ -143,20 +143,20 @@ Contender repeated(const std::string& what, std::function<void()> work) {
           }};
 }
 
-/// Half the time that a number takes to another core and back.
-double seconds_from_core_to_core(ThreadPool& workers) {
+/// Half the round trip of a number from one core to another and back.
+double seconds_from_core_to_core(ThreadPool& pool) {
   constexpr int kTimes = 1000;
   std::atomic<int> number = 0;
   double start = 0;
   double end = 0;
-  workers.run(2, [&](int i) {
+  pool.run(2, [&](int i) {
     for (int sent = i; sent < 2 * kTimes; sent += 2) {
       for (int spin = 0; number.load(std::memory_order_acquire) != sent; ++spin) {
         if (spin > kTimes) {
-          std::this_thread::yield();  // perhaps both are on one core
+          std::this_thread::yield();  // in case both run on one core
         }
       }
-      if (sent == 2) {  // the other thread is awake
+      if (sent == 2) {  // by now the other thread is awake
         start = now();
       }
       number.store(sent + 1, std::memory_order_release);
@@ -179,7 +179,7 @@ const char* name_of(LayerSpec::Kind kind) {
   }
 }
 
-/// Every layer and the loss, each forward and backward on the rows of one shard, on one thread.
+/// Forward and backward of every layer and of the loss, for the rows of one shard, on one thread.
 std::vector<Contender> parts_of_a_shard(ManualShard& shard, const MlpSpec& spec, const Tensor& images,
                                         const Tensor& labels) {
   std::vector<Contender> contenders;
@@ -200,6 +200,143 @@ std::vector<Contender> parts_of_a_shard(ManualShard& shard, const MlpSpec& spec,
   contenders.push_back(repeated("loss backward", [&loss] { loss.backward(); }));
   return contenders;
 }
+
+/// The two twins, the data and the buffers of one case.
+class CaseBench {
+ public:
+  CaseBench(const BenchmarkCase& of, int threads)
+      : network_(of.network),
+        is_full_batch_(of.batch_size == 0),
+        images_(images_of(of)),
+        rows_(is_full_batch_ ? images_ : of.batch_size),
+        plan_(plan_of(of, rows_, threads)),
+        pool_(std::make_shared<ThreadPool>(plan_.workers)),
+        pixels_(random_images(images_)),
+        test_pixels_(random_images(kTestImages)),
+        train_(pixels_, at::kCPU, pool_),
+        test_(test_pixels_, at::kCPU, pool_),
+        train_without_pool_(pixels_, at::kCPU),
+        test_without_pool_(test_pixels_, at::kCPU),
+        initial_(draw_initial_parameters(network_, 1)),
+        autograd_(network_, {}, initial_, at::kFloat, plan_.autograd),
+        manual_(network_, {}, initial_, at::kFloat, pool_, plan_.manual) {
+    for (int i = 0; i < shards(); ++i) {
+      products_.emplace_back(network_, part_of(rows_, shards(), i).size);
+    }
+    if (is_full_batch_) {
+      train_.gather(at::arange(images_, at::kLong), batch_, labels_);  // once, as the trainer does
+    }
+  }
+
+  const ThreadPlan& plan() const { return plan_; }
+  int shards() const { return manual_.shards_for(rows_); }
+
+  std::vector<Timing> time_epochs(int repeats, Timing& core_to_core) {
+    const auto train_manual = [&] {
+      if (pool_->count() > 1) {
+        core_to_core.seconds.push_back(seconds_from_core_to_core(*pool_));
+      }
+      return train_epoch(manual_, train_);
+    };
+    const auto multiply = [&] { return multiply_alone(); };
+    std::vector<Contender> contenders;
+    contenders.push_back(
+        {{"autograd twin", {}}, [&] { return train_epoch(autograd_, train_without_pool_); }});
+    contenders.push_back({{"manual twin", {}}, train_manual});
+    contenders.push_back({{"matrix products alone", {}}, multiply});
+    if (!ops::product_library().empty()) {
+      const auto with_libtorch = [](const auto& run) {
+        return [&run] {
+          const ops::LibTorchProductsGuard guard;
+          return run();
+        };
+      };
+      const std::string suffix = ", by " + blas_library();
+      contenders.push_back({{"manual twin" + suffix, {}}, with_libtorch(train_manual)});
+      contenders.push_back({{"matrix products alone" + suffix, {}}, with_libtorch(multiply)});
+    }
+    return take_turns(std::move(contenders), repeats);
+  }
+
+  std::vector<Timing> time_evaluations(int repeats) {
+    return take_turns({{{"autograd twin", {}},
+                        [&] { return evaluate(autograd_, train_without_pool_, test_without_pool_); }},
+                       {{"manual twin", {}}, [&] { return evaluate(manual_, train_, test_); }}},
+                      repeats);
+  }
+
+  std::vector<Timing> time_parts(int repeats) {
+    const Tensor indices = data::shuffled_indices(images_, 1, 1).narrow(0, 0, rows_);
+    train_.gather(indices, batch_, labels_);
+    const std::int64_t shard_rows = part_of(rows_, shards(), 0).size;
+    ManualShard shard(network_, FlatParameters(network_, initial_, at::kFloat));
+    std::vector<Contender> parts;
+    parts.push_back(repeated("gather, all threads", [&] { train_.gather(indices, batch_, labels_); }));
+    for (Contender& part : parts_of_a_shard(shard, network_, batch_.narrow(0, 0, shard_rows),
+                                            labels_.narrow(0, 0, shard_rows))) {
+      parts.push_back(std::move(part));
+    }
+    manual_.compute_gradients(batch_, labels_);  // the update then has as many shards as in training
+    parts.push_back(repeated("optimizer, all threads", [&] { manual_.update(); }));
+    use_threads(plan_.manual);
+    return take_turns(std::move(parts), repeats);
+  }
+
+ private:
+  static ThreadPlan plan_of(const BenchmarkCase& of, std::int64_t rows, int threads) {
+    const StepWork work = work_of(of.network, rows);
+    ThreadPlan plan = plan_threads(threads, work, Twins::manual);
+    plan.autograd = plan_threads(threads, work, Twins::autograd).autograd;
+    return plan;
+  }
+
+  /// Seconds of an epoch of kImages images.
+  double train_epoch(Twin& twin, const data::ImageTensors& images) {
+    const double start = now();
+    const Tensor order = data::shuffled_indices(images_, 1, ++epoch_);
+    for (std::int64_t first = 0; first < images_; first += rows_) {
+      if (!is_full_batch_) {
+        images.gather(order.narrow(0, first, std::min(rows_, images_ - first)), batch_, labels_);
+      }
+      twin.compute_gradients(batch_, labels_);
+      twin.update();
+    }
+    return (now() - start) * static_cast<double>(kImages) / static_cast<double>(images_);
+  }
+
+  double evaluate(Twin& twin, const data::ImageTensors& train, const data::ImageTensors& test) const {
+    Trainer trainer(network_, {&twin}, train, test, {}, {});
+    const double start = now();
+    trainer.evaluate();
+    return now() - start;
+  }
+
+  double multiply_alone() {
+    use_threads(plan_.manual);
+    const std::int64_t steps = (images_ + rows_ - 1) / rows_;
+    const double start = now();
+    for (std::int64_t step = 0; step < steps; ++step) {
+      pool_->run(shards(), [&](int shard) { products_[static_cast<std::size_t>(shard)].run(); });
+    }
+    return (now() - start) * static_cast<double>(kImages) / static_cast<double>(steps * rows_);
+  }
+
+  MlpSpec network_;
+  bool is_full_batch_;
+  std::int64_t images_, rows_;
+  ThreadPlan plan_;
+  std::shared_ptr<ThreadPool> pool_;
+  data::LabelledImages pixels_, test_pixels_;
+  data::ImageTensors train_, test_;
+  data::ImageTensors train_without_pool_, test_without_pool_;  ///< for the autograd twin, as in training
+  Tensor initial_;
+  AutogradTwin autograd_;
+  ManualTwin manual_;
+  std::vector<Products> products_;
+  Tensor batch_ = at::empty({0}, at::kFloat);
+  Tensor labels_ = at::empty({0}, at::kLong);
+  std::int64_t epoch_ = 0;
+};
 
 }  // namespace
 
@@ -227,111 +364,17 @@ double median_ratio(const Timing& timing, const Timing& other) {
 }
 
 BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& options) {
-  const std::int64_t images = images_of(of);
-  const std::int64_t rows = of.batch_size == 0 ? images : of.batch_size;
-  const double scale = static_cast<double>(kImages) / static_cast<double>(images);
-  const std::int64_t steps = (images + rows - 1) / rows;
-
-  BenchmarkResult result;
-  result.of = of;
-  const StepWork work = work_of(of.network, rows);
-  result.threads = plan_threads(options.threads, work, Twins::manual);
-  result.threads.autograd = plan_threads(options.threads, work, Twins::autograd).autograd;
   flush_denormal_numbers();
   keep_freed_memory();
-  const auto workers = std::make_shared<ThreadPool>(result.threads.workers);
-  const data::LabelledImages pixels = random_images(images);
-  const data::LabelledImages test_pixels = random_images(kTestImages);
-  const data::ImageTensors train(pixels, at::kCPU, workers);
-  const data::ImageTensors test(test_pixels, at::kCPU, workers);
-  const data::ImageTensors train_of_autograd(pixels, at::kCPU);  // without the workers, as in training
-  const data::ImageTensors test_of_autograd(test_pixels, at::kCPU);
-
-  const Tensor initial = draw_initial_parameters(of.network, 1);
-  AutogradTwin autograd(of.network, {}, initial, at::kFloat, result.threads.autograd);
-  ManualTwin manual(of.network, {}, initial, at::kFloat, workers, result.threads.manual);
-  result.shards = manual.shards_for(rows);
-
-  Tensor batch = at::empty({0}, at::kFloat);
-  Tensor labels = at::empty({0}, at::kLong);
-  if (of.batch_size == 0) {
-    train.gather(at::arange(images, at::kLong), batch, labels);  // once, as the trainer does
-  }
-  std::int64_t epoch = 0;
-  const auto train_epoch = [&](Twin& twin, const data::ImageTensors& gathered) {
-    const double start = now();
-    const Tensor order = data::shuffled_indices(images, 1, ++epoch);
-    for (std::int64_t first = 0; first < images; first += rows) {
-      if (of.batch_size != 0) {
-        gathered.gather(order.narrow(0, first, std::min(rows, images - first)), batch, labels);
-      }
-      twin.compute_gradients(batch, labels);
-      twin.update();
-    }
-    return (now() - start) * scale;
-  };
+  CaseBench bench(of, options.threads);
+  BenchmarkResult result;
+  result.of = of;
+  result.threads = bench.plan();
+  result.shards = bench.shards();
   result.core_to_core.what = "from core to core";
-  const auto train_manual = [&] {
-    if (workers->count() > 1) {
-      result.core_to_core.seconds.push_back(seconds_from_core_to_core(*workers));
-    }
-    return train_epoch(manual, train);
-  };
-  const auto evaluate = [&](Twin& twin, const data::ImageTensors& of_training,
-                            const data::ImageTensors& of_test) {
-    Trainer trainer(of.network, {&twin}, of_training, of_test, {}, {});
-    const double start = now();
-    trainer.evaluate();
-    return now() - start;
-  };
-  std::vector<Products> products;
-  for (int i = 0; i < result.shards; ++i) {
-    products.emplace_back(of.network, part_of(rows, result.shards, i).size);
-  }
-  const auto multiply_alone = [&] {
-    use_threads(result.threads.manual);
-    const double start = now();
-    for (std::int64_t step = 0; step < steps; ++step) {
-      workers->run(result.shards, [&](int shard) { products[static_cast<std::size_t>(shard)].run(); });
-    }
-    return (now() - start) * static_cast<double>(kImages) / static_cast<double>(steps * rows);
-  };
-
-  std::vector<Contender> contenders;
-  contenders.push_back({{"autograd twin", {}}, [&] { return train_epoch(autograd, train_of_autograd); }});
-  contenders.push_back({{"manual twin", {}}, train_manual});
-  contenders.push_back({{"matrix products alone", {}}, multiply_alone});
-  if (!ops::product_library().empty()) {
-    const auto by_libtorch = [](const auto& run) {
-      return [&run] {
-        const ops::LibTorchProductsGuard guard;
-        return run();
-      };
-    };
-    const std::string suffix = ", by " + blas_library();
-    contenders.push_back({{"manual twin" + suffix, {}}, by_libtorch(train_manual)});
-    contenders.push_back({{"matrix products alone" + suffix, {}}, by_libtorch(multiply_alone)});
-  }
-  result.epoch = take_turns(std::move(contenders), options.repeats);
-  result.evaluation = take_turns(
-      {{{"autograd twin", {}}, [&] { return evaluate(autograd, train_of_autograd, test_of_autograd); }},
-       {{"manual twin", {}}, [&] { return evaluate(manual, train, test); }}},
-      options.repeats);
-
-  train.gather(data::shuffled_indices(images, 1, 1).narrow(0, 0, rows), batch, labels);
-  const std::int64_t shard_rows = part_of(rows, result.shards, 0).size;
-  ManualShard shard(of.network, FlatParameters(of.network, initial, at::kFloat));
-  std::vector<Contender> parts;
-  const Tensor indices = data::shuffled_indices(images, 1, 1).narrow(0, 0, rows);
-  parts.push_back(repeated("gather, all threads", [&] { train.gather(indices, batch, labels); }));
-  for (Contender& part :
-       parts_of_a_shard(shard, of.network, batch.narrow(0, 0, shard_rows), labels.narrow(0, 0, shard_rows))) {
-    parts.push_back(std::move(part));
-  }
-  manual.compute_gradients(batch, labels);  // an evaluation may have ended with fewer shards
-  parts.push_back(repeated("optimizer, all threads", [&] { manual.update(); }));
-  use_threads(result.threads.manual);
-  result.details = take_turns(std::move(parts), options.repeats);
+  result.epoch = bench.time_epochs(options.repeats, result.core_to_core);
+  result.evaluation = bench.time_evaluations(options.repeats);
+  result.details = bench.time_parts(options.repeats);
   return result;
 }
 

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "twingrad/gradcheck/detail/numerical.h"
+
+namespace twingrad::gradcheck_detail {
+
+/// An input whose gradient is checked.
+struct CheckedInput {
+  std::size_t index = 0;  // among the inputs of fn
+  Tensor tensor;
+  std::string name;
+};
+
+/// vᵀJ by a backward pass: from an upstream gradient per slot (undefined: none) to the gradient of each
+/// checked input (undefined: none).
+using Vjp = std::function<Tensors(const Tensors& upstream)>;
+
+/// The gradients that a backward pass returns, validated, as rows of real numbers.
+class AnalyticalRows {
+ public:
+  /// All arguments must outlive the object.
+  AnalyticalRows(const Vjp& vjp, const OutputLayout& layout, const std::vector<CheckedInput>& checked)
+      : vjp_(vjp), layout_(layout), checked_(checked), changes_(checked.size()) {}
+
+  /// vᵀJ [C] of each checked input, for an upstream gradient of one output. Throws CheckStopped for a
+  /// gradient of the wrong shape or kind.
+  Tensors rows_for(std::size_t slot, const Tensor& upstream);
+
+  /// J [R, C] for each checked input, row by row from one-hot upstream gradients; then all rows a second time
+  /// for changes().
+  Tensors jacobians();
+
+  /// Records how much the gradient of a checked input changed when backward ran again.
+  void compare_runs(std::size_t input, std::size_t output, const double* first, const Tensor& second);
+
+  struct Change {
+    double largest = 0;            ///< |second − first|
+    double first = 0, second = 0;  ///< the two values
+    std::size_t output = 0;
+  };
+  const std::vector<Change>& changes() const { return changes_; }
+  /// A message for each gradient whose dtype or device is not its input's.
+  const std::vector<std::string>& wrong_dtypes() const { return wrong_dtypes_; }
+
+ private:
+  Tensor validated_reals(const CheckedInput& input, Tensor gradient);
+  template <typename Use>
+  void for_each_row(const Use& use);
+
+  const Vjp& vjp_;
+  const OutputLayout& layout_;
+  const std::vector<CheckedInput>& checked_;
+  std::vector<Change> changes_;
+  std::vector<std::string> wrong_dtypes_;
+};
+
+}  // namespace twingrad::gradcheck_detail

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "twingrad/gradcheck/detail/analytical.h"
+#include "twingrad/gradcheck/detail/compare.h"
+#include "twingrad/gradcheck/detail/numerical.h"
+#include "twingrad/gradcheck/gradcheck.h"
+
+namespace twingrad::gradcheck_detail {
+
+/// The message of an exception, without LibTorch's stack trace.
+std::string message_of(const std::exception& error);
+
+/// Where the one-sided slopes differ.
+struct KinkMasks {
+  Tensor kink;     // [M, N] they differ at every step size
+  Tensor jump;     // [M, N] the difference grows as the step shrinks: the function is not continuous
+  Tensor between;  // [M, N] the analytical value is between the two slopes
+};
+
+/// One check, independent of where the backward pass comes from. gradcheck.cpp calls the steps in order.
+class GradientCheck {
+ public:
+  /// All arguments must outlive the object.
+  GradientCheck(GradcheckResult::Check check, const GradcheckFunction& fn, const Tensors& inputs,
+                const GradcheckOptions& options);
+
+  /// Runs the steps and returns the complete result. An exception becomes a failure.
+  GradcheckResult run(const std::function<void()>& steps);
+
+  /// Selects the inputs to check: those that require a gradient; if none does and `or_all`, all
+  /// floating-point and complex ones.
+  void choose_inputs(bool or_all);
+  /// Sets the layout from the outputs of fn at the inputs.
+  void set_outputs(const Tensors& outputs, bool all_differentiable);
+  /// Prepares the evaluations at the inputs, or at float64 copies of them. Checks that the forward is
+  /// deterministic, and turns autograd off if the forward does not need it.
+  void prepare_evaluation(bool with_autograd);
+  /// Compares the outputs with those of GradcheckOptions::reference, if given.
+  void compare_values();
+  void compare_gradients(const Vjp& vjp);
+  /// For a function whose outputs all require no gradient.
+  void check_all_constant();
+  void check_zero_upstream(const Vjp& vjp);
+
+  /// Adds a failure or a warning, with the arguments concatenated.
+  template <typename... Args>
+  void fail(const Args&... args) {
+    result_.failures.push_back(c10::str(args...));
+  }
+  template <typename... Args>
+  void warn(const Args&... args) {
+    result_.warnings.push_back(c10::str(args...));
+  }
+  /// The current step, named in the message if it throws.
+  void set_step(std::string step) { step_ = std::move(step); }
+
+  const std::vector<CheckedInput>& checked() const { return checked_; }
+  const OutputLayout& layout() const { return layout_; }
+  std::string output_name(std::size_t output) const;
+
+ private:
+  void validate_options() const;
+  void validate_input(const CheckedInput& input) const;
+  void check_inputs_unchanged();
+  std::string input_name(std::size_t input) const;
+
+  const Tensor& perturbed(const CheckedInput& input) const;
+  Tensor numerical_for(const CheckedInput& input);
+  GradcheckComparison comparison_of(const CheckedInput& input, const OutputSlot& slot) const;
+  Tolerance tolerance_for(const Tensor& input, const Tensor& output, const Tensor& numerical) const;
+  void compare_value(const OutputSlot& slot, const Tensor& output, const Tensor& expected);
+  void compare_jacobians(const Tensors& analytical);
+  std::vector<GradcheckComparison> compare_projections(AnalyticalRows& rows);
+  GradcheckComparison compare_projection(const CheckedInput& input, const OutputSlot& slot, const Tensor& v,
+                                         const Tensor& u, const Tensor& vt_j, const Tensor& j_u) const;
+  void report_projections(const std::vector<GradcheckComparison>& projections);
+  void compare_pair(const CheckedInput& input, const OutputSlot& slot, const Tensor& analytical,
+                    const Tensor& numerical);
+  void judge(Block block, const CheckedInput& input, const OutputSlot& slot, GradcheckComparison& comparison);
+  void judge_constant(const Block& block, GradcheckComparison& comparison);
+  KinkMasks find_kinks(const Block& block, const Tensor& bad, const CheckedInput& input,
+                       const OutputSlot& slot, GradcheckComparison::Part part);
+  void find_overwritten();
+  void report_rows(const AnalyticalRows& rows);
+
+  const GradcheckFunction& fn_;
+  const Tensors& inputs_;
+  const GradcheckOptions& options_;
+  GradcheckResult result_;
+  std::string step_ = "the setup";
+  Tensors originals_;  // copies of the inputs, to detect changes by fn
+  std::vector<CheckedInput> checked_;
+  OutputLayout layout_;
+  bool all_constant_ = false;  // no output requires a gradient
+  bool in_float64_ = false;    // the differences are taken at float64 copies of the inputs
+  Tensors float64_inputs_;
+  std::unique_ptr<Evaluator> evaluate_;
+};
+
+}  // namespace twingrad::gradcheck_detail

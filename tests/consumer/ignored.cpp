@@ -1,0 +1,8 @@
+// Ignores the result of each check, which must warn.
+#include <twingrad/gradcheck/gradcheck.h>
+
+void ignore_results() {
+  twingrad::gradcheck(nullptr, {});
+  twingrad::gradgradcheck(nullptr, {});
+  twingrad::check_backward(nullptr, nullptr, {});
+}

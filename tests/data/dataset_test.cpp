@@ -227,12 +227,9 @@ TEST_F(LoadDataset, SuggestsNoNameIfNoneIsNear) {
   }
 }
 
-TEST_F(LoadDataset, RefusesAMissingDirectory) {
+TEST_F(LoadDataset, RefusesAMissingDirectoryAndAFile) {
   EXPECT_EQ(refusal_of_load("no/such/folder"),
             "no/such/folder: expected a directory, found nothing there; check the path");
-}
-
-TEST_F(LoadDataset, RefusesAFileInsteadOfADirectory) {
   write_small_dataset(folder_);
   EXPECT_THAT(refusal_of_load(path_of("train-images-idx3-ubyte")),
               HasSubstr("expected a directory, found a file; give the directory with the four files"));

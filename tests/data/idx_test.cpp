@@ -91,22 +91,13 @@ TEST_F(ReadIdx, FollowsALink) {
 
 // ---- Not a regular file ----------------------------------------------------------------------------------
 
-TEST_F(ReadIdx, RefusesAMissingFile) {
+TEST_F(ReadIdx, RefusesAnythingButARegularFile) {
   EXPECT_EQ(refusal_of_path(file(), kImages),
             file() + ": expected a file, found nothing there; check the path");
-}
-
-TEST_F(ReadIdx, RefusesADirectory) {
   EXPECT_EQ(refusal_of_path(folder_.path(), kImages),
             folder_.path().string() + ": expected a file, found a directory; check the path");
-}
-
-TEST_F(ReadIdx, RefusesAPipeWithoutBlocking) {
   ASSERT_EQ(mkfifo(file().c_str(), 0600), 0);
   EXPECT_EQ(refusal_of_path(file(), kImages), file() + ": expected a file, found a pipe; check the path");
-}
-
-TEST_F(ReadIdx, RefusesADevice) {
   EXPECT_THAT(refusal_of_path("/dev/zero", kImages),
               StartsWith("/dev/zero: expected a file, found a device or a socket"));
 }
@@ -131,14 +122,11 @@ TEST_F(ReadIdx, RefusesAnUnreadableFile) {
 
 // ---- The header ------------------------------------------------------------------------------------------
 
-TEST_F(ReadIdx, RefusesAnEmptyFile) {
+TEST_F(ReadIdx, RefusesAnIncompleteHeader) {
   EXPECT_EQ(refusal({}, kImages), file() +
                                       ": byte 0: expected a header of 16 bytes, found an empty file; "
                                       "delete it and fetch the data set again");
   EXPECT_THAT(refusal(gzip({}), kLabels), HasSubstr("byte 0: expected a header of 8 bytes, found an empty"));
-}
-
-TEST_F(ReadIdx, RefusesATruncatedHeader) {
   Bytes images = two_images();
   images.resize(10);
   EXPECT_THAT(refusal(images, kImages),
@@ -185,7 +173,7 @@ TEST_F(ReadIdx, RecognizesOtherFiles) {
               HasSubstr("compressed twice by gzip; unpack it once"));
 }
 
-TEST_F(ReadIdx, RefusesASizeOfZero) {
+TEST_F(ReadIdx, RefusesInvalidSizes) {
   EXPECT_THAT(refusal(idx_file({0}, {}), kLabels),
               StartsWith(file() + ": byte 4: expected a number of labels from 1 to 4294967295, found 0;"));
   EXPECT_THAT(refusal(idx_file({0, 28, 28}, {}), kImages),
@@ -194,16 +182,10 @@ TEST_F(ReadIdx, RefusesASizeOfZero) {
               HasSubstr("byte 8: expected an image height from 1 to 65535, found 0;"));
   EXPECT_THAT(refusal(idx_file({2, 28, 0}, {}), kImages),
               HasSubstr("byte 12: expected an image width from 1 to 65535, found 0;"));
-}
-
-TEST_F(ReadIdx, RefusesHugeImageSizes) {
   EXPECT_THAT(refusal(idx_file({1, 65536, 1}, {}), kImages),
               HasSubstr("byte 8: expected an image height from 1 to 65535, found 65536;"));
   EXPECT_THAT(refusal(idx_file({1, 1, 0xffffffff}, {}), kImages),
               HasSubstr("byte 12: expected an image width from 1 to 65535, found 4294967295;"));
-}
-
-TEST_F(ReadIdx, RefusesSizesWhoseProductOverflows) {
   EXPECT_THAT(refusal(idx_file({0xffffffff, 65535, 65535}, {}), kImages),
               StartsWith(file() + ": byte 4: expected sizes whose product is at most 9223372036854775807,"));
 }

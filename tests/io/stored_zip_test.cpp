@@ -149,13 +149,10 @@ TEST(StoredZip, RefusesAWrongNumberOfEntries) {
 
 // ---- The entries ---------------------------------------------------------------------------------------
 
-TEST(StoredZip, RefusesCompressedEntries) {
+TEST(StoredZip, RefusesCompressedAndEncryptedEntries) {
   EXPECT_EQ(refusal(zip_of({{"a\n", "first", 0, 8}})),
             "f.pt: entry \"a\\x0a\": expected a stored entry, as torch.save writes it, found one compressed "
             "by method 8; save it again with torch.save");
-}
-
-TEST(StoredZip, RefusesEncryptedEntries) {
   EXPECT_THAT(refusal(zip_of({{"a", "first", 1}})),
               HasSubstr("expected an unencrypted entry, found an encrypted one"));
 }

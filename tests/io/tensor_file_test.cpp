@@ -158,11 +158,11 @@ TEST(TensorFile, ReadsAStateDict) {
 TEST(TensorFile, ReadsEveryElementTypeOfPython) {
   expect_same(read_python_file("element_types.pt"),
               {{{"float64", at::tensor({0.1, -2.0}, at::kDouble)},
-                {"half", at::tensor({0.5, -2.0}, at::kHalf)},
-                {"bfloat16", at::tensor({0.5, -3.0}, at::kBFloat16)},
+                {"half", at::tensor({0.5, -2.0}).to(at::kHalf)},
+                {"bfloat16", at::tensor({0.5, -3.0}).to(at::kBFloat16)},
                 {"int64", at::tensor({std::int64_t{1} << 40, std::int64_t{-1}})},
-                {"uint8", at::tensor({0, 255}, at::kByte)},
-                {"bool", at::tensor({true, false})}},
+                {"uint8", at::tensor({0, 255}).to(at::kByte)},
+                {"bool", at::tensor({1, 0}).to(at::kBool)}},
                {}});
 }
 
@@ -255,7 +255,7 @@ TEST(TensorFile, RefusesOtherFiles) {
 // ---- Damaged content -----------------------------------------------------------------------------------
 
 TEST(TensorFile, RefusesInvalidBools) {
-  std::string content = safetensors_of({{{"w", at::tensor({true, false})}}, {}});
+  std::string content = safetensors_of({{{"w", at::tensor({1, 0}).to(at::kBool)}}, {}});
   content.back() = '\x02';
   EXPECT_THAT(refusal_of([&] { parse_safetensors(content, "f"); }),
               HasSubstr("f: tensor \"w\": expected 0 or 1 for each bool, found 2"));

@@ -217,16 +217,12 @@ constexpr std::size_t kImageSizesOffset = 8;  // of height and width in an image
 constexpr std::size_t kLabelCountOffset = 4;  // in a label file
 constexpr std::size_t kFirstLabelOffset = 8;
 
-std::string at_byte_of(const fs::path& path, std::size_t offset) {
-  return fmt::format("{}: byte {}", path.string(), offset);
-}
-
 void require_labels_below(std::int64_t classes, const std::vector<std::uint8_t>& labels,
                           const fs::path& path) {
   const auto bad =
       std::find_if(labels.begin(), labels.end(), [&](std::uint8_t label) { return label >= classes; });
   if (bad == labels.end()) return;
-  throw UserError(at_byte_of(path, kFirstLabelOffset + static_cast<std::size_t>(bad - labels.begin())),
+  throw UserError(at_byte(path.string(), kFirstLabelOffset + static_cast<std::size_t>(bad - labels.begin())),
                   fmt::format("expected a label from 0 to {}, found {}", classes - 1, *bad),
                   "increase the number of classes if the data set has more, or fetch it again");
 }
@@ -235,7 +231,7 @@ LabelledImages combine(IdxFile images, IdxFile labels, const fs::path& labels_pa
   const std::int64_t count = images.sizes[0];
   if (labels.sizes[0] != count) {
     throw UserError(
-        at_byte_of(labels_path, kLabelCountOffset),
+        at_byte(labels_path.string(), kLabelCountOffset),
         fmt::format("expected {} labels, as many as there are images, found {}", count, labels.sizes[0]),
         "use files from the same data set");
   }
@@ -246,7 +242,7 @@ LabelledImages combine(IdxFile images, IdxFile labels, const fs::path& labels_pa
 void require_equal_image_sizes(const LabelledImages& train, const LabelledImages& test,
                                const fs::path& test_path) {
   if (train.height == test.height && train.width == test.width) return;
-  throw UserError(at_byte_of(test_path, kImageSizesOffset),
+  throw UserError(at_byte(test_path.string(), kImageSizesOffset),
                   fmt::format("expected images of {} × {}, as in {}, found {} × {}", train.height,
                               train.width, kFileNames[kTrainImages], test.height, test.width),
                   "use files from the same data set");

@@ -32,10 +32,6 @@ constexpr std::int64_t kLargestSide = 65535;
 constexpr std::uint8_t kUnsignedByte = 0x08;  // the element type in the magic number
 constexpr std::array<std::uint8_t, 2> kGzipMagic{0x1f, 0x8b};
 
-std::string at_byte(const fs::path& path, std::uint64_t offset) {
-  return fmt::format("{}: byte {}", path.string(), offset);
-}
-
 // ---- The format ----------------------------------------------------------------------------------------
 
 std::string describe_rank(int rank) {
@@ -126,7 +122,7 @@ class IdxAssembler {
     piece = take_header(piece);
     if (piece.size() > content_size_ - content_.bytes.size()) {
       throw UserError(
-          at_byte(path_, header_size() + content_size_),
+          at_byte(path_.string(), header_size() + content_size_),
           fmt::format("expected the end of the file after {}, found more bytes", described_size()),
           kFetchAgain);
     }
@@ -137,12 +133,12 @@ class IdxAssembler {
   IdxFile finish() && {
     if (header_.size() < header_size()) {
       const char* found = header_.empty() ? "an empty file" : "the end of the file";
-      throw UserError(at_byte(path_, header_.size()),
+      throw UserError(at_byte(path_.string(), header_.size()),
                       fmt::format("expected a header of {} bytes, found {}", header_size(), found),
                       kFetchAgain);
     }
     if (content_.bytes.size() < content_size_) {
-      throw UserError(at_byte(path_, header_size() + content_.bytes.size()),
+      throw UserError(at_byte(path_.string(), header_size() + content_.bytes.size()),
                       fmt::format("expected {}, found the end of the file after {} of them", described_size(),
                                   content_.bytes.size()),
                       kFetchAgain);
@@ -173,7 +169,7 @@ class IdxAssembler {
     if (found == expected) return;
     const Finding finding = describe_magic(Bytes(header_).first(kMagicSize));
     throw UserError(
-        at_byte(path_, 0),
+        at_byte(path_.string(), 0),
         fmt::format(
             "expected an IDX file of unsigned bytes with rank {} (magic number 0x{:08x}), found 0x{:08x}, {}",
             rank_, expected, found, finding.what),
@@ -195,14 +191,14 @@ class IdxAssembler {
   void check_size(int index, std::int64_t size, std::size_t offset) const {
     const std::int64_t largest = index == 0 ? std::numeric_limits<std::uint32_t>::max() : kLargestSide;
     if (size < 1 || size > largest) {
-      throw UserError(at_byte(path_, offset),
+      throw UserError(at_byte(path_.string(), offset),
                       fmt::format("expected {} from 1 to {}, found {}", name_of_size(index), largest, size),
                       kFetchAgain);
     }
     constexpr std::uint64_t kMostBytes = std::numeric_limits<std::int64_t>::max();
     if (content_size_ > kMostBytes / static_cast<std::uint64_t>(size)) {
       throw UserError(
-          at_byte(path_, kMagicSize),
+          at_byte(path_.string(), kMagicSize),
           fmt::format("expected sizes whose product is at most {}, found larger ones", kMostBytes),
           kFetchAgain);
     }
@@ -291,8 +287,9 @@ class GzipReader {
 
   /// Throws an error at an offset in the compressed file.
   [[noreturn]] void refuse(const std::string& problem) const {
-    throw UserError(at_byte(file_.path(), file_.position() - stream_.avail_in) + " of the compressed file",
-                    problem, kFetchAgain);
+    throw UserError(
+        at_byte(file_.path().string(), file_.position() - stream_.avail_in) + " of the compressed file",
+        problem, kFetchAgain);
   }
 
   InputFile& file_;

@@ -5,9 +5,12 @@
 
 #include <algorithm>
 
+#include "twingrad/runtime/signals.h"
+
 namespace twingrad::data {
 
 GreyImage resize(const GreyImage& image, std::int64_t height, std::int64_t width) {
+  const SignalBlockGuard guard;  // threads that LibTorch may start here must not handle signals
   const at::Tensor pixels = at::empty({1, 1, image.height, image.width}, at::kFloat);
   std::copy(image.pixels.begin(), image.pixels.end(), pixels.data_ptr<float>());
   const at::Tensor resized =

@@ -88,7 +88,7 @@ class PngChunks {
 
  private:
   [[noreturn]] void refuse(std::size_t position, const std::string& problem) const {
-    throw UserError(fmt::format("{}: byte {}", name_, position), problem, kWriteImageAgain);
+    throw UserError(at_byte(name_, position), problem, kWriteImageAgain);
   }
 
   /// Checks the chunk at this position (length, type, data, checksum), keeps it if needed, and returns its

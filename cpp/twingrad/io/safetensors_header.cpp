@@ -135,7 +135,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
 
   bool parse_error(std::size_t position, const std::string& last_token,
                    const Json::exception& /*error*/) override {
-    throw UserError(fmt::format("{}: byte {}", where_, kLengthSize + position),
+    throw UserError(at_byte(where_, kLengthSize + position),
                     fmt::format("expected a header of well-formed JSON, found an error after '{}'",
                                 printable(last_token)),
                     kCopyAgain);
@@ -273,13 +273,13 @@ std::string_view find_json(std::string_view file, const std::string& where) {
   const std::string_view json = file.substr(kLengthSize, length);
   if (!json.starts_with('{')) {
     throw UserError(
-        where + ": byte 8",
+        at_byte(where, kLengthSize),
         fmt::format("expected a header that begins with '{{', found '{}'", printable(json.substr(0, 1))),
         kCopyAgain);
   }
   // The parser would take a zero byte for the end and ignore what follows.
   if (const std::size_t zero = json.find('\0'); zero != std::string_view::npos) {
-    throw UserError(fmt::format("{}: byte {}", where, kLengthSize + zero),
+    throw UserError(at_byte(where, kLengthSize + zero),
                     "expected a header of well-formed JSON, found a zero byte", kCopyAgain);
   }
   return json;

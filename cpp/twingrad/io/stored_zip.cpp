@@ -83,8 +83,8 @@ class ZipReader {
  private:
   [[noreturn]] void refuse(std::uint64_t offset, const std::string& expected,
                            const std::string& found) const {
-    throw UserError(fmt::format("{}: byte {}", where_, offset),
-                    fmt::format("expected {}, found {}", expected, found), kCopyAgain);
+    throw UserError(at_byte(where_, offset), fmt::format("expected {}, found {}", expected, found),
+                    kCopyAgain);
   }
 
   [[noreturn]] void refuse(const DirectoryEntry& entry, const std::string& expected, const std::string& found,

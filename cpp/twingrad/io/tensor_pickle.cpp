@@ -85,8 +85,8 @@ class PickleMachine {
  private:
   [[noreturn]] void refuse(const std::string& expected, const std::string& found,
                            const char* remedy = kSaveStateDict) const {
-    throw UserError(fmt::format("{}: byte {}", where_, instruction_),
-                    fmt::format("expected {}, found {}", expected, found), remedy);
+    throw UserError(at_byte(where_, instruction_), fmt::format("expected {}, found {}", expected, found),
+                    remedy);
   }
 
   const PickleValue& require(Handle handle, Kind kind, const char* expected) const {

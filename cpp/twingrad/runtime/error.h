@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 
@@ -23,6 +24,11 @@ class UserError : public std::runtime_error {
  private:
   explicit UserError(const std::string& line) : std::runtime_error(line) {}
 };
+
+/// A place in a file for the message of a UserError: "a.gz: byte 16".
+inline std::string at_byte(const std::string& file, std::uint64_t offset) {
+  return file + ": byte " + std::to_string(offset);
+}
 
 /// The twins disagree, or a check failed. The program exits with status 1.
 class CheckFailed : public std::runtime_error {

@@ -6,12 +6,12 @@
 #include <exception>
 #include <new>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "twingrad/runtime/error.h"
+#include "twingrad/runtime/memory.h"
 #include "twingrad/runtime/version.h"
 
 namespace twingrad::app {
@@ -61,14 +61,6 @@ int fail_for_memory(const std::string& cause = "") {
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-/// LibTorch has a type of its own for a full GPU, but not for a failed allocation on the CPU.
-bool is_out_of_memory(const c10::Error& error) {
-  const std::string_view message = error.what_without_backtrace();
-  return dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
-         message.find("DefaultCPUAllocator: not enough memory") != std::string_view::npos ||
-         message.find("DefaultCPUAllocator: can't allocate memory") != std::string_view::npos;
-}
-
 }  // namespace
 }  // namespace twingrad::app
 
@@ -82,7 +74,8 @@ int main(int count, char** values) {
     return fail(error.what(), kCheckFailed);
   } catch (const c10::Error& error) {
     const std::string message = "LibTorch: " + first_line(error.what_without_backtrace());
-    return is_out_of_memory(error) ? fail_for_memory(" (" + message + ")") : fail(message, kCheckFailed);
+    return twingrad::reports_out_of_memory(message) ? fail_for_memory(" (" + message + ")")
+                                                    : fail(message, kCheckFailed);
   } catch (const std::bad_alloc&) {
     return fail_for_memory();
   } catch (const std::exception& error) {

@@ -8,12 +8,12 @@
 
 #include "app/command_line.h"
 #include "app/commands.h"
-#include "app/option_values.h"
 #include "app/tensor_values.h"
 #include "twingrad/catalogue/targets.h"
 #include "twingrad/io/atomic_file.h"
 #include "twingrad/report/sweep.h"
 #include "twingrad/runtime/error.h"
+#include "twingrad/runtime/option_values.h"
 #include "twingrad/runtime/threads.h"
 
 namespace twingrad::app {

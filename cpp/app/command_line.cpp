@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <sstream>
 
-#include "app/option_values.h"
+#include "twingrad/runtime/option_values.h"
 
 namespace twingrad::app {
 namespace {

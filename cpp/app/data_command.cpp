@@ -6,8 +6,8 @@
 
 #include "app/command_line.h"
 #include "app/commands.h"
-#include "app/option_values.h"
 #include "twingrad/data/dataset.h"
+#include "twingrad/runtime/option_values.h"
 
 namespace twingrad::app {
 namespace {

@@ -5,8 +5,8 @@
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/model_file.h"
-#include "app/option_values.h"
 #include "twingrad/io/tensor_file.h"
+#include "twingrad/runtime/option_values.h"
 
 namespace twingrad::app {
 namespace {

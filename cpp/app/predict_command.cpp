@@ -9,7 +9,6 @@
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/model_file.h"
-#include "app/option_values.h"
 #include "twingrad/data/dataset.h"
 #include "twingrad/data/drawing.h"
 #include "twingrad/io/png.h"
@@ -17,6 +16,7 @@
 #include "twingrad/mlp/predictor.h"
 #include "twingrad/report/characters.h"
 #include "twingrad/runtime/error.h"
+#include "twingrad/runtime/option_values.h"
 #include "twingrad/runtime/threads.h"
 
 namespace twingrad::app {

@@ -7,7 +7,6 @@
 #include <sstream>
 #include <string_view>
 
-#include "app/option_values.h"
 #include "twingrad/io/whole_file.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/text.h"
@@ -17,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kEnding = ".recipe";
+constexpr std::string_view kExtension = ".recipe";
 
 std::string trimmed(const std::string& text) {
   const char* blanks = " \t\r";
@@ -25,17 +24,9 @@ std::string trimmed(const std::string& text) {
   return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(blanks) + 1 - first);
 }
 
-/// Names and values come back in messages: nothing in them may steer a terminal.
-bool is_text(std::string_view line) {
-  const auto is_control = [](char character) {
-    return (character >= 0 && character < ' ' && character != '\t') || character == '\x7f';
-  };
-  return is_utf8(line) && std::none_of(line.begin(), line.end(), is_control);
-}
-
 }  // namespace
 
-fs::path recipe_folder() {
+fs::path recipe_directory() {
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   return program.parent_path().parent_path() / "share" / "twingrad" / "recipes";
@@ -44,8 +35,8 @@ fs::path recipe_folder() {
 std::vector<std::string> recipe_names() {
   std::vector<std::string> names;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(recipe_folder(), error)) {
-    if (entry.path().extension() == kEnding) {
+  for (const auto& entry : fs::directory_iterator(recipe_directory(), error)) {
+    if (entry.path().extension() == kExtension) {
       names.push_back(entry.path().stem().string());
     }
   }
@@ -56,7 +47,7 @@ std::vector<std::string> recipe_names() {
 fs::path find_recipe(const std::string& name_or_file) {
   const std::vector<std::string> names = recipe_names();
   if (std::find(names.begin(), names.end(), name_or_file) != names.end()) {
-    return recipe_folder() / (name_or_file + std::string(kEnding));
+    return recipe_directory() / (name_or_file + std::string(kExtension));
   }
   std::error_code error;
   if (fs::is_regular_file(name_or_file, error)) {
@@ -64,31 +55,40 @@ fs::path find_recipe(const std::string& name_or_file) {
   }
   throw UserError("--recipe",
                   fmt::format("expected {} or a file, found '{}'", join_alternatives(names), name_or_file),
-                  "name one of these" + suggestion(name_or_file, names));
+                  "choose one of these" + suggestion(name_or_file, names));
 }
 
-std::vector<std::string> read_recipe(const fs::path& file) {
+bool is_plain_text(std::string_view text) {
+  const auto is_control = [](char character) {
+    return (character >= 0 && character < ' ' && character != '\t') || character == '\x7f';
+  };
+  return is_utf8(text) && std::none_of(text.begin(), text.end(), is_control);
+}
+
+GivenOptions read_recipe(const fs::path& file) {
   constexpr std::uint64_t kLargest = 64 * 1024;
   std::istringstream stream(read_whole_file(file, kLargest));
-  std::vector<std::string> arguments;
+  GivenOptions options;
   std::string line;
   for (int number = 1; std::getline(stream, line); ++number) {
     line = trimmed(line.substr(0, line.find('#')));
     if (line.empty()) {
       continue;
     }
+    const std::string where = fmt::format("{}: line {}", file.string(), number);
     const std::size_t equals = line.find('=');
     const std::string name = trimmed(line.substr(0, equals));
     const std::string value = equals == std::string::npos ? "" : trimmed(line.substr(equals + 1));
-    if (name.empty() || value.empty() || name.front() == '-' || name == "recipe" || !is_text(line)) {
+    const bool is_option = !name.empty() && name.front() != '-' && name != "recipe" && name != "resume";
+    if (!is_option || value.empty() || !is_plain_text(line)) {
       throw UserError(
-          fmt::format("{}: line {}", file.string(), number),
+          where,
           fmt::format("expected an option of twingrad train as 'name = value', found '{}'", printable(line)),
-          "mend the line");
+          "fix this line");
     }
-    arguments.push_back(fmt::format("--{}={}", name, value));
+    options["--" + name] = {value, where};
   }
-  return arguments;
+  return options;
 }
 
 }  // namespace twingrad::app

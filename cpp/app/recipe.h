@@ -2,25 +2,31 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "twingrad/runtime/fields.h"
 
 namespace twingrad::app {
 
-/// The folder with the recipes that come with the program: share/twingrad/recipes beside bin, in the build as
-/// in an installation.
-std::filesystem::path recipe_folder();
+/// The directory of the recipes that come with the program: share/twingrad/recipes next to bin, in the build
+/// and after installation.
+std::filesystem::path recipe_directory();
 
-/// The names of the recipes in that folder, sorted.
+/// The names of the recipes in that directory, sorted.
 std::vector<std::string> recipe_names();
 
-/// The file that `name_or_file` means. Throws UserError when there is none.
+/// The file of a recipe given by name or as a file. Throws UserError if there is none.
 std::filesystem::path find_recipe(const std::string& name_or_file);
 
-/// The options that a recipe sets, as arguments "--name=value" in the order of the file.
+/// Whether the text is UTF-8 without control characters, so that it can be printed to a terminal.
+bool is_plain_text(std::string_view text);
+
+/// The options that a recipe sets, each with its line.
 ///
 /// A recipe has a line "name = value" for each option of `twingrad train`, without the dashes; "#" begins a
-/// comment. Throws UserError with file and line for anything else, control characters and text that is no
-/// UTF-8 among it, and for a file of more than 64 KiB.
-std::vector<std::string> read_recipe(const std::filesystem::path& file);
+/// comment. If an option occurs twice, the last line counts. Throws UserError with file and line for anything
+/// else, including text that is not plain, and for a file of more than 64 KiB.
+GivenOptions read_recipe(const std::filesystem::path& file);
 
 }  // namespace twingrad::app

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <csignal>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -7,6 +8,7 @@
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/train_options.h"
+#include "twingrad/data/batches.h"
 #include "twingrad/data/dataset.h"
 #include "twingrad/io/tensor_file.h"
 #include "twingrad/mlp/autograd_twin.h"
@@ -22,13 +24,14 @@
 #include "twingrad/training/resumption.h"
 #include "twingrad/training/run_folder.h"
 #include "twingrad/training/run_requirements.h"
+#include "twingrad/training/trainer.h"
 
 namespace twingrad::app {
 namespace {
 
 std::atomic<bool> stop_requested = false;
 
-/// The first signal finishes the step in hand, the second ends the program at once.
+/// The first signal stops the run after the current step, the second ends the program at once.
 void request_stop(int signal) {
   stop_requested = true;
   std::signal(signal, SIG_DFL);
@@ -44,18 +47,18 @@ data::Dataset load_dataset(const TrainCommandOptions& options) {
   return dataset;
 }
 
-std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options, const ThreadPlan& threads,
+std::vector<std::unique_ptr<Twin>> make_twins(const RunDescription& run,
                                               const std::shared_ptr<ThreadPool>& workers) {
-  const at::Tensor initial = draw_initial_parameters(options.network, options.training.seed);
-  const auto tensors = at::TensorOptions().dtype(options.training.dtype).device(options.training.device);
+  const at::Tensor initial = draw_initial_parameters(run.network, run.training.seed);
+  const auto tensors = at::TensorOptions(run.training.device).dtype(run.training.dtype);
   std::vector<std::unique_ptr<Twin>> twins;
-  if (options.autograd) {
-    twins.push_back(std::make_unique<AutogradTwin>(options.network, options.optimizer, initial, tensors,
-                                                   threads.autograd));
+  if (run.twins != Twins::manual) {
+    twins.push_back(
+        std::make_unique<AutogradTwin>(run.network, run.optimizer, initial, tensors, run.threads.autograd));
   }
-  if (options.manual) {
-    twins.push_back(std::make_unique<ManualTwin>(options.network, options.optimizer, initial, tensors,
-                                                 workers, threads.manual));
+  if (run.twins != Twins::autograd) {
+    twins.push_back(std::make_unique<ManualTwin>(run.network, run.optimizer, initial, tensors, workers,
+                                                 run.threads.manual));
   }
   return twins;
 }
@@ -66,59 +69,126 @@ ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images) {
   }
   const std::int64_t rows = options.training.rows_of_a_step(images);
   const int threads = options.threads > 0 ? options.threads : std::min(available_processors(), kMostThreads);
-  return plan_threads(threads, work_of(options.network, rows, options.training.dtype),
-                      !options.manual     ? Twins::autograd
-                      : !options.autograd ? Twins::manual
-                                          : Twins::both);
+  return plan_threads(threads, work_of(options.network, rows, options.training.dtype), options.twins);
 }
 
-/// Whether nothing is left to do. Says so.
-bool is_finished(const Resumption& resumption, const TrainCommandOptions& options) {
-  const nlohmann::ordered_json summary = resumption.finished_summary(options.training.epochs);
-  if (summary.is_null()) {
-    return false;
+/// The summary of the resumed run if it has already trained for all epochs; otherwise null. Prints that it
+/// has.
+nlohmann::ordered_json finished_summary(const Resumption& resumption, const TrainCommandOptions& options) {
+  nlohmann::ordered_json summary = resumption.finished_summary(options.training.epochs);
+  if (!summary.is_null() && !options.quiet) {
+    fmt::print(options.json ? stderr : stdout,
+               "{}: the run is finished after {} epochs; resume it with a larger --epochs to continue\n",
+               options.resume, resumption.newest().checkpoint.progress.epoch - 1);
   }
-  if (!options.quiet) {
-    fmt::print(
-        options.json ? stderr : stdout,
-        "{}: the run is finished, it has trained for {} epochs; --epochs with a larger number continues it\n",
-        options.resume, resumption.newest().checkpoint.progress.epoch - 1);
+  return summary;
+}
+
+std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription& run,
+                                                            const std::optional<Resumption>& resumption) {
+  std::vector<std::pair<std::string, std::string>> heading = heading_of(run);
+  if (resumption) {
+    for (const std::string& damage : resumption->newest().damages) {
+      heading.emplace_back("Skipped", damage);
+    }
+    const TrainingProgress& progress = resumption->newest().checkpoint.progress;
+    heading.emplace_back("Resumed",
+                         fmt::format("after step {}, in epoch {}", progress.result.steps, progress.epoch));
   }
+  return heading;
+}
+
+void initialize(const std::vector<Twin*>& twins, const std::string& weights_file) {
+  if (weights_file.empty()) {
+    return;
+  }
+  const TensorFile weights = read_tensor_file(weights_file);
+  for (const Twin* twin : twins) {
+    load_weights(*twin, weights, "--init " + weights_file);
+  }
+}
+
+/// Writes the weights of each twin. Returns a list of the files of the run, for the last line of the output.
+std::string write_weights(const std::vector<Twin*>& twins, const RunDescription& run,
+                          const std::filesystem::path& directory) {
+  std::string files = "metrics.jsonl, summary.json, checkpoint/";
+  for (const Twin* twin : twins) {
+    const std::string file = twin->name() + ".safetensors";
+    write_tensor_file(directory / file, weights_of(*twin, run.network,
+                                                   {{kDataset, run.dataset.name},
+                                                    {kImageHeight, std::to_string(run.dataset.train.height)},
+                                                    {kImageWidth, std::to_string(run.dataset.train.width)}}));
+    files += ", " + file;
+  }
+  return files;
+}
+
+/// Trains as described. Returns the exit status.
+int train(const RunDescription& run, const TrainCommandOptions& options, const nlohmann::json& record,
+          std::optional<Resumption>& resumption) {
+  const auto workers = std::make_shared<ThreadPool>(run.threads.workers);
+  const data::ImageTensors train_images(run.dataset.train, run.training.device, workers);
+  const data::ImageTensors test_images(run.dataset.test, run.training.device, workers);
+  const std::vector<std::unique_ptr<Twin>> owned = make_twins(run, workers);
+  std::vector<Twin*> twins;
+  for (const auto& twin : owned) {
+    twins.push_back(twin.get());
+  }
+  TrainingProgress progress;
+  if (resumption) {
+    progress = resumption->restore(twins, run.training, run.dataset.train.count);
+  } else {
+    initialize(twins, run.initial_weights);
+  }
+  const std::unique_ptr<RunFolder> folder =
+      resumption ? resumption->release_folder() : RunFolder::begin(options.out, run.dataset.name);
+
+  std::FILE* stream = options.json ? stderr : stdout;
+  Console::Style style = Console::style_of(stream);
+  style.quiet = options.quiet;
+  Console console(stream, style);
+  console.heading(heading_of(run, resumption));
+
+  std::signal(SIGINT, request_stop);
+  std::signal(SIGTERM, request_stop);
+  CheckpointWriter checkpoints(twins, *folder, record);
+  Trainer trainer(run.network, twins, train_images, test_images, run.training,
+                  {folder.get(), &console, &checkpoints});
+  const TrainingResult result = trainer.run(stop_requested, std::move(progress));
+
+  const std::string files = write_weights(twins, run, folder->path());
+  const nlohmann::ordered_json summary = summary_of(run, result);
+  folder->write_summary(summary);
+  console.ending(result, folder->path().string(), files);
   if (options.json) {
     fmt::print("{}\n", summary.dump(2));
   }
-  return true;
-}
-
-void describe_resumption(const CheckpointFolder::Newest& newest,
-                         std::vector<std::pair<std::string, std::string>>& heading) {
-  for (const std::string& damage : newest.damages) {
-    heading.emplace_back("Passed over", damage);
-  }
-  const TrainingProgress& progress = newest.checkpoint.progress;
-  heading.emplace_back("Continued",
-                       fmt::format("after step {}, in epoch {}", progress.result.steps, progress.epoch));
-}
-
-int train_command(const std::vector<std::string>& arguments) {
-  std::optional<Resumption> resumption;
-  if (const std::string path = argument_of("--resume", arguments); !path.empty()) {
-    resumption.emplace(path);
-  }
-  std::optional<TrainCommandOptions> parsed =
-      parse_train_options(arguments, resumption ? resumption->record().lasting : std::vector<std::string>());
-  if (!parsed) {
+  if (!result.interrupted) {
     return kDone;
   }
-  TrainCommandOptions& options = *parsed;
+  fmt::print(stderr, "twingrad: interrupted after step {}; resume with: twingrad train --resume {}\n",
+             result.steps, folder->path().string());
+  return kInterrupted;
+}
+
+int run_train_command(const GivenOptions& command_line) {
+  std::optional<Resumption> resumption;
+  std::vector<std::string> recorded_options;
+  if (const auto resume = command_line.find("--resume"); resume != command_line.end()) {
+    resumption.emplace(resume->second.value);
+    recorded_options = resumption->record().options;
+  }
+  const GivenOptions given = with_recipe(command_line, recorded_options);
+  TrainCommandOptions options = read_train_options(given);
   if (resumption) {
     options.recipe = resumption->record().settings.at("recipe").get<std::string>();
     options.initial_weights = resumption->record().initial_weights;
-    if (is_finished(*resumption, options)) {
+    options.training.weights_are_given = !options.initial_weights.empty();
+    if (const nlohmann::ordered_json summary = finished_summary(*resumption, options); !summary.is_null()) {
+      fmt::print("{}", options.json ? summary.dump(2) + "\n" : "");
       return kDone;
     }
   }
-  options.training.weights_are_given = !options.initial_weights.empty();
   use_threads({.aten = 1, .blas = 1});
   flush_denormal_numbers();
   const data::Dataset dataset = load_dataset(options);
@@ -128,102 +198,42 @@ int train_command(const std::vector<std::string>& arguments) {
   require_possible({.network = options.network,
                     .optimizer = options.optimizer,
                     .training = options.training,
-                    .twins = options.autograd && options.manual ? 2 : 1,
+                    .twins = options.twins == Twins::both ? 2 : 1,
                     .images = dataset.train});
 
+  // With other matrix products, sums are added in another order, and inputs of ReLU could differ in sign.
   std::optional<ops::LibTorchProductsGuard> same_products;
-  if (options.autograd && options.manual) {
-    same_products
-        .emplace();  // no sum is added up in another order, which would put inputs of ReLU beyond the kink
+  if (options.twins == Twins::both) {
+    same_products.emplace();
   }
-  const ThreadPlan threads =
-      resumption ? resumption->record().threads : plan_of(options, dataset.train.count);
-  const RunDescription description{.recipe = options.recipe,
-                                   .dataset = dataset,
-                                   .network = options.network,
-                                   .initial_weights = options.initial_weights,
-                                   .optimizer = options.optimizer,
-                                   .training = options.training,
-                                   .autograd = options.autograd,
-                                   .manual = options.manual,
-                                   .threads = threads,
-                                   .threads_asked_for = options.threads};
-  const nlohmann::ordered_json settings = settings_of(description);
-  const nlohmann::json run = to_json(RunRecord{.lasting = options.lasting,
-                                               .settings = settings,
-                                               .initial_weights = options.initial_weights,
-                                               .threads = threads});
+  const RunDescription run{
+      .recipe = options.recipe,
+      .dataset = dataset,
+      .network = options.network,
+      .initial_weights = options.initial_weights,
+      .optimizer = options.optimizer,
+      .training = options.training,
+      .twins = options.twins,
+      .threads = resumption ? resumption->record().threads : plan_of(options, dataset.train.count),
+      .requested_threads = options.threads};
+  const nlohmann::ordered_json settings = settings_of(run);
   if (resumption) {
-    resumption->refuse_another_run(settings);
+    resumption->require_same_settings(settings);
   }
-
-  const auto workers = std::make_shared<ThreadPool>(threads.workers);
-  const data::ImageTensors train(dataset.train, options.training.device, workers);
-  const data::ImageTensors test(dataset.test, options.training.device, workers);
-  const std::vector<std::unique_ptr<Twin>> twins = make_twins(options, threads, workers);
-  std::vector<Twin*> driven;
-  for (const auto& twin : twins) {
-    driven.push_back(twin.get());
-  }
-
-  std::FILE* stream = options.json ? stderr : stdout;
-  Console::Style style = Console::style_of(stream);
-  style.quiet = options.quiet;
-  Console console(stream, style);
-  TrainingProgress progress;
-  if (resumption) {
-    progress = resumption->take_up(driven, options.training, dataset.train.count);
-  } else if (!options.initial_weights.empty()) {
-    const TensorFile weights = read_tensor_file(options.initial_weights);
-    for (const Twin* twin : driven) {
-      load_weights(*twin, weights, "--init " + options.initial_weights);
-    }
-  }
-  const std::unique_ptr<RunFolder> folder =
-      resumption ? resumption->take_folder() : RunFolder::begin(options.out, dataset.name);
-  std::vector<std::pair<std::string, std::string>> heading = heading_of(description);
-  if (resumption) {
-    describe_resumption(resumption->newest(), heading);
-  }
-  console.heading(heading);
-
-  std::signal(SIGINT, request_stop);
-  std::signal(SIGTERM, request_stop);
-  CheckpointWriter checkpoints(driven, *folder, run);
-  Trainer trainer(options.network, driven, train, test, options.training,
-                  {folder.get(), &console, &checkpoints});
-  const TrainingResult result = trainer.run(stop_requested, std::move(progress));
-
-  std::string files = "metrics.jsonl, summary.json, checkpoint/";
-  for (const Twin* twin : driven) {
-    write_tensor_file(folder->path() / (twin->name() + ".safetensors"),
-                      weights_of(*twin, options.network,
-                                 {{kDataset, dataset.name},
-                                  {kImageHeight, std::to_string(dataset.train.height)},
-                                  {kImageWidth, std::to_string(dataset.train.width)}}));
-    files += fmt::format(", {}.safetensors", twin->name());
-  }
-  const nlohmann::ordered_json summary = summary_of(description, result);
-  folder->write_summary(summary);
-  console.ending(result, folder->path().string(), files);
-  if (options.json) {
-    fmt::print("{}\n", summary.dump(2));
-  }
-  if (!result.interrupted) {
-    return kDone;
-  }
-  fmt::print(stderr, "twingrad: interrupted after step {}; continue with: twingrad train --resume {}\n",
-             result.steps, folder->path().string());
-  return kInterrupted;
+  const RunRecord record{.options = options_to_resume_with(given),
+                         .settings = settings,
+                         .initial_weights = options.initial_weights,
+                         .threads = run.threads};
+  return train(run, options, to_json(record), resumption);
 }
 
 }  // namespace
 
 std::function<int()> add_train_command(CLI::App& program) {
-  CLI::App& command =
-      add_command(program, "train", "Train both twins in lockstep and compare all gradients.");
-  command.prefix_command()->set_help_flag();
-  return [&command] { return train_command(command.remaining()); };
+  CLI::App& command = add_command(
+      program, "train", "Train both twins in lockstep on the same batches and compare all gradients.");
+  add_train_options(command);
+  return [&command] { return run_train_command(given_train_options(command)); };
 }
 
 }  // namespace twingrad::app

@@ -1,43 +1,55 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "twingrad/mlp/spec.h"
 #include "twingrad/optim/options.h"
-#include "twingrad/training/trainer.h"
+#include "twingrad/runtime/fields.h"
+#include "twingrad/runtime/threads.h"
+#include "twingrad/training/options.h"
+
+namespace CLI {
+class App;
+}
 
 namespace twingrad::app {
 
-/// Everything that `twingrad train` can be told.
+/// The options of `twingrad train`.
 struct TrainCommandOptions {
   std::string recipe;  ///< as given; empty: none
   std::string dataset = "fashion-mnist";
-  bool autograd = true;
-  bool manual = true;
-  MlpSpec network;              ///< inputs and classes follow from the data
-  std::string initial_weights;  ///< the file to begin with; empty: they are drawn
+  std::int64_t hold_out = 0;  ///< training images to evaluate on instead of the test images
   std::int64_t classes = 10;
-  std::int64_t hold_out = 0;  ///< training images to evaluate on in place of the test images
+  MlpSpec network;              ///< inputs and classes follow from the data
+  std::string initial_weights;  ///< file of the initial weights; empty: they are drawn
   OptimizerOptions optimizer;
   TrainingOptions training;
-  int threads = 0;
+  Twins twins = Twins::both;
+  int threads = 0;  ///< 0: all processors
   std::string out;
-  std::string resume;  ///< the folder of a run to continue; empty: begin one
-  /// The options of this run for who continues it: those of the recipe in full, and those of the command line that count then.
-  std::vector<std::string> lasting;
+  std::string resume;  ///< directory of a run to resume; empty: begin a new one
   bool quiet = false;
   bool json = false;
 };
 
-/// The value of an option among arguments that nobody has parsed yet, the last one if there are several; "" without.
-std::string argument_of(const std::string& option, const std::vector<std::string>& arguments);
+/// Adds all options to the command.
+void add_train_options(CLI::App& command);
 
-/// Parses the arguments of `twingrad train`, those of a recipe first. lasting: the options of a run that is continued, which
-/// come before all others. Returns nothing after --help. Throws UserError.
-std::optional<TrainCommandOptions> parse_train_options(const std::vector<std::string>& arguments,
-                                                       const std::vector<std::string>& lasting = {});
+/// The options on a parsed command line.
+GivenOptions given_train_options(const CLI::App& command);
+
+/// Adds the options of the recipe, if one is given, and those that the resumed run began with. The command
+/// line takes precedence over the recipe, and both over the resumed run. Throws UserError for options that do
+/// not exist.
+GivenOptions with_recipe(GivenOptions given, const std::vector<std::string>& options_of_resumed_run);
+
+/// Reads and validates options. Throws UserError.
+TrainCommandOptions read_train_options(const GivenOptions& given);
+
+/// The options to resume the run with, "--lr=0.1": those of the command line and the recipe, except where
+/// output goes. Directories are absolute, because the run may be resumed from elsewhere.
+std::vector<std::string> options_to_resume_with(const GivenOptions& given);
 
 }  // namespace twingrad::app

@@ -94,7 +94,8 @@ TEST_F(AppTest, InterruptFinishesTheStepAndExitsWith130) {
 }
 
 TEST_F(AppTest, ThreadsOptionLimitsTheNumberOfThreads) {
-  // Without batch normalization, the threads are those of the thread pool; with it, those of the BLAS library.
+  // Without batch normalization, the threads are those of the thread pool; with it, those of the BLAS
+  // library.
   for (const std::string normalization : {"none", "batch"}) {
     for (const int threads : {1, 3}) {
       const std::string out = normalization + std::to_string(threads);
@@ -188,7 +189,7 @@ TEST_F(AppTest, EveryOptionReachesTheRunTheHeadingAndTheSummary) {
       {"--loss huber --huber-delta 0.5 --schedule one_cycle --pct-start 0.4 --div-factor 10 "
        "--final-div-factor 100 --anneal linear --three-phase --beta1 0.8 --beta2 0.99 --eps 1e-7",
        {"huber · delta 0.5", "β1 0.8 · β2 0.99 · eps 1e-07",
-        "one_cycle · climbing for 0.4 · div factor 10 · final div factor 100 · linear · three phases"},
+        "one_cycle · rising for 0.4 · div factor 10 · final div factor 100 · linear · three phases"},
        {{"loss", {{"kind", "huber"}, {"huber_delta", 0.5}}},
         {"optimizer", {{"beta1", 0.8}, {"beta2", 0.99}, {"eps", 1e-7}}},
         {"schedule",
@@ -199,8 +200,8 @@ TEST_F(AppTest, EveryOptionReachesTheRunTheHeadingAndTheSummary) {
           {"three_phase", true}}}}},
       {"--loss smooth_l1 --smooth-l1-beta 0.5 --hidden 16,16 --residual --bias own --normalization batch "
        "--no-affine --no-running-statistics --clip-norm 0.1 --clip-norm-type inf",
-       {"smooth_l1 · beta 0.5", "residual", "batch normalization without scale and shift without running",
-        "bias as a layer of its own", "clipped to norm 0.1 · p inf"},
+       {"smooth_l1 · beta 0.5", "residual", "batch normalization · without scale and shift · without running",
+        "bias own", "clipped to norm 0.1 · p inf"},
        {{"loss", {{"smooth_l1_beta", 0.5}}},
         {"network", {{"residual", true}, {"bias", "own"}, {"affine", false}, {"running_statistics", false}}},
         {"optimizer", {{"clip_norm", 0.1}, {"clip_norm_type", "inf"}}}}},
@@ -223,7 +224,8 @@ TEST_F(AppTest, EveryOptionReachesTheRunTheHeadingAndTheSummary) {
 }
 
 TEST_F(AppTest, ScheduleStartsFromTheGivenLearningRate) {
-  // With a learning rate of 0, any schedule keeps the weights, so the test loss is the same after both epochs.
+  // With a learning rate of 0, any schedule keeps the weights, so the test loss is the same after both
+  // epochs.
   EXPECT_EQ(train("--schedule cosine --lr 0 --quiet --out run").status, 0);
   std::vector<double> losses;
   for (const Json& event : metrics("run")) {
@@ -274,11 +276,15 @@ TEST_F(AppTest, EveryRecipeOfTheProgramRuns) {
 
 TEST_F(AppTest, ErrorInARecipeNamesTheFile) {
   write("bad.recipe", "epochs = 1\nhiden = 12\n");
-  expect_refused("train --recipe bad.recipe", "bad.recipe: --hiden", "did you mean --hidden?");
+  expect_refused("train --recipe bad.recipe", "bad.recipe: line 2: --hiden", "did you mean --hidden?");
   write("worse.recipe", "epochs = 1\nwhat is this\n");
+  write("kinds.recipe", "optimizer = sgd\nbeta1 = 0.9\n");
+  expect_refused("train --recipe kinds.recipe", "kinds.recipe: line 2: --beta1", "found --optimizer sgd");
+  write("resume.recipe", "resume = run\n");
+  expect_refused("train --recipe resume.recipe", "resume.recipe: line 1", "found 'resume = run'");
   expect_refused("train --recipe worse.recipe", "worse.recipe: line 2", "name = value");
   write("worst.recipe", "epochs = many\n");
-  expect_refused("train --recipe worst.recipe", "worst.recipe: --epochs", "found 'many'");
+  expect_refused("train --recipe worst.recipe", "worst.recipe: line 1: --epochs", "found 'many'");
   write("control.recipe", "lr = \x1b[31m\n");
   expect_refused("train --recipe control.recipe", "control.recipe: line 1", "found 'lr = \\x1b[31m'");
   write("latin1.recipe", "\nout = l\xe4ufe\n");

@@ -149,10 +149,10 @@ TEST_F(ResumeTest, InterruptWritesACheckpointAndShowsHowToContinue) {
     kill(child, signal);
     const Outcome outcome = finish(child);
     EXPECT_EQ(outcome.status, 130);
-    EXPECT_THAT(outcome.errors, HasSubstr("continue with: twingrad train --resume " + out));
+    EXPECT_THAT(outcome.errors, HasSubstr("resume with: twingrad train --resume " + out));
     const Outcome continued = resume(out, "--json");
     EXPECT_EQ(continued.status, 0) << continued.errors;
-    EXPECT_THAT(continued.errors, HasSubstr("Continued   after step"));
+    EXPECT_THAT(continued.errors, HasSubstr("Resumed     after step"));
     EXPECT_EQ(Json::parse(continued.output)["status"], "finished");
     EXPECT_TRUE(result_of(out) == result_of("whole"));
   }
@@ -216,7 +216,7 @@ TEST_F(ResumeTest, KillBetweenTheLastStepAndTheSummaryIsRepaired) {
 TEST_F(ResumeTest, OtherOptionsAreRefused) {
   ASSERT_EQ(begin("run").status, 0);
   expect_not_resumed("run", "--epochs 5 --hidden 32",
-                     "network widths \"784-32-10\" in place of \"784-16-10\"");
+                     "network widths \"784-32-10\" instead of \"784-16-10\"");
   expect_not_resumed("run", "--epochs 5 --seed 2", "seed");
   expect_not_resumed("run", "--epochs 5 --threads 1", "threads");
   expect_not_resumed("run", "--epochs 5 --out other", "--out");
@@ -244,7 +244,7 @@ TEST_F(ResumeTest, OtherDataIsRefused) {
   write_data(folder, 1);
   ASSERT_EQ(begin("run", "train --dataset data --hidden 4 --epochs 1 --quiet").status, 0);
   write_data(folder, 2);
-  expect_not_resumed("run", "--epochs 2", "expected the data that the run was begun with");
+  expect_not_resumed("run", "--epochs 2", "expected the data that the run began with");
   write_data(folder, 1);
   EXPECT_EQ(resume("run", "--epochs 2 --quiet").status, 0);
 }
@@ -267,7 +267,7 @@ TEST_F(ResumeTest, DamagedCheckpointIsSkipped) {
     }
     const Outcome outcome = resume(out);
     EXPECT_EQ(outcome.status, 0) << outcome.errors;
-    EXPECT_THAT(outcome.output, AllOf(HasSubstr("Passed over"), HasSubstr(newest.filename().string())));
+    EXPECT_THAT(outcome.output, AllOf(HasSubstr("Skipped"), HasSubstr(newest.filename().string())));
     EXPECT_TRUE(result_of(out) == result_of("whole"));
   }
 }
@@ -277,10 +277,10 @@ TEST_F(ResumeTest, RunWithoutAValidCheckpointIsNotResumed) {
   for (const fs::path& file : checkpoints("run")) {
     fs::resize_file(file, 10);
   }
-  expect_not_resumed("run", "--epochs 9", "expected a whole checkpoint");
+  expect_not_resumed("run", "--epochs 9", "expected an undamaged checkpoint");
   fs::remove_all(path("run") / "checkpoint");
   expect_not_resumed("run", "--epochs 9", "found none");
-  expect_one_line(resume("nothing"), "--resume nothing: expected the folder of a run, found nothing");
+  expect_one_line(resume("nothing"), "--resume nothing: expected the directory of a run, found nothing");
   write("file", "text");
   expect_one_line(resume("file"), "found a file");
 }
@@ -328,9 +328,9 @@ TEST_F(ResumeTest, ForgedCheckpointIsRefused) {
   refuse("network", [](CheckpointText& text) { text.run["settings"]["network"] = "a\nb"; });
   refuse(file + "the setting network widths, found a checkpoint of another version",
          [](CheckpointText& text) { text.run["settings"]["network"].erase("widths"); });
-  refuse("one that cannot be its", [](CheckpointText& text) { ++text.progress.result.steps; });
-  refuse("one that cannot be its", [](CheckpointText& text) { text.progress.epoch = 0; });
-  refuse("one that cannot be its", [](CheckpointText& text) { text.progress.samples_done = 1; });
+  refuse("progress that does not match", [](CheckpointText& text) { ++text.progress.result.steps; });
+  refuse("progress that does not match", [](CheckpointText& text) { text.progress.epoch = 0; });
+  refuse("progress that does not match", [](CheckpointText& text) { text.progress.samples_done = 1; });
   std::ofstream(newest, std::ios::binary) << with_text(valid, [](CheckpointText&) {});
   EXPECT_EQ(resume("run", "--epochs 4 --quiet").status, 0);
 }
@@ -346,7 +346,7 @@ TEST_F(ResumeTest, TwoProcessesCannotUseTheSameRunDirectory) {
     become_program("train --resume run");
   }
   EXPECT_EQ(status_of(second), 2);
-  EXPECT_THAT(content(folder.path() / "errors of the second"), HasSubstr("going on"));
+  EXPECT_THAT(content(folder.path() / "errors of the second"), HasSubstr("still running"));
   kill(first, SIGINT);
   EXPECT_EQ(finish(first).status, 130);
 }

@@ -1,4 +1,4 @@
-// The input is a recipe. It gives one argument "--name=value" per line, or is refused.
+// The input is a recipe, which is read or refused.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -12,13 +12,13 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace twingrad::fuzz;
   const MemoryFile file({data, size});
   try {
-    for (const std::string& argument : twingrad::app::read_recipe(file.path())) {
-      const std::size_t equals = argument.find('=');
-      require(argument.starts_with("--") && equals > 2 && equals + 1 < argument.size(), "a name and a value");
-      require(argument[2] != '-' && !argument.starts_with("--recipe="),
+    for (const auto& [name, option] : twingrad::app::read_recipe(file.path())) {
+      const std::string text = name + "=" + option.value;
+      require(name.starts_with("--") && name.size() > 2 && !option.value.empty(), "a name and a value");
+      require(name[2] != '-' && name != "--recipe" && name != "--resume",
               "no option that is not allowed in a recipe");
-      require(argument.find_first_of("#\n") == std::string::npos, "no comment, one line");
-      for (const char character : argument) {
+      require(text.find_first_of("#\n") == std::string::npos, "no comment, one line");
+      for (const char character : text) {
         require(character == '\t' || character < 0 || character >= ' ', "no control characters");
       }
     }

@@ -12,6 +12,7 @@
 #include "twingrad/mlp/manual_twin.h"
 #include "twingrad/mlp/training_loss.h"
 #include "twingrad/ops/matmul.h"
+#include "twingrad/runtime/fields.h"
 
 namespace twingrad {
 namespace {
@@ -259,9 +260,9 @@ std::vector<Variant> variants() {
       add(entry.name, nothing, of(entry.kind));
     }
     add(entry.name + " sum", of(entry.kind), [](MlpSpec& spec) { spec.reduction = nn::Reduction::sum; });
-    const auto add_option = [&](LossOption option, const std::string& name,
+    const auto add_option = [&](const std::string& option, const std::string& name,
                                 const std::function<void(MlpSpec&)>& change) {
-      if (entry.takes(option)) {
+      if (loss_fields().at(option).belongs_to(entry.name)) {
         add(entry.name + name, of(entry.kind), change);
         add(
             entry.name + " sum" + name,
@@ -272,17 +273,16 @@ std::vector<Variant> variants() {
             change);
       }
     };
-    add_option(LossOption::label_smoothing, " label_smoothing",
-               [](MlpSpec& spec) { spec.label_smoothing = 0.1; });
-    add_option(LossOption::class_weights, " class_weights", [](MlpSpec& spec) {
+    add_option("--label-smoothing", " label_smoothing", [](MlpSpec& spec) { spec.label_smoothing = 0.1; });
+    add_option("--class-weights", " class_weights", [](MlpSpec& spec) {
       spec.class_weights = {0.5, 2, 1, 3};
     });
-    add_option(LossOption::ignore_index, " ignore_index", [](MlpSpec& spec) { spec.ignore_index = 2; });
-    add_option(LossOption::positive_weights, " positive_weights", [](MlpSpec& spec) {
+    add_option("--ignore-index", " ignore_index", [](MlpSpec& spec) { spec.ignore_index = 2; });
+    add_option("--positive-weights", " positive_weights", [](MlpSpec& spec) {
       spec.positive_weights = {0.5, 2, 1, 3};
     });
-    add_option(LossOption::beta, " beta", [](MlpSpec& spec) { spec.smooth_l1_beta = 0.3; });
-    add_option(LossOption::delta, " delta", [](MlpSpec& spec) { spec.huber_delta = 0.3; });
+    add_option("--smooth-l1-beta", " beta", [](MlpSpec& spec) { spec.smooth_l1_beta = 0.3; });
+    add_option("--huber-delta", " delta", [](MlpSpec& spec) { spec.huber_delta = 0.3; });
   }
   add("kl_divergence batch_mean", of(LossKind::kl_divergence), [](MlpSpec& spec) { spec.batch_mean = true; });
   add("cross_entropy, all options", nothing, [](MlpSpec& spec) {

@@ -20,14 +20,14 @@ using at::Tensor;
 
 using ::testing::HasSubstr;
 
-/// Keeps the content of each checkpoint's file.
+/// Keeps the contents of the checkpoint files.
 class Keeper final : public TrainingObserver {
  public:
   explicit Keeper(std::vector<Twin*> twins) : twins_(std::move(twins)) {}
   void on_epoch(const EpochMetrics& metrics) override { epochs.push_back(metrics); }
   void on_agreement(const Agreement& /*agreement*/, double /*bound*/) override {}
   void on_checkpoint(const TrainingProgress& progress) override {
-    Checkpoint checkpoint{.progress = progress, .metrics_size = 7, .run = {{"told", 1}}, .tensors = {}};
+    Checkpoint checkpoint{.progress = progress, .metrics_size = 7, .run = {{"seed", 1}}, .tensors = {}};
     for (const Twin* twin : twins_) {
       for (NamedTensor& tensor : tensors_of(*twin)) {
         checkpoint.tensors.push_back(std::move(tensor));
@@ -42,7 +42,7 @@ class Keeper final : public TrainingObserver {
   std::vector<Twin*> twins_;
 };
 
-/// One start of a run: twins, trainer, and what became of them.
+/// A run, new or resumed from a checkpoint, after its end.
 struct Start {
   Start(const data::Dataset& dataset, const MlpSpec& network, const OptimizerOptions& optimizer,
         const TrainingOptions& options, const std::string& from = "")
@@ -131,7 +131,7 @@ std::vector<Case> cases() {
   return cases;
 }
 
-TEST(Checkpoint, ContinuesBitForBitFromEveryMoment) {
+TEST(Checkpoint, ResumesBitForBitFromEveryCheckpoint) {
   const data::Dataset dataset = data::synthetic(1, 200, 50);
   for (const Case& of : cases()) {
     for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
@@ -155,8 +155,8 @@ TEST(Checkpoint, ContinuesBitForBitFromEveryMoment) {
   }
 }
 
-TEST(Checkpoint, ComesBeforeTheFirstStepAtTheEndOfEachEpochOrEverySoManySteps) {
-  const data::Dataset dataset = data::synthetic(1, 200, 50);  // 7 steps an epoch
+TEST(Checkpoint, IsWrittenBeforeTheFirstStepAndPerEpochOrEveryNSteps) {
+  const data::Dataset dataset = data::synthetic(1, 200, 50);  // 7 steps per epoch
   const auto steps = [&](std::int64_t every) {
     const Start start(dataset, {.hidden = {4}}, {},
                       {.epochs = 2, .batch_size = 32, .checkpoint_every = every});
@@ -185,7 +185,7 @@ std::string message_of(const std::function<void()>& work) {
   return "no error";
 }
 
-TEST(Checkpoint, NoticesAnyByteThatWasChanged) {
+TEST(Checkpoint, DetectsAnyChangedByte) {
   const std::string content = some_content();
   for (std::size_t i = 0; i < content.size(); i += i < 4096 ? 7 : 997) {
     std::string damaged = content;
@@ -197,14 +197,14 @@ TEST(Checkpoint, NoticesAnyByteThatWasChanged) {
   }
 }
 
-TEST(Checkpoint, IsNoOtherFile) {
+TEST(Checkpoint, RefusesOtherFiles) {
   EXPECT_THAT(message_of([] {
                 parse_checkpoint(safetensors_of({{{"a", torch::ones({2})}}, {}}), "file");
               }),
               HasSubstr("expected a checkpoint of twingrad"));
 }
 
-TEST(Checkpoint, OfAnotherNetworkDoesNotFit) {
+TEST(Checkpoint, RefusesTheStateOfAnotherNetwork) {
   const Checkpoint checkpoint = parse_checkpoint(some_content(), "");
   const MlpSpec wider{.hidden = {5}};
   ManualTwin twin(wider, {}, draw_initial_parameters(wider, 1), torch::kFloat);
@@ -213,7 +213,7 @@ TEST(Checkpoint, OfAnotherNetworkDoesNotFit) {
   EXPECT_TRUE(twin.parameters()[0].tensor.equal(before));
 }
 
-// ---- The folder ----------------------------------------------------------------------------------------------------
+// ---- The folder -------------------------------------------------------------------------------------------
 
 Checkpoint checkpoint_at(std::int64_t step) {
   Checkpoint checkpoint;
@@ -251,7 +251,7 @@ TEST_F(CheckpointFolderTest, KeepsTheLastTwo) {
   EXPECT_EQ(checkpoints.read_newest().checkpoint.progress.result.steps, 11);
 }
 
-TEST_F(CheckpointFolderTest, FallsBackToTheOneBeforeADamagedOneAndSaysSo) {
+TEST_F(CheckpointFolderTest, FallsBackToThePreviousUndamagedCheckpoint) {
   checkpoints.write(checkpoint_at(1));
   checkpoints.write(checkpoint_at(2));
   std::filesystem::resize_file(file(2), 100);
@@ -260,14 +260,14 @@ TEST_F(CheckpointFolderTest, FallsBackToTheOneBeforeADamagedOneAndSaysSo) {
   ASSERT_EQ(newest.damages.size(), 1U);
   EXPECT_THAT(newest.damages[0], HasSubstr(file(2).string()));
   std::ofstream(file(1)) << "nothing";
-  EXPECT_THAT(message_of([&] { checkpoints.read_newest(); }), HasSubstr("2 that are not"));
+  EXPECT_THAT(message_of([&] { checkpoints.read_newest(); }), HasSubstr("2 damaged"));
 }
 
-TEST_F(CheckpointFolderTest, WithoutOneThereIsNothingToContinue) {
+TEST_F(CheckpointFolderTest, RefusesADirectoryWithoutCheckpoints) {
   EXPECT_THAT(message_of([&] { checkpoints.read_newest(); }), HasSubstr("found none"));
 }
 
-TEST_F(CheckpointFolderTest, AFileInItsPlaceIsNamed) {
+TEST_F(CheckpointFolderTest, RefusesAFileInPlaceOfTheDirectory) {
   std::ofstream(path.string()) << "a file";
   EXPECT_THAT(message_of([&] { checkpoints.write(checkpoint_at(1)); }), HasSubstr(path.string()));
 }

@@ -14,8 +14,6 @@
 namespace twingrad {
 namespace {
 
-using at::Tensor;
-
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -27,7 +25,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 const std::string kZeros(64, '0');
 
-/// In the midst of the third epoch, with something in every place.
+/// In the middle of the third epoch, with a value in every place.
 CheckpointText some_text() {
   TrainingProgress progress;
   progress.epoch = 3;
@@ -38,7 +36,7 @@ CheckpointText some_text() {
                      .seconds = {{"autograd", 3}, {"manual", kInfinity}},
                      .agreements = {{}, progress.agreement},
                      .steps = 9};
-  return {progress, 640, {{"told", {"--hidden=16"}}}};
+  return {progress, 640, {{"options", {"--hidden=16"}}}};
 }
 
 std::string file_of(const Metadata& metadata) {
@@ -53,28 +51,29 @@ std::string refusal(const std::string& file) {
   return testing::refusal_of([&] { parse(file); });
 }
 
-/// A file with a right checksum in which one text is another.
+/// A file with a valid checksum in which one text was replaced.
 std::string file_with(const std::string& name, const std::string& text) {
   Metadata metadata = metadata_of(some_text());
   metadata.at("twingrad." + name) = text;
   return file_of(metadata);
 }
 
-/// A file with a right checksum whose progress was changed.
+/// A file with a valid checksum whose progress was changed.
 std::string file_with_progress(const std::function<void(Json&)>& change) {
   Json progress = Json::parse(metadata_of(some_text()).at("twingrad.progress"));
   change(progress);
   return file_with("progress", progress.dump());
 }
 
-void expect_no_progress(const std::string& file) {
-  EXPECT_EQ(refusal(file),
-            "file: expected the progress of a run, found something else; continue from the one before it");
+void expect_invalid(const std::string& file) {
+  EXPECT_EQ(
+      refusal(file),
+      "file: expected the progress of a run, found something else; resume from the previous checkpoint");
 }
 
-// ---- What is read --------------------------------------------------------------------------------------
+// ---- Reading -------------------------------------------------------------------------------------------
 
-TEST(CheckpointText, ComesBackAsItWas) {
+TEST(CheckpointText, RoundTrips) {
   const CheckpointText read = parse(file_of(metadata_of(some_text())));
   EXPECT_EQ(metadata_of(read), metadata_of(some_text()));
   EXPECT_EQ(read.metrics_size, 640);
@@ -87,7 +86,7 @@ TEST(CheckpointText, ComesBackAsItWas) {
   EXPECT_EQ(read.progress.result.agreements.at(1).flips.at("1.output"), 2);
 }
 
-TEST(CheckpointText, KeepsNumbersThatAreNotFinite) {
+TEST(CheckpointText, KeepsNonFiniteNumbers) {
   const TrainingProgress read = parse(file_of(metadata_of(some_text()))).progress;
   EXPECT_EQ(read.agreement.max_rel_gradient_difference, kInfinity);
   EXPECT_EQ(read.result.last.at(0).samples_per_second, -kInfinity);
@@ -99,11 +98,11 @@ TEST(CheckpointText, KeepsNumbersThatAreNotFinite) {
   EXPECT_TRUE(std::signbit(read.agreement.manual_loss)) << "-0";
 }
 
-TEST(CheckpointText, IsOfVersionOne) {
+TEST(CheckpointText, RefusesOtherVersions) {
   EXPECT_THAT(refusal(file_with("checkpoint", "2")), HasSubstr("expected a checkpoint of version 1"));
 }
 
-TEST(CheckpointText, NeedsEveryPart) {
+TEST(CheckpointText, RequiresEveryPart) {
   for (const auto& [name, text] : metadata_of(some_text())) {
     Metadata metadata = metadata_of(some_text());
     metadata.erase(name);
@@ -115,7 +114,7 @@ TEST(CheckpointText, NeedsEveryPart) {
 
 // ---- The checksum --------------------------------------------------------------------------------------
 
-TEST(CheckpointText, IsGuardedByItsChecksum) {
+TEST(CheckpointText, ChecksumDetectsAnyChangedBit) {
   const std::string file = file_of(metadata_of(some_text()));
   for (std::size_t i = 0; i < file.size(); ++i) {
     for (const int bit : {0x01, 0x04, 0x20}) {
@@ -126,15 +125,15 @@ TEST(CheckpointText, IsGuardedByItsChecksum) {
   }
 }
 
-TEST(CheckpointText, MayHoldTheDigitsOfAChecksumInItsTexts) {
+TEST(CheckpointText, MayContainTextLikeAChecksum) {
   CheckpointText text = some_text();
   text.run = {{"images", kZeros}, {"\"twingrad.sha256\":\"" + kZeros + "\"", kZeros}};
   const std::string file = file_of(metadata_of(text));
   EXPECT_EQ(parse(file).run, text.run);
 }
 
-TEST(CheckpointText, HasAChecksumOf64Digits) {
-  const std::string wrong = "expected a whole checkpoint, found one whose checksum is wrong";
+TEST(CheckpointText, RequiresAChecksumOf64Digits) {
+  const std::string wrong = "expected an undamaged checkpoint, found one with a wrong checksum";
   for (const std::string& digits : {std::string(), std::string("0"), kZeros.substr(1), kZeros + "0"}) {
     Metadata metadata = metadata_of(some_text());
     metadata.at("twingrad.sha256") = digits;
@@ -143,14 +142,14 @@ TEST(CheckpointText, HasAChecksumOf64Digits) {
   EXPECT_THAT(refusal(write_safetensors_header({{}, metadata_of(some_text())})), HasSubstr(wrong));
 }
 
-TEST(CheckpointText, NeedsAPlaceForItsChecksum) {
+TEST(CheckpointText, RequiresAPlaceForTheChecksum) {
   EXPECT_THROW(with_checksum(""), std::invalid_argument);
   EXPECT_THROW(with_checksum(R"("twingrad.sha256":")"), std::invalid_argument);
 }
 
-// ---- What is no progress -------------------------------------------------------------------------------
+// ---- Invalid progress ----------------------------------------------------------------------------------
 
-TEST(CheckpointText, TakesNoCountThatIsOutOfRangeOrNotWhole) {
+TEST(CheckpointText, RefusesCountsOutOfRangeAndOtherNumbers) {
   const std::vector<Json> wrong = {-1,
                                    10'000'000'000'001,
                                    std::numeric_limits<std::uint64_t>::max(),
@@ -168,7 +167,7 @@ TEST(CheckpointText, TakesNoCountThatIsOutOfRangeOrNotWhole) {
         "/agreement/step", "/agreement/flips/1.output", "/last/0/epoch", "/agreements/0/step"}) {
     for (const Json& value : wrong) {
       SCOPED_TRACE(place + value.dump());
-      expect_no_progress(file_with_progress([&](Json& json) { json.at(Json::json_pointer(place)) = value; }));
+      expect_invalid(file_with_progress([&](Json& json) { json.at(Json::json_pointer(place)) = value; }));
     }
   }
   const std::string largest =
@@ -176,45 +175,45 @@ TEST(CheckpointText, TakesNoCountThatIsOutOfRangeOrNotWhole) {
   EXPECT_EQ(parse(largest).progress.result.steps, 10'000'000'000'000);
 }
 
-TEST(CheckpointText, TakesNoSizeThatIsNotWhollyACount) {
+TEST(CheckpointText, RefusesInvalidSizesOfMetrics) {
   for (const char* text : {"", "12abc", "abc", " 12", "12 ", "+12", "-1", "1e3", "1.5", "0x10",
                            "10000000000001", "99999999999999999999999999"}) {
     SCOPED_TRACE(text);
-    expect_no_progress(file_with("metrics_size", text));
+    expect_invalid(file_with("metrics_size", text));
   }
   EXPECT_EQ(parse(file_with("metrics_size", "0")).metrics_size, 0);
 }
 
-TEST(CheckpointText, TakesNoOtherTextForANumber) {
+TEST(CheckpointText, RefusesOtherTextsForNumbers) {
   for (const Json& value : {Json("infinity"), Json("+inf"), Json("NaN"), Json("banana"), Json(""), Json("1"),
                             Json(true), Json(nullptr), Json::array(), Json::object()}) {
     for (const char* place : {"/tallies/0/loss_sum", "/tallies/0/seconds", "/seconds/autograd",
                               "/agreement/manual_loss", "/last/0/test_loss"}) {
       SCOPED_TRACE(place + value.dump());
-      expect_no_progress(file_with_progress([&](Json& json) { json.at(Json::json_pointer(place)) = value; }));
+      expect_invalid(file_with_progress([&](Json& json) { json.at(Json::json_pointer(place)) = value; }));
     }
   }
 }
 
-TEST(CheckpointText, TakesNoOtherTypeForAPart) {
+TEST(CheckpointText, RefusesOtherTypes) {
   for (const char* place : {"/tallies", "/agreement", "/agreement/flips", "/agreement/worst", "/last",
                             "/last/0/twin", "/seconds", "/agreements", "/agreements/0", ""}) {
     for (const Json& value :
          {Json(nullptr), Json(1), Json(true), Json({{"a", {{"b", 1}}}}), Json({{1, 2}})}) {
       SCOPED_TRACE(place + value.dump());
-      expect_no_progress(file_with_progress([&](Json& json) { json.at(Json::json_pointer(place)) = value; }));
+      expect_invalid(file_with_progress([&](Json& json) { json.at(Json::json_pointer(place)) = value; }));
     }
   }
 }
 
-TEST(CheckpointText, NeedsTheSecondsOfWhatATwinReached) {
-  expect_no_progress(file_with_progress([](Json& json) { json.at("/last/0/twin"_json_pointer) = "third"; }));
-  expect_no_progress(file_with_progress([](Json& json) { json.at("seconds").erase("manual"); }));
+TEST(CheckpointText, RequiresTheSecondsOfEachTwin) {
+  expect_invalid(file_with_progress([](Json& json) { json.at("/last/0/twin"_json_pointer) = "third"; }));
+  expect_invalid(file_with_progress([](Json& json) { json.at("seconds").erase("manual"); }));
 }
 
-// ---- What is no JSON -----------------------------------------------------------------------------------
+// ---- Invalid JSON --------------------------------------------------------------------------------------
 
-TEST(CheckpointText, IsNotNestedDeeply) {
+TEST(CheckpointText, RefusesDeepNesting) {
   for (const auto& [open, close] : {std::pair("[", "]"), std::pair("{\"a\":", "}")}) {
     const auto nested = [&, open = open, close = close](std::size_t depth) {
       std::string text = "1";
@@ -227,34 +226,34 @@ TEST(CheckpointText, IsNotNestedDeeply) {
     };
     EXPECT_EQ(parse(file_with("run", nested(64))).run.dump(), nested(64));
     for (const std::size_t depth : {65, 100'000}) {
-      expect_no_progress(file_with("run", nested(depth)));
-      expect_no_progress(file_with("progress", nested(depth)));
+      expect_invalid(file_with("run", nested(depth)));
+      expect_invalid(file_with("progress", nested(depth)));
     }
   }
-  expect_no_progress(file_with("run", std::string(100'000, '[')));
+  expect_invalid(file_with("run", std::string(100'000, '[')));
 }
 
-TEST(CheckpointText, HasEachKeyOnce) {
-  expect_no_progress(file_with("run", R"({"a":1,"a":1})"));
-  expect_no_progress(file_with("run", R"([{"b":{"a":1,"\u0061":2}}])"));
+TEST(CheckpointText, RefusesDuplicateKeys) {
+  expect_invalid(file_with("run", R"({"a":1,"a":1})"));
+  expect_invalid(file_with("run", R"([{"b":{"a":1,"\u0061":2}}])"));
   EXPECT_EQ(parse(file_with("run", R"([{"a":{"a":1}},{"a":1}])")).run.size(), 2U);
   const std::string progress = metadata_of(some_text()).at("twingrad.progress");
-  expect_no_progress(file_with("progress", R"({"epoch":1,)" + progress.substr(1)));
+  expect_invalid(file_with("progress", R"({"epoch":1,)" + progress.substr(1)));
 }
 
-TEST(CheckpointText, IsJsonFromEndToEnd) {
+TEST(CheckpointText, RefusesInvalidJson) {
   for (const std::string& text : {std::string(), std::string("{"), std::string("{}x"), std::string("1e400"),
                                   std::string("{}\0x", 4), std::string("\"\\ud800\"")}) {
     SCOPED_TRACE(::testing::PrintToString(text));
-    expect_no_progress(file_with("run", text));
+    expect_invalid(file_with("run", text));
   }
 }
 
-TEST(CheckpointText, OfOtherBytesThanUtf8IsNotWritten) {
+TEST(CheckpointText, RefusesToWriteInvalidUtf8) {
   CheckpointText text = some_text();
-  text.run = {{"told", {"--dataset=caf\xe9"}}};
+  text.run = {{"options", {"--dataset=caf\xe9"}}};
   EXPECT_THAT(testing::refusal_of([&] { metadata_of(text); }),
-              AllOf(HasSubstr("expected names of UTF-8"), Not(HasSubstr("\n"))));
+              AllOf(HasSubstr("expected names in UTF-8"), Not(HasSubstr("\n"))));
 }
 
 }  // namespace

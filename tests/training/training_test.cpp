@@ -19,8 +19,7 @@ namespace {
 
 using at::Tensor;
 
-// ---- Batches
-// -------------------------------------------------------------------------------------------------------
+// ---- Batches ----------------------------------------------------------------------------------------------
 
 TEST(Batches, GatherWritesPixelsOver255) {
   const data::Dataset dataset = data::synthetic(1, 40, 10);
@@ -39,7 +38,7 @@ TEST(Batches, GatherWritesPixelsOver255) {
   }
 }
 
-TEST(Batches, BothWaysToGatherGiveTheSameBits) {
+TEST(Batches, BothGatherPathsGiveTheSameBits) {
   const data::Dataset dataset = data::synthetic(2, 100, 10);
   const data::ImageTensors images(dataset.train, at::kCPU);
   const Tensor indices = data::shuffled_indices(100, 1, 1);
@@ -60,7 +59,7 @@ std::vector<std::int64_t> order(std::int64_t count, std::uint64_t seed, std::int
   return {indices.data_ptr<std::int64_t>(), indices.data_ptr<std::int64_t>() + count};
 }
 
-TEST(Batches, AShuffleIsAPermutationOfItsSeedAndEpoch) {
+TEST(Batches, ShuffleIsAPermutationThatDependsOnSeedAndEpoch) {
   std::vector<std::int64_t> sorted = order(1000, 1, 1);
   std::sort(sorted.begin(), sorted.end());
   for (std::int64_t i = 0; i < 1000; ++i) {
@@ -83,10 +82,9 @@ TEST(Batches, EveryOrderOfThreeIsEquallyLikely) {
   }
 }
 
-// ---- The trainer
-// ---------------------------------------------------------------------------------------------------
+// ---- The trainer ------------------------------------------------------------------------------------------
 
-/// Writes everything down.
+/// Records all events.
 class Recorder final : public TrainingObserver {
  public:
   void on_epoch(const EpochMetrics& metrics) override { epochs.push_back(metrics); }
@@ -99,7 +97,7 @@ class Recorder final : public TrainingObserver {
   std::vector<double> bounds;
 };
 
-/// A training run with all its parts.
+/// A training run with its twins, data and options.
 struct Training {
   Training(const data::Dataset& dataset, MlpSpec network, const OptimizerOptions& optimizer,
            const TrainingOptions& training_options)
@@ -134,7 +132,7 @@ class TrainerTest : public ::testing::Test {
   const MlpSpec spec{.inputs = 784, .hidden = {32}};
 };
 
-Tensor weights_of(const Twin& twin) {
+Tensor flat_parameters(const Twin& twin) {
   std::vector<Tensor> flat;
   for (const NamedTensor& named : twin.parameters()) {
     flat.push_back(named.tensor.reshape({-1}).clone());
@@ -142,7 +140,7 @@ Tensor weights_of(const Twin& twin) {
   return torch::cat(flat);
 }
 
-TEST_F(TrainerTest, BothTwinsLearnAndReachTheSame) {
+TEST_F(TrainerTest, BothTwinsLearnAndReachTheSameAccuracy) {
   Training run(dataset, spec, {}, {.epochs = 5, .batch_size = 32});
   const TrainingResult result = run.go();
   ASSERT_EQ(result.last.size(), 2);
@@ -150,7 +148,7 @@ TEST_F(TrainerTest, BothTwinsLearnAndReachTheSame) {
   EXPECT_EQ(result.last[1].twin, "manual");
   EXPECT_GT(result.last[1].test_accuracy, 0.9);
   EXPECT_NEAR(result.last[0].test_accuracy, result.last[1].test_accuracy, 0.011);
-  EXPECT_EQ(result.steps, 5 * 10) << "nine whole batches of 32 and the last of 12";
+  EXPECT_EQ(result.steps, 5 * 10) << "nine batches of 32 and one of 12";
 }
 
 TEST_F(TrainerTest, ComparesBeforeTheFirstUpdateAndInEveryEpoch) {
@@ -178,31 +176,32 @@ TEST_F(TrainerTest, EitherTwinTrainsAlone) {
   autograd.go({&autograd.autograd});
   Training manual(dataset, spec, {}, {.epochs = 1, .batch_size = 32});
   manual.go({&manual.manual});
-  EXPECT_TRUE(weights_of(both.autograd).equal(weights_of(autograd.autograd))) << "company changes nothing";
-  EXPECT_TRUE(weights_of(both.manual).equal(weights_of(manual.manual)));
+  EXPECT_TRUE(flat_parameters(both.autograd).equal(flat_parameters(autograd.autograd)))
+      << "training in lockstep changes nothing";
+  EXPECT_TRUE(flat_parameters(both.manual).equal(flat_parameters(manual.manual)));
   EXPECT_TRUE(manual.recorder.agreements.empty());
 }
 
-TEST_F(TrainerTest, TheSameSeedGivesTheSameBits) {
+TEST_F(TrainerTest, SameSeedGivesTheSameBits) {
   std::vector<Tensor> autograd;
   std::vector<Tensor> manual;
   for (const std::uint64_t seed : {1, 1, 2}) {
     Training run(dataset, spec, {}, {.epochs = 2, .batch_size = 32, .seed = seed});
     run.go();
-    autograd.push_back(weights_of(run.autograd));
-    manual.push_back(weights_of(run.manual));
+    autograd.push_back(flat_parameters(run.autograd));
+    manual.push_back(flat_parameters(run.manual));
   }
   EXPECT_TRUE(autograd[0].equal(autograd[1]));
   EXPECT_TRUE(manual[0].equal(manual[1]));
   EXPECT_FALSE(manual[0].equal(manual[2]));
 }
 
-TEST_F(TrainerTest, AFullBatchIsOneStepAnEpoch) {
+TEST_F(TrainerTest, FullBatchIsOneStepPerEpoch) {
   Training run(dataset, spec, {}, {.epochs = 3, .batch_size = 0});
   EXPECT_EQ(run.go().steps, 3);
 }
 
-TEST_F(TrainerTest, ABatchLargerThanTheDataIsAllOfIt) {
+TEST_F(TrainerTest, BatchLargerThanTheDataIsAFullBatch) {
   Training run(dataset, spec, {}, {.epochs = 2, .batch_size = 1000});
   EXPECT_EQ(run.go().steps, 2);
 }
@@ -217,9 +216,9 @@ TEST_F(TrainerTest, ReportsTheFirstTheLastAndEveryNthEpoch) {
   EXPECT_EQ(epochs, (std::vector<std::int64_t>{1, 3, 6, 8}));
 }
 
-TEST_F(TrainerTest, TheLossOfAnEpochIsTheMeanOverImagesBeforeTheirUpdate) {
+TEST_F(TrainerTest, EpochLossIsTheMeanOverImagesBeforeTheirUpdate) {
   Training run(dataset, spec, {.lr = 0}, {.epochs = 1, .batch_size = 32, .dtype = torch::kDouble});
-  run.go({&run.manual});  // a learning rate of 0: every batch sees the same weights
+  run.go({&run.manual});  // a learning rate of 0: the weights are the same for every batch
   Tensor images = torch::empty({0}, torch::kDouble);
   Tensor labels = torch::empty({0}, torch::kLong);
   run.train.gather(torch::arange(300), images, labels);
@@ -228,7 +227,7 @@ TEST_F(TrainerTest, TheLossOfAnEpochIsTheMeanOverImagesBeforeTheirUpdate) {
   EXPECT_NEAR(accuracy, run.recorder.epochs[0].train_accuracy, 1e-12);
 }
 
-TEST_F(TrainerTest, StopsWhenAskedAfterTheStepInHand) {
+TEST_F(TrainerTest, StopsAfterTheCurrentStep) {
   Training run(dataset, spec, {}, {.epochs = 1000, .batch_size = 32});
   run.stop = true;
   const TrainingResult result = run.go();
@@ -245,8 +244,9 @@ std::string failure_of(const std::function<void()>& action) {
   return "nothing was thrown";
 }
 
-TEST_F(TrainerTest, ANonFiniteLossStopsWithStepTwinAndTensor) {
-  // Weights from N(0, 1) give logits in the hundreds: in float32 the exercise's softmax overflows at once.
+TEST_F(TrainerTest, NonFiniteLossIsReportedWithStepTwinAndTensor) {
+  // Weights from N(0, 1) give logits in the hundreds: in float32 the exercise's softmax overflows in the
+  // first step.
   const MlpSpec overflowing{.inputs = 784,
                             .hidden = {100},
                             .loss = LossKind::exercise_softmax_log,
@@ -290,23 +290,24 @@ class BuggyTwin final : public Twin {
   double factor_;
 };
 
-TEST_F(TrainerTest, ABugInOneGradientStopsTheRunAndNamesTheTensor) {
+TEST_F(TrainerTest, BugInOneGradientStopsTheRunAndNamesTheTensor) {
   for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
     Training run(dataset, spec, {}, {.epochs = 1, .batch_size = 32, .dtype = dtype});
     BuggyTwin buggy(run.manual, 1 + (dtype == torch::kFloat ? 1e-5 : 1e-12));
     const std::string message = failure_of([&] { run.go({&run.autograd, &buggy}); });
-    EXPECT_THAT(message, ::testing::HasSubstr("2.weight")) << "ten times the bound is enough";
+    EXPECT_THAT(message, ::testing::HasSubstr("2.weight"))
+        << "a difference of ten times the bound is detected";
     EXPECT_THAT(message, ::testing::HasSubstr("before the first update"));
   }
 }
 
-TEST_F(TrainerTest, CountsAndNamesFlipsOfAReLU) {
+TEST_F(TrainerTest, CountsActivationSignMismatches) {
   Training run(dataset, spec, {}, {.epochs = 1, .batch_size = 0});
   Tensor images = torch::empty({0});
   Tensor labels = torch::empty({0}, torch::kLong);
   run.train.gather(torch::arange(300), images, labels);
   run.autograd.forward(images, labels);
-  run.manual.parameters()[1].tensor.add_(0.05);  // another bias puts some inputs of the ReLU across zero
+  run.manual.parameters()[1].tensor.add_(0.05);  // another bias changes the sign of some inputs of the ReLU
   run.manual.forward(images, labels);
   Agreement agreement;
   count_flips(run.spec, run.autograd, run.manual, agreement);
@@ -317,9 +318,9 @@ TEST_F(TrainerTest, CountsAndNamesFlipsOfAReLU) {
   EXPECT_EQ(agreement.flips, (std::map<std::string, std::int64_t>{{"1.output", expected}}));
 }
 
-// ---- Schedules and regularization ----------------------------------------------------------------------------------
+// ---- Schedules and regularization -------------------------------------------------------------------------
 
-TEST_F(TrainerTest, EverySchedulesRateReachesBothTwins) {
+TEST_F(TrainerTest, SchedulesChangeTheRateOfBothTwins) {
   using Kind = ScheduleOptions::Kind;
   for (const ScheduleOptions& schedule :
        {ScheduleOptions{.kind = Kind::step, .step_epochs = 1, .gamma = 0.5},
@@ -331,21 +332,9 @@ TEST_F(TrainerTest, EverySchedulesRateReachesBothTwins) {
     Training constant(dataset, spec, {}, {.epochs = 3, .batch_size = 32, .dtype = torch::kDouble});
     constant.go();
     EXPECT_LE(result.agreements.back().max_abs_weight_difference, 1e-12);
-    EXPECT_FALSE(weights_of(run.manual).equal(weights_of(constant.manual))) << "the schedule does something";
+    EXPECT_FALSE(flat_parameters(run.manual).equal(flat_parameters(constant.manual)))
+        << "the schedule has an effect";
   }
-}
-
-TEST(Schedule, RatesOfARun) {
-  using Kind = ScheduleOptions::Kind;
-  const ScheduleOptions step{.kind = Kind::step, .step_epochs = 2, .gamma = 0.1};
-  EXPECT_DOUBLE_EQ(learning_rate_at(step, 1, 19, 10, 60), 1);
-  EXPECT_DOUBLE_EQ(learning_rate_at(step, 1, 20, 10, 60), 0.1);
-  const ScheduleOptions cosine{.kind = Kind::cosine};
-  EXPECT_DOUBLE_EQ(learning_rate_at(cosine, 1, 0, 10, 60), 1);
-  EXPECT_DOUBLE_EQ(learning_rate_at(cosine, 1, 30, 10, 60), 0.5);
-  const ScheduleOptions warm_up{.warm_up = 10};
-  EXPECT_DOUBLE_EQ(learning_rate_at(warm_up, 3, 0, 10, 60), 1);
-  EXPECT_DOUBLE_EQ(learning_rate_at(warm_up, 3, 10, 10, 60), 3);
 }
 
 TEST_F(TrainerTest, NormalizationAndDropoutTrainInLockstep) {
@@ -363,11 +352,10 @@ TEST_F(TrainerTest, NormalizationAndDropoutTrainInLockstep) {
   }
 }
 
-// ---- Whole epochs on real data
-// -------------------------------------------------------------------------------------
+// ---- An epoch of real data ----------------------------------------------------------------------------
 
-TEST(Agreement, HoldsOverOneEpochAtBatch128OfTheDefaultNetwork) {
-  // Fashion-MNIST where it is installed, else as many synthetic images: the bound is the same.
+TEST(Agreement, HoldsForOneEpochOfTheDefaultNetwork) {
+  // Fashion-MNIST if it is installed, otherwise the same number of synthetic images, with the same bound.
   use_threads({.aten = 1, .blas = 1});
   data::Dataset dataset;
   try {
@@ -383,7 +371,7 @@ TEST(Agreement, HoldsOverOneEpochAtBatch128OfTheDefaultNetwork) {
   EXPECT_GT(result.last[1].test_accuracy, 0.8);
 }
 
-TEST(Agreement, BoundGrowsWithTheLogitsOutsideTheDefault) {
+TEST(Agreement, BoundGrowsWithTheLogitsForOtherNetworks) {
   const MlpSpec normal{.initialization = Initialization::normal};
   EXPECT_EQ(agreement_bound({}, torch::kFloat, 500), 1e-6);
   EXPECT_EQ(agreement_bound({}, torch::kDouble, 500), 1e-13);
@@ -393,8 +381,8 @@ TEST(Agreement, BoundGrowsWithTheLogitsOutsideTheDefault) {
   EXPECT_DOUBLE_EQ(agreement_bound({}, torch::kFloat, 20, /*weights_are_given=*/true), 64 * 20 * 0x1p-23);
 }
 
-TEST(Benchmark, RatioIsTheMedianOfTheTurnsRatios) {
-  // Turn by turn 2, 3 and 1, where the medians of the two would give 4/3.
+TEST(Benchmark, RatioIsTheMedianOfTheRatiosOfTheTurns) {
+  // The ratios are 2, 3 and 1; the ratio of the medians would be 4/3.
   EXPECT_EQ(median_ratio({"one", {2, 9, 4}}, {"other", {1, 3, 4}}), 2);
 }
 

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "twingrad/layers/activations.h"
 #include "twingrad/mlp/training_loss.h"
+#include "twingrad/runtime/fields.h"
 
 namespace twingrad {
 
@@ -26,7 +28,7 @@ LayerSpec::Kind kind_of(Normalization normalization) {
   throw std::logic_error("a normalization without a layer");
 }
 
-/// A product with its bias.
+/// Adds a product with its bias.
 void add_product(std::vector<LayerSpec>& layers, Bias bias, std::int64_t inputs, std::int64_t outputs,
                  bool has_bias) {
   using Kind = LayerSpec::Kind;
@@ -58,7 +60,7 @@ std::vector<LayerSpec> hidden_layer(const MlpSpec& spec, std::int64_t inputs, st
   return layers;
 }
 
-/// Names every layer, and counts its result: those inside blocks behind all others.
+/// Sets the name of every layer and the index of its result: those inside blocks follow all others.
 void name_layers(std::vector<LayerSpec>& layers) {
   std::size_t inside = layers.size();
   for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -71,11 +73,25 @@ void name_layers(std::vector<LayerSpec>& layers) {
   }
 }
 
+Names<std::string> activation_choices() {
+  Names<std::string> names;
+  for (const nn::ActivationEntry& entry : nn::activations()) {
+    names.emplace_back(entry.name, entry.name);
+  }
+  return names;
+}
+
 }  // namespace
 
 const Names<Bias>& biases() {
   static const Names<Bias> names = {
       {"layers", Bias::every_layer}, {"own", Bias::layer_of_its_own}, {"ones", Bias::column_of_ones}};
+  return names;
+}
+
+const Names<Initialization>& initializations() {
+  static const Names<Initialization> names = {{"uniform", Initialization::uniform},
+                                              {"normal", Initialization::normal}};
   return names;
 }
 
@@ -85,6 +101,35 @@ const Names<Normalization>& normalizations() {
                                              {"layer", Normalization::layer},
                                              {"rms", Normalization::rms}};
   return names;
+}
+
+const FieldTable<MlpSpec>& network_fields() {
+  using O = MlpSpec;
+  // clang-format off
+  static const FieldTable<O> table = {"Network", "--normalization", {
+    // option, member, range, kinds, label in the heading, help
+    parsed("--hidden", "N,N", &O::hidden, parse_widths, {}, "",
+           "widths of the hidden layers; none: a linear model"),
+    choice("--activation", &O::activation, activation_choices(), {}, "", ""),
+    choice("--bias", &O::bias, biases(), {}, "bias {}",
+           "layers: a bias in every layer; own: the same as separate layers; ones: a column of ones "
+           "appended to the input, and no other bias"),
+    choice("--normalization", &O::normalization, normalizations(), {}, "{} normalization",
+           "before each activation: none, batch, layer or rms"),
+    negated_flag("--no-affine", &O::normalization_affine, {"batch", "layer", "rms"},
+                 "without scale and shift", "do not learn a scale and a shift").in_json_as("affine"),
+    negated_flag("--no-running-statistics", &O::normalization_statistics, {"batch"},
+                 "without running statistics", "use batch statistics in evaluation too")
+        .in_json_as("running_statistics"),
+    number("--input-dropout", &O::input_dropout, {0, 0.99}, {}, "input dropout {}",
+           "fraction of the pixels dropped in training"),
+    number("--dropout", &O::dropout, {0, 0.99}, {}, "dropout {}",
+           "fraction of each hidden layer's activations dropped in training"),
+    flag("--residual", &O::residual, {}, "residual",
+         "each hidden layer F with as many outputs as inputs becomes y = x + F(x)"),
+  }};
+  // clang-format on
+  return table;
 }
 
 std::vector<LayerSpec> layers_of(const MlpSpec& spec) {

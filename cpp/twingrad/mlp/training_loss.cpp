@@ -2,13 +2,14 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <stdexcept>
+
+#include "twingrad/runtime/fields.h"
 
 namespace twingrad {
 namespace {
 
-/// What the mean over these labels divides the sum of their losses by.
+/// The divisor of the mean over these labels.
 double count_of(const MlpSpec& spec, const at::Tensor& labels) {
   if (!mean_depends_on_labels(spec)) {
     const std::int64_t rows = labels.size(0);
@@ -26,85 +27,86 @@ double count_of(const MlpSpec& spec, const at::Tensor& labels) {
       .item<double>();
 }
 
-}  // namespace
-
-bool LossEntry::takes(LossOption option) const {
-  return std::find(options.begin(), options.end(), option) != options.end();
+/// "cross_entropy (fused, from the logits), …"
+std::string describe_losses() {
+  std::vector<std::string> texts;
+  for (const LossEntry& entry : losses()) {
+    texts.push_back(entry.name + (entry.text.empty() ? "" : " (" + entry.text + ")"));
+  }
+  return join_alternatives(texts);
 }
+
+}  // namespace
 
 const std::vector<LossEntry>& losses() {
   using Kind = LayerSpec::Kind;
-  using Target = LossEntry::Target;
-  using Option = LossOption;
+  using enum LossEntry::Target;
+  // clang-format off
   static const std::vector<LossEntry> entries = {
-      {.kind = LossKind::cross_entropy,
-       .name = "cross_entropy",
-       .text = "fused, from the logits",
-       .tail = {},
-       .options = {Option::label_smoothing, Option::class_weights, Option::ignore_index}},
-      {.kind = LossKind::class_probabilities,
-       .name = "class_probabilities",
-       .text = "the same, the labels as rows of probabilities",
-       .tail = {},
-       .target = Target::row,
-       .options = {Option::label_smoothing, Option::class_weights}},
-      {.kind = LossKind::softmax_log,
-       .name = "softmax_log",
-       .text = "the chain softmax, log, mean",
-       .tail = {Kind::softmax, Kind::log},
-       .target = Target::row},
-      {.kind = LossKind::exercise_softmax_log,
-       .name = "exercise",
-       .text = "the same with the exercise's own softmax, which is not shifted",
-       .tail = {Kind::exercise_softmax, Kind::log},
-       .target = Target::row},
-      {.kind = LossKind::nll,
-       .name = "nll",
-       .text = "behind a log-softmax",
-       .tail = {Kind::log_softmax},
-       .options = {Option::class_weights, Option::ignore_index}},
-      {.kind = LossKind::kl_divergence,
-       .name = "kl_divergence",
-       .text = "the same, of labels as rows of probabilities",
-       .tail = {Kind::log_softmax},
-       .target = Target::smooth_row,
-       .is_entrywise = true,
-       .options = {Option::label_smoothing, Option::batch_mean, Option::log_target}},
-      {.kind = LossKind::bce_with_logits,
-       .name = "bce_with_logits",
-       .text = "one yes or no a class",
-       .tail = {},
-       .target = Target::row,
-       .is_entrywise = true,
-       .options = {Option::class_weights, Option::positive_weights}},
-      {.kind = LossKind::mse,
-       .name = "mse",
-       .text = "the logits against one-hot labels, like the rest",
-       .tail = {},
-       .target = Target::row,
-       .is_entrywise = true},
-      {.kind = LossKind::l1,
-       .name = "l1",
-       .text = "",
-       .tail = {},
-       .target = Target::row,
-       .is_entrywise = true},
-      {.kind = LossKind::smooth_l1,
-       .name = "smooth_l1",
-       .text = "",
-       .tail = {},
-       .target = Target::row,
-       .is_entrywise = true,
-       .options = {Option::beta}},
-      {.kind = LossKind::huber,
-       .name = "huber",
-       .text = "",
-       .tail = {},
-       .target = Target::row,
-       .is_entrywise = true,
-       .options = {Option::delta}},
+    // kind, name, text, layers before the loss, target, whether there is one loss per entry
+    {LossKind::cross_entropy, "cross_entropy", "fused, from the logits", {}, class_index, false},
+    {LossKind::class_probabilities, "class_probabilities", "the same, with labels as rows of probabilities",
+     {}, row, false},
+    {LossKind::softmax_log, "softmax_log", "the chain softmax, log, mean",
+     {Kind::softmax, Kind::log}, row, false},
+    {LossKind::exercise_softmax_log, "exercise", "the same with the exercise's softmax, which is not shifted",
+     {Kind::exercise_softmax, Kind::log}, row, false},
+    {LossKind::nll, "nll", "after a log-softmax", {Kind::log_softmax}, class_index, false},
+    {LossKind::kl_divergence, "kl_divergence", "after a log-softmax, with labels as rows of probabilities",
+     {Kind::log_softmax}, smooth_row, true},
+    {LossKind::bce_with_logits, "bce_with_logits", "one binary decision per class", {}, row, true},
+    {LossKind::mse, "mse", "the logits against one-hot labels, like the following", {}, row, true},
+    {LossKind::l1, "l1", "", {}, row, true},
+    {LossKind::smooth_l1, "smooth_l1", "", {}, row, true},
+    {LossKind::huber, "huber", "", {}, row, true},
   };
+  // clang-format on
   return entries;
+}
+
+const Names<LossKind>& loss_kinds() {
+  static const Names<LossKind> names = [] {
+    Names<LossKind> list;
+    for (const LossEntry& entry : losses()) {
+      list.emplace_back(entry.name, entry.kind);
+    }
+    return list;
+  }();
+  return names;
+}
+
+const FieldTable<MlpSpec>& loss_fields() {
+  using O = MlpSpec;
+  constexpr NumberRange kWeights = {1e-6, 1e6};  // a weight of 0 could make the mean of a batch 0/0
+  static const Names<nn::Reduction> reductions = {{"mean", nn::Reduction::mean}, {"sum", nn::Reduction::sum}};
+  // clang-format off
+  static const FieldTable<O> table = {"Loss", "--loss", {
+    // option, member, range, kinds, label in the heading, help
+    choice("--loss", &O::loss, loss_kinds(), {}, "{}", describe_losses()).in_json_as("kind").always_shown(),
+    choice("--reduction", &O::reduction, reductions, {}, "reduction {}",
+           "minimize the mean or the sum of the batch's losses; the loss shown is the mean"),
+    number("--label-smoothing", &O::label_smoothing, {0, 1},
+           {"cross_entropy", "class_probabilities", "kl_divergence"}, "label smoothing {}",
+           "fraction of each label spread evenly over all classes"),
+    numbers("--class-weights", &O::class_weights, kWeights,
+            {"cross_entropy", "class_probabilities", "nll", "bce_with_logits"}, "class weights {}",
+            "weights of the classes, one per class").without_default(),
+    integer("--ignore-index", &O::ignore_index, {0, 255}, {"cross_entropy", "nll"}, "ignoring class {}",
+            "class whose images do not count in the loss; a batch of them alone has loss and gradient 0")
+        .without_default(),
+    numbers("--positive-weights", &O::positive_weights, kWeights, {"bce_with_logits"}, "positive weights {}",
+            "weights of positive examples, one per class").without_default(),
+    number("--smooth-l1-beta", &O::smooth_l1_beta, {0, 1e6}, {"smooth_l1"}, "beta {}",
+           "error at which the loss changes from quadratic to linear"),
+    number("--huber-delta", &O::huber_delta, {1e-6, 1e6}, {"huber"}, "delta {}",
+           "error at which the loss changes from quadratic to linear"),
+    flag("--batch-mean", &O::batch_mean, {"kl_divergence"}, "mean over images",
+         "take the mean over the images, not over images and classes"),
+    flag("--log-target", &O::log_target, {"kl_divergence"}, "logarithms of the labels",
+         "use the logarithms of the smoothed labels as the target").needs("--label-smoothing 0.1"),
+  }};
+  // clang-format on
+  return table;
 }
 
 const LossEntry& entry_of(LossKind kind) {

@@ -7,69 +7,37 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "twingrad/layers/activations.h"
 #include "twingrad/mlp/training_loss.h"
 #include "twingrad/runtime/error.h"
+#include "twingrad/runtime/fields.h"
 
 namespace twingrad {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
 constexpr const char* kNetwork = "twingrad.network";
 
-Json to_json(const MlpSpec& spec) {
-  return {{"inputs", spec.inputs},
-          {"hidden", spec.hidden},
-          {"classes", spec.classes},
-          {"activation", spec.activation},
-          {"bias", name_of(biases(), spec.bias)},
-          {"normalization", name_of(normalizations(), spec.normalization)},
-          {"affine", spec.normalization_affine},
-          {"running_statistics", spec.normalization_statistics},
-          {"input_dropout", spec.input_dropout},
-          {"dropout", spec.dropout},
-          {"residual", spec.residual},
-          {"loss", entry_of(spec.loss).name}};
+Json metadata_of(const MlpSpec& spec) {
+  Json json = {{"inputs", spec.inputs}, {"classes", spec.classes}};
+  json.update(fields_to_json(network_fields(), spec));
+  json["loss"] = entry_of(spec.loss).name;
+  return json;
 }
 
-template <typename Value>
-Value value_of(const Names<Value>& names, const std::string& text) {
-  for (const auto& [name, value] : names) {
-    if (name == text) {
-      return value;
-    }
-  }
-  throw std::invalid_argument("'" + text + "'");
-}
-
-/// Throws an exception of JSON's, or std::invalid_argument.
-MlpSpec spec_of(const Json& json) {
-  Names<LossKind> loss_names;
-  for (const LossEntry& entry : losses()) {
-    loss_names.emplace_back(entry.name, entry.kind);
-  }
+/// Throws an exception of nlohmann, std::invalid_argument or UserError.
+MlpSpec parse_network(const std::string& metadata) {
+  Json json = Json::parse(metadata);
+  json.emplace("input_dropout", 0.0);  // missing in old files
   MlpSpec spec;
   spec.inputs = json.at("inputs");
-  spec.hidden = json.at("hidden").get<std::vector<std::int64_t>>();
   spec.classes = json.at("classes");
-  spec.activation = json.at("activation");
-  spec.bias = value_of(biases(), json.at("bias"));
-  spec.normalization = value_of(normalizations(), json.at("normalization"));
-  spec.normalization_affine = json.at("affine");
-  spec.normalization_statistics = json.at("running_statistics");
-  spec.input_dropout = json.value("input_dropout", 0.0);  // a file from before there was one has none
-  spec.dropout = json.at("dropout");
-  spec.residual = json.at("residual");
-  spec.loss = value_of(loss_names, json.at("loss"));
-  const auto is_share = [](double dropped) { return dropped >= 0 && dropped < 1; };
-  if (nn::find_activation(spec.activation) == nullptr || !is_share(spec.dropout) ||
-      !is_share(spec.input_dropout)) {
-    throw std::invalid_argument("an activation or a dropout that does not exist");
-  }
+  fields_from_json(network_fields(), json, spec);
+  spec.loss = choose("loss", json.at("loss").get<std::string>(), loss_kinds());
   return spec;
 }
 
-/// Whether the widths are such that shapes can be computed from them.
+/// Whether shapes can be computed from the widths without overflow.
 bool are_possible(const MlpSpec& spec, std::size_t tensors) {
   std::vector<std::int64_t> widths = spec.hidden;
   widths.push_back(spec.inputs);
@@ -82,7 +50,7 @@ bool are_possible(const MlpSpec& spec, std::size_t tensors) {
 
 using Shapes = std::map<std::string, std::vector<std::int64_t>>;
 
-/// Names and shapes of all that a file of such a network holds.
+/// Names and shapes of all tensors in a file of such a network.
 Shapes shapes_of(const MlpSpec& spec) {
   Shapes shapes;
   for (const ParameterSpec& parameter : parameters_of(spec)) {
@@ -105,7 +73,7 @@ Shapes shapes_of(const TensorFile& file) {
   return shapes;
 }
 
-/// The network whose names and shapes are those of the file.
+/// The network with the names and shapes of the file.
 std::optional<MlpSpec> recognized(const TensorFile& file, const std::string& activation) {
   MlpSpec spec;
   spec.activation = activation;
@@ -145,7 +113,7 @@ TensorFile weights_of(const Twin& twin, const MlpSpec& spec,
                       const std::map<std::string, std::string>& about) {
   TensorFile file{twin.parameters(), about};
   file.metadata["format"] = "pt";
-  file.metadata[kNetwork] = to_json(spec).dump();
+  file.metadata[kNetwork] = metadata_of(spec).dump();
   for (NamedTensor& buffer : twin.buffers()) {
     file.tensors.push_back(std::move(buffer));
   }
@@ -161,32 +129,32 @@ MlpSpec network_of(const TensorFile& file, const std::string& where, const std::
     throw UserError(
         where,
         fmt::format("expected the weights of linear layers in a torch.nn.Sequential, '0.weight' [out, in], "
-                    "'0.bias' [out] and so on, found {} tensors that are no such network",
+                    "'0.bias' [out] and so on, found {} other tensors",
                     file.tensors.size()),
-        "save the state dict of one, or train it with twingrad");
+        "save the state dict of such a network, or train it with twingrad");
   }
   std::optional<MlpSpec> spec;
   try {
-    spec = spec_of(Json::parse(metadata->second));
-  } catch (const std::exception&) {  // of JSON, or a name that does not exist
+    spec = parse_network(metadata->second);
+  } catch (const std::exception&) {
     throw UserError(where,
                     fmt::format("expected a network in the metadata '{}', found something else", kNetwork),
-                    "write the file anew");
+                    "write the file again");
   }
-  // A width that is only claimed must not cost memory: shapes are compared before anything is built.
+  // Compares shapes before anything is built: a wrong width in the metadata must not cost memory.
   if (are_possible(*spec, file.tensors.size()) && shapes_of(*spec) == shapes_of(file)) {
     return *spec;
   }
   throw UserError(
       where, fmt::format("expected the tensors of the network in the metadata '{}', found others", kNetwork),
-      "write the file anew");
+      "write the file again");
 }
 
 void load_weights(const Twin& twin, const TensorFile& file, const std::string& where) {
   try {
     load_network(twin, file.tensors);
   } catch (const std::invalid_argument& error) {
-    throw UserError(where, error.what(), "name the network that the file is of: --hidden, --normalization");
+    throw UserError(where, error.what(), "choose the network of the file with --hidden and --normalization");
   }
 }
 

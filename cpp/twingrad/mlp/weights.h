@@ -9,23 +9,25 @@
 
 namespace twingrad {
 
-/// Texts in the metadata: the data set that the weights were trained on, and the size of its images.
+/// Keys of the metadata: the data set that the weights were trained on, and the size of its images.
 inline const std::string kDataset = "twingrad.dataset";
 inline const std::string kImageHeight = "twingrad.image_height";
 inline const std::string kImageWidth = "twingrad.image_width";
 
-/// The network of a twin as a file that Python loads: parameters and buffers by the names of torch.nn.Sequential, in the
-/// twin's dtype; and the architecture as JSON in the metadata under "twingrad.network", beside the texts of `about`.
+/// The network of a twin as a file that Python can load: parameters and buffers with the names of
+/// torch.nn.Sequential, in the twin's dtype. The metadata holds the architecture as JSON under
+/// "twingrad.network", and the texts of `about`.
 TensorFile weights_of(const Twin& twin, const MlpSpec& spec,
                       const std::map<std::string, std::string>& about = {});
 
-/// The network that a weight file is of, as far as predicting needs it. Without the metadata, as in a state dict saved by
-/// Python, names and shapes tell it: linear layers, each but the last followed by a normalization (or none), `activation` and
-/// dropout (or none). Throws UserError, with `where` in front, if nothing fits.
+/// The network of a weight file, as far as prediction needs it. Without the metadata, as in a state dict
+/// saved by Python, it follows from names and shapes: linear layers, each but the last optionally followed by
+/// a normalization, `activation` and optionally dropout. Throws UserError, beginning with `where`, if no
+/// network fits.
 MlpSpec network_of(const TensorFile& file, const std::string& where, const std::string& activation = "relu");
 
-/// Copies the weights of a file into a twin of that network. Throws UserError, with `where` in front, if one is missing or has
-/// another shape.
+/// Copies the weights of a file into a twin of the same network. Throws UserError, beginning with `where`, if
+/// one is missing or has another shape.
 void load_weights(const Twin& twin, const TensorFile& file, const std::string& where);
 
 }  // namespace twingrad

@@ -6,15 +6,14 @@
 #include <stdexcept>
 #include <string>
 
-/// Learning rates that change from step to step, as the classes of Python's torch.optim.lr_scheduler
-/// (LibTorch has no others than StepLR). Each is a function of the step t alone: t = 0 before the first
-/// update, and a "step" is whatever the caller counts, updates or epochs. It needs no LibTorch.
-/// Optimizer::set_learning_rate takes the result.
+/// Learning rate schedules, as in Python's torch.optim.lr_scheduler (LibTorch has only StepLR). Each is a
+/// function of the step t, with t = 0 for the first update. A step is an update or an epoch, as the caller
+/// chooses. Pass the result to Optimizer::set_lr. This header does not need LibTorch.
 namespace twingrad::optim {
 
-/// Throws std::invalid_argument, with the text, unless it is so.
-inline void require_of_schedule(bool is_so, const std::string& text) {
-  if (!is_so) {
+/// Throws std::invalid_argument with this text unless the condition holds.
+inline void require_of_schedule(bool condition, const std::string& text) {
+  if (!condition) {
     throw std::invalid_argument(text);
   }
 }
@@ -29,12 +28,12 @@ struct StepLR {
   /// Throws std::invalid_argument unless step_size ≥ 1.
   double rate(double base, std::int64_t t) const {
     require_of_schedule(step_size >= 1,
-                        "StepLR: step_size has to be 1 or more, but is " + std::to_string(step_size));
+                        "StepLR: step_size must be at least 1, but is " + std::to_string(step_size));
     return base * std::pow(gamma, static_cast<double>(t / step_size));
   }
 };
 
-/// Half a period of a cosine, from the base rate down to eta_min at t = t_max, as CosineAnnealingLR. Beyond
+/// Half a period of a cosine, from the base rate down to eta_min at t = t_max, as CosineAnnealingLR. After
 /// t_max the rate rises again.
 ///
 ///   rate(t) = eta_min + (base − eta_min) (1 + cos(π t / t_max)) / 2
@@ -47,13 +46,13 @@ struct CosineAnnealingLR {
   /// Throws std::invalid_argument unless t_max ≥ 1.
   double rate(double base, std::int64_t t) const {
     require_of_schedule(t_max >= 1,
-                        "CosineAnnealingLR: t_max has to be 1 or more, but is " + std::to_string(t_max));
+                        "CosineAnnealingLR: t_max must be at least 1, but is " + std::to_string(t_max));
     const double phase = static_cast<double>(t) / static_cast<double>(t_max);
     return eta_min + (base - eta_min) * (1 + std::cos(std::numbers::pi * phase)) / 2;
   }
 };
 
-/// A straight line from start_factor to end_factor times the base rate, then level, as LinearLR.
+/// Linear from start_factor to end_factor times the base rate, then constant, as LinearLR.
 ///
 ///   rate(t) = base · (start + (end − start) min(t, total) / total)
 ///
@@ -66,23 +65,23 @@ struct LinearLR {
   /// Throws std::invalid_argument unless 0 < start_factor ≤ 1, 0 ≤ end_factor ≤ 1 and total_steps ≥ 1.
   double rate(double base, std::int64_t t) const {
     require_of_schedule(start_factor > 0 && start_factor <= 1 && end_factor >= 0 && end_factor <= 1,
-                        "LinearLR: the factors have to lie between 0 and 1, the first above 0, but are " +
+                        "LinearLR: start_factor must be in (0, 1] and end_factor in [0, 1], but they are " +
                             std::to_string(start_factor) + " and " + std::to_string(end_factor));
     require_of_schedule(total_steps >= 1,
-                        "LinearLR: total_steps has to be 1 or more, but is " + std::to_string(total_steps));
+                        "LinearLR: total_steps must be at least 1, but is " + std::to_string(total_steps));
     const double share = t < total_steps ? static_cast<double>(t) / static_cast<double>(total_steps) : 1;
     return base * (start_factor + (end_factor - start_factor) * share);
   }
 };
 
-/// Up to the largest rate and down to next to nothing in one run, as OneCycleLR. The momentum stays as it is
-/// (OneCycleLR's cycle_momentum = False).
+/// Rises to the base rate and falls to a small fraction of it within one run, as OneCycleLR with
+/// cycle_momentum = False.
 ///
 ///   initial = base / div_factor,   min = initial / final_div_factor
-///   up from initial to base until t = pct_start · total − 1, then down to min at t = total − 1;
-///   three_phase: down to initial as fast as up, until t = 2 · pct_start · total − 2, then down to min
+///   rises from initial to base until t = pct_start · total − 1, then falls to min at t = total − 1;
+///   three_phase: falls to initial until t = 2 · pct_start · total − 2, then to min
 ///
-/// Each way is half a period of a cosine, or a straight line.
+/// Each phase is half a period of a cosine, or linear.
 /// Source: Smith, Topin, Super-convergence: very fast training of neural networks using large learning rates
 /// (2018).
 struct OneCycleLR {
@@ -94,14 +93,13 @@ struct OneCycleLR {
   double final_div_factor = 1e4;
   bool three_phase = false;
 
-  /// base is the largest rate. Throws std::invalid_argument unless total_steps ≥ 1, 0 ≤ t ≤ total_steps, 0 ≤
-  /// pct_start ≤ 1, and the way on which t lies has a length.
+  /// base: the maximum rate. Throws std::invalid_argument unless total_steps ≥ 1, 0 ≤ t ≤ total_steps and
+  /// 0 ≤ pct_start ≤ 1, and if the phase of t has length 0.
   double rate(double base, std::int64_t t) const {
     require_of_schedule(total_steps >= 1 && t >= 0 && t <= total_steps,
                         "OneCycleLR: step " + std::to_string(t) + " of " + std::to_string(total_steps));
-    require_of_schedule(
-        pct_start >= 0 && pct_start <= 1,
-        "OneCycleLR: pct_start has to lie between 0 and 1, but is " + std::to_string(pct_start));
+    require_of_schedule(pct_start >= 0 && pct_start <= 1,
+                        "OneCycleLR: pct_start must be in [0, 1], but is " + std::to_string(pct_start));
     const double initial = base / div_factor;
     const double last = static_cast<double>(total_steps) - 1;
     const double top = pct_start * static_cast<double>(total_steps) - 1;
@@ -118,9 +116,9 @@ struct OneCycleLR {
   }
 
  private:
-  /// The rate at time t on the way from `from`, at t = start, to `to`, at t = end.
+  /// The rate at t in the phase from `from` at t = start to `to` at t = end.
   double between(double from, double to, double t, double start, double end) const {
-    require_of_schedule(start != end, "OneCycleLR: total_steps is too small, a phase has no length");
+    require_of_schedule(start != end, "OneCycleLR: total_steps is too small: a phase has length 0");
     const double share = (t - start) / (end - start);
     return anneal == Anneal::cosine ? to + (from - to) / 2 * (std::cos(std::numbers::pi * share) + 1)
                                     : (to - from) * share + from;

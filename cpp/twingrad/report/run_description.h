@@ -9,31 +9,34 @@
 #include "twingrad/mlp/spec.h"
 #include "twingrad/optim/options.h"
 #include "twingrad/runtime/threads.h"
-#include "twingrad/training/trainer.h"
+#include "twingrad/training/options.h"
+#include "twingrad/training/progress.h"
 
 namespace twingrad {
 
-/// All that a run depends on: enough to repeat it.
+/// Everything a run depends on, so that it can be repeated.
 struct RunDescription {
-  std::string recipe;
+  std::string recipe;  ///< as given; empty: none
   const data::Dataset& dataset;
   MlpSpec network;
-  std::string initial_weights;  ///< the file that they came from; empty: they were drawn
+  std::string initial_weights;  ///< the file of the initial weights; empty: they were drawn
   OptimizerOptions optimizer;
   TrainingOptions training;
-  bool autograd = true;  ///< whether that twin trains
-  bool manual = true;
+  Twins twins = Twins::both;
   ThreadPlan threads;
-  int threads_asked_for = 0;  ///< --threads; 0: all processors
+  int requested_threads = 0;  ///< --threads; 0: all processors
 };
+
+/// "both", "autograd" and "manual".
+const Names<Twins>& twin_choices();
 
 /// The lines above the table: label and text.
 std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription& run);
 
-/// What two runs have to have in common for one to continue the other: all but epochs, threads and what is printed.
+/// The settings that must not change when a run is resumed: all but epochs and output.
 nlohmann::ordered_json settings_of(const RunDescription& run);
 
-/// What goes into summary.json: the description, and what each twin reached.
+/// The content of summary.json: the description, and the results of each twin.
 nlohmann::ordered_json summary_of(const RunDescription& run, const TrainingResult& result);
 
 }  // namespace twingrad

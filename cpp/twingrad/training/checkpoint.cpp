@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kEnding = ".safetensors";
+constexpr const char* kExtension = ".safetensors";
 
 }  // namespace
 
@@ -66,10 +66,10 @@ void CheckpointFolder::write(const Checkpoint& checkpoint) const {
   std::error_code error;
   fs::create_directories(path_, error);
   if (error) {
-    throw UserError(path_.string(), "expected a folder that can be made, found: " + error.message(),
+    throw UserError(path_.string(), "expected to create this directory, found: " + error.message(),
                     "free some space or choose another --out");
   }
-  write_atomically(path_ / fmt::format("step-{:012}{}", checkpoint.progress.result.steps, kEnding),
+  write_atomically(path_ / fmt::format("step-{:012}{}", checkpoint.progress.result.steps, kExtension),
                    content_of(checkpoint));
   const std::vector<fs::path> all = files();
   for (std::size_t i = 0; i + 2 < all.size(); ++i) {
@@ -90,14 +90,13 @@ CheckpointFolder::Newest CheckpointFolder::read_newest() const {
     }
   }
   if (!newest.damages.empty()) {
-    throw UserError(
-        path_.string(),
-        fmt::format("expected a whole checkpoint, found {} that {} not ({})", newest.damages.size(),
-                    newest.damages.size() == 1 ? "is" : "are", newest.damages.front()),
-        "begin the run anew");
+    throw UserError(path_.string(),
+                    fmt::format("expected an undamaged checkpoint, found {} damaged ({})",
+                                newest.damages.size(), newest.damages.front()),
+                    "begin a new run");
   }
   throw UserError(path_.string(), "expected the checkpoints of a run, found none",
-                  "name the folder of a run with --resume");
+                  "pass the directory of a run to --resume");
 }
 
 std::vector<fs::path> CheckpointFolder::files() const {
@@ -105,7 +104,7 @@ std::vector<fs::path> CheckpointFolder::files() const {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(path_, error)) {
     const std::string name = entry.path().filename().string();
-    if (name.rfind("step-", 0) == 0 && entry.path().extension() == kEnding) {
+    if (name.rfind("step-", 0) == 0 && entry.path().extension() == kExtension) {
       files.push_back(entry.path());
     }
   }

@@ -12,41 +12,43 @@
 
 namespace twingrad {
 
-/// A run at one moment: all that continuing it takes, bit for bit.
+/// The state of a run. Resuming from it gives the same results, bit for bit.
 struct Checkpoint {
   TrainingProgress progress;
   std::int64_t metrics_size = 0;  ///< bytes of metrics.jsonl that belong to it
-  nlohmann::json run;  ///< what the run was told, for who continues it: the program knows what is in there
+  nlohmann::json run;             ///< the record of the run (run_record.h)
   std::vector<NamedTensor>
-      tensors;  ///< "manual.0.weight", "manual.1.running_mean", "manual.optimizer.mean", …
+      tensors;  ///< "manual.0.weight", "manual.1.running_mean", "manual.optimizer.step", …
 };
 
-/// Parameters, buffers and optimizer of a twin, with its name in front.
+/// The parameters, buffers and optimizer state of a twin. Each name begins with that of the twin.
 std::vector<NamedTensor> tensors_of(const Twin& twin);
 
-/// Puts them into a twin of the same network and optimizer. Throws std::invalid_argument for what does not fit.
+/// Copies them into a twin of the same network and optimizer. Throws std::invalid_argument if names or shapes
+/// differ.
 void load(Twin& twin, const Checkpoint& checkpoint);
 
-/// The content of a checkpoint's file: safetensors, with the rest as text in its metadata and the SHA-256 of the whole, so that
-/// a bit that was lost is noticed (checkpoint_text.h). Throws UserError for a text that is not UTF-8.
+/// The content of the file of a checkpoint: safetensors, with everything else as text in its metadata,
+/// including a SHA-256 checksum that detects damage (checkpoint_text.h). Throws UserError for a text that is
+/// not UTF-8.
 std::string content_of(const Checkpoint& checkpoint);
 
-/// Throws UserError, with `where` in front, for anything that content_of did not write.
+/// Throws UserError, beginning with `where`, for anything that content_of did not write.
 Checkpoint parse_checkpoint(const std::string& content, const std::string& where);
 
-/// The folder "checkpoint" of a run: its two newest checkpoints, "step-000000000469.safetensors".
+/// The directory "checkpoint" of a run with its two newest checkpoints, "step-000000000469.safetensors".
 class CheckpointFolder {
  public:
   explicit CheckpointFolder(std::filesystem::path path) : path_(std::move(path)) {}
 
-  /// Writes a checkpoint, whole or not at all, and then removes all but two. Throws UserError if it cannot be written; those
-  /// before it then remain.
+  /// Writes a checkpoint atomically, then removes all but the two newest. If it cannot be written, throws
+  /// UserError and keeps the earlier ones.
   void write(const Checkpoint& checkpoint) const;
 
-  /// The newest that is whole, and why newer ones were passed over, one line each.
+  /// The newest undamaged checkpoint, and why newer ones were skipped, one line each.
   struct Newest {
     Checkpoint checkpoint;
-    std::filesystem::path path;  ///< its file
+    std::filesystem::path path;  ///< of its file
     std::vector<std::string> damages;
   };
   /// Throws UserError if there is none.

@@ -8,10 +8,10 @@
 
 namespace twingrad {
 
-/// Saves a run whenever the trainer says that it is the moment.
+/// Writes a checkpoint whenever the trainer asks for one.
 class CheckpointWriter final : public TrainingObserver {
  public:
-  /// run: what Checkpoint::run is to hold. twins and folder have to outlive the writer.
+  /// run: becomes Checkpoint::run. twins and folder must outlive the writer.
   CheckpointWriter(const std::vector<Twin*>& twins, const RunFolder& folder, nlohmann::json run)
       : twins_(twins), folder_(folder), run_(std::move(run)), checkpoints_(folder.path() / "checkpoint") {}
 

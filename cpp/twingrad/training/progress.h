@@ -7,38 +7,38 @@
 
 namespace twingrad {
 
-/// What one twin reached in one epoch.
+/// The results of one twin in one epoch.
 struct EpochMetrics {
   std::int64_t epoch = 0;  ///< from 1
   std::string twin;        ///< "autograd" or "manual"
-  double train_loss = 0;   ///< mean over the epoch's images, each before the update that it caused
+  double train_loss = 0;   ///< mean over the epoch's images, each before the update of its batch
   double train_accuracy = 0;
   double test_loss = 0;
   double test_accuracy = 0;
-  /// Wall time of the training steps: shuffling, gathering, forward, backward, optimizer. Not: evaluation,
-  /// comparison, output.
+  /// Wall time of the training steps: shuffling, gathering, forward, backward, optimizer. Evaluation,
+  /// comparison and output are excluded.
   double seconds = 0;
   double samples_per_second = 0;
 };
 
-/// How far the twins lie apart at one moment. Gradients are those of every parameter and every intermediate
-/// result.
+/// The differences between the twins. Gradients are those of all parameters and all intermediate results.
 struct Agreement {
   std::int64_t epoch = 0;  ///< 0: before the first update
   std::int64_t step = 0;   ///< updates made so far
   double max_abs_gradient_difference = 0;
   double max_rel_gradient_difference = 0;
   double max_abs_weight_difference = 0;
-  std::string worst;         ///< the gradient of the largest relative difference
+  std::string worst;         ///< name of the gradient with the largest relative difference
   double autograd_loss = 0;  ///< of the batch whose gradients these are
   double manual_loss = 0;
   double loss_difference = 0;  ///< |a − m| / |a|
-  /// Since the last report: by activation, how often its input lay on different sides of a kink in the two
-  /// twins. Rounding does that, and then the gradients part honestly.
+  /// Activation sign mismatches since the last report: how often the inputs of an activation were on
+  /// different sides of a kink in the two twins. Rounding causes this, and the gradients then differ
+  /// legitimately.
   std::map<std::string, std::int64_t> flips;
 };
 
-/// What one twin gathered in the epoch in hand.
+/// The sums of one twin over the current epoch.
 struct Tally {
   double loss_sum = 0;
   std::int64_t correct = 0;
@@ -46,21 +46,21 @@ struct Tally {
   double seconds = 0;
 };
 
-/// How a run ended, or what has become of it so far.
+/// The results of a run so far.
 struct TrainingResult {
-  std::vector<EpochMetrics> last;         ///< one a twin
+  std::vector<EpochMetrics> last;         ///< one per twin
   std::map<std::string, double> seconds;  ///< of all training steps, by twin
-  std::vector<Agreement> agreements;      ///< of two twins: the first is that before the first update
+  std::vector<Agreement> agreements;      ///< with two twins; the first is before the first update
   std::int64_t steps = 0;
   bool interrupted = false;
 };
 
-/// Where a run stands: with the twins' parameters, buffers and optimizers all that continuing it takes. The order of the images
-/// and the masks of dropout follow from seed, epoch and step.
+/// The position of a run. With the parameters, buffers and optimizer state of the twins it is enough to
+/// resume the run: the order of the images and the dropout masks follow from seed, epoch and step.
 struct TrainingProgress {
-  std::int64_t epoch = 1;         ///< in hand, or to be begun
+  std::int64_t epoch = 1;         ///< the current one, or the next
   std::int64_t samples_done = 0;  ///< of that epoch
-  std::vector<Tally> tallies;     ///< of that epoch, one a twin
+  std::vector<Tally> tallies;     ///< of that epoch, one per twin
   Agreement agreement;            ///< of that epoch
   TrainingResult result;
 };

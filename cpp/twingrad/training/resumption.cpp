@@ -13,41 +13,41 @@
 namespace twingrad {
 namespace {
 
-/// "network widths", of the key "/network/widths"
-std::string name_of(const std::string& key) {
+/// "network widths", for the key "/network/widths"
+std::string setting_name(const std::string& key) {
   std::string name = key.substr(1);
   std::replace(name.begin(), name.end(), '/', ' ');
   return name;
 }
 
-/// The name of the first setting that was not there yet; "" if there is none.
+/// The name of the first setting that is missing in `before`; "" if there is none.
 std::string first_unknown(const nlohmann::ordered_json& now, const nlohmann::json& before) {
   const nlohmann::json flat_before = before.flatten();
   const nlohmann::ordered_json flat_now = now.flatten();
   for (const auto& [key, value] : flat_now.items()) {
     if (!flat_before.contains(key)) {
-      return name_of(key);
+      return setting_name(key);
     }
   }
   return "";
 }
 
-/// "network widths 784-64-10 in place of 784-128-10": the first setting that is not what it was; "" if there is none.
+/// "network widths 784-64-10 instead of 784-128-10": the first setting that differs; "" if there is none.
 std::string first_difference(const nlohmann::ordered_json& now, const nlohmann::json& before) {
   const nlohmann::json flat_before = before.flatten();
   const nlohmann::ordered_json flat_now = now.flatten();
   for (const auto& [key, value] : flat_now.items()) {
     const nlohmann::json was = flat_before.value(key, nlohmann::json());
     if (nlohmann::json(value) != was) {
-      return fmt::format("{} {} in place of {}", name_of(key), value.dump(), printable(was.dump()));
+      return fmt::format("{} {} instead of {}", setting_name(key), value.dump(), printable(was.dump()));
     }
   }
   return "";
 }
 
-/// Whether a run over so many images can stand there.
-bool is_moment_of(const TrainingProgress& progress, const TrainingOptions& training, std::int64_t images,
-                  std::size_t twins) {
+/// Whether a run with this number of images can have this progress.
+bool is_possible(const TrainingProgress& progress, const TrainingOptions& training, std::int64_t images,
+                 std::size_t twins) {
   const std::int64_t batch_size = training.rows_of_a_step(images);
   const std::int64_t steps_per_epoch = (images + batch_size - 1) / batch_size;
   const std::int64_t steps_before = progress.result.steps - progress.samples_done / batch_size;
@@ -67,7 +67,7 @@ Resumption::Resumption(const std::string& path)
 nlohmann::ordered_json Resumption::finished_summary(std::int64_t epochs) const {
   const TrainingProgress& progress = newest_.checkpoint.progress;
   nlohmann::ordered_json summary = folder_->read_summary();
-  // A run that was continued beyond its end has the summary of its first end until the next one.
+  // A finished run that is resumed with more epochs keeps its old summary until it finishes again.
   const nlohmann::ordered_json::json_pointer steps("/training/steps");
   const bool is_finished = progress.epoch > epochs && summary.is_object() &&
                            summary.value("status", nlohmann::ordered_json()) == "finished" &&
@@ -75,43 +75,42 @@ nlohmann::ordered_json Resumption::finished_summary(std::int64_t epochs) const {
   return is_finished ? summary : nlohmann::ordered_json();
 }
 
-void Resumption::refuse_another_run(nlohmann::ordered_json settings) const {
+void Resumption::require_same_settings(nlohmann::ordered_json settings) const {
   if (const std::string unknown = first_unknown(settings, record_.settings); !unknown.empty()) {
     throw UserError(newest_.path.string(),
                     fmt::format("expected the setting {}, found a checkpoint of another version of twingrad "
                                 "without it",
                                 unknown),
-                    "continue the run with the version that began it");
+                    "resume the run with the version that began it");
   }
   const nlohmann::ordered_json data = {{"dataset", settings.at("dataset")}};
   settings.erase("dataset");
   if (const std::string difference = first_difference(settings, record_.settings); !difference.empty()) {
-    throw UserError("--resume " + path_,
-                    "expected the options that the run was begun with, found " + difference,
-                    "leave out all options but --epochs, --quiet and --json");
+    throw UserError("--resume " + path_, "expected the options that the run began with, found " + difference,
+                    "leave out all options except --epochs, --quiet and --json");
   }
   if (const std::string difference = first_difference(data, record_.settings); !difference.empty()) {
-    throw UserError("--resume " + path_, "expected the data that the run was begun with, found " + difference,
-                    "put the data back as it was");
+    throw UserError("--resume " + path_, "expected the data that the run began with, found " + difference,
+                    "restore the data");
   }
 }
 
-TrainingProgress Resumption::take_up(const std::vector<Twin*>& twins, const TrainingOptions& training,
+TrainingProgress Resumption::restore(const std::vector<Twin*>& twins, const TrainingOptions& training,
                                      std::int64_t images) {
   const Checkpoint& checkpoint = newest_.checkpoint;
   const std::string where = (folder_->path() / "checkpoint").string();
-  if (!is_moment_of(checkpoint.progress, training, images, twins.size())) {
-    throw UserError(where, "expected the progress of this run, found one that cannot be its",
-                    "begin the run anew");
+  if (!is_possible(checkpoint.progress, training, images, twins.size())) {
+    throw UserError(where, "expected the progress of this run, found progress that does not match",
+                    "begin a new run");
   }
   try {
     for (Twin* twin : twins) {
       load(*twin, checkpoint);
     }
   } catch (const std::invalid_argument& error) {
-    throw UserError(where, error.what(), "begin the run anew");
+    throw UserError(where, error.what(), "begin a new run");
   }
-  folder_->cut_metrics(checkpoint.metrics_size);
+  folder_->truncate_metrics(checkpoint.metrics_size);
   return checkpoint.progress;
 }
 

@@ -7,35 +7,36 @@
 #include <vector>
 
 #include "twingrad/training/checkpoint.h"
+#include "twingrad/training/options.h"
 #include "twingrad/training/run_folder.h"
 #include "twingrad/training/run_record.h"
-#include "twingrad/training/trainer.h"
 
 namespace twingrad {
 
-/// A run that is taken up again where its newest whole checkpoint stands.
+/// A run that is resumed from its newest undamaged checkpoint.
 class Resumption {
  public:
-  /// Opens the folder of a run. Throws UserError unless it holds a whole checkpoint that train has written, or when another
-  /// process is writing there.
+  /// Opens the directory of a run. Throws UserError if it has no undamaged checkpoint written by `twingrad
+  /// train`, or if another process is writing to it.
   explicit Resumption(const std::string& path);
 
   const CheckpointFolder::Newest& newest() const { return newest_; }
   const RunRecord& record() const { return record_; }
 
-  /// The summary of the run if nothing of so many epochs is left to do, otherwise nothing (null).
+  /// The summary of the run if it has trained for this number of epochs; otherwise null.
   nlohmann::ordered_json finished_summary(std::int64_t epochs) const;
 
-  /// Throws UserError unless the run may go on with these settings (settings_of in run_description.h) and this data.
-  void refuse_another_run(nlohmann::ordered_json settings) const;
+  /// Throws UserError unless the run began with these settings (settings_of in run_description.h), data
+  /// included.
+  void require_same_settings(nlohmann::ordered_json settings) const;
 
-  /// Puts the twins and the run's metrics back to the checkpoint, and returns where the run stands. images: how many it trains
-  /// on. Throws UserError for a checkpoint that cannot be of such a run.
-  TrainingProgress take_up(const std::vector<Twin*>& twins, const TrainingOptions& training,
+  /// Restores the twins and metrics.jsonl from the checkpoint, and returns the progress of the run. images:
+  /// the number of training images. Throws UserError for a checkpoint that cannot belong to this run.
+  TrainingProgress restore(const std::vector<Twin*>& twins, const TrainingOptions& training,
                            std::int64_t images);
 
-  /// Hands the folder over to who goes on writing it.
-  std::unique_ptr<RunFolder> take_folder() { return std::move(folder_); }
+  /// Passes the directory on to the resumed run.
+  std::unique_ptr<RunFolder> release_folder() { return std::move(folder_); }
 
  private:
   std::string path_;

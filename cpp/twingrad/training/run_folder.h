@@ -11,34 +11,34 @@
 
 namespace twingrad {
 
-/// The folder of one run: metrics.jsonl, a line an event while the run goes on, and summary.json at its end. As long as this
-/// lives no other process can write there.
+/// The directory of a run: metrics.jsonl with one line per event, written during the run, and summary.json,
+/// written at its end. No other process can write there during the lifetime of this object.
 class RunFolder final : public TrainingObserver {
  public:
-  /// Makes the folder. An empty `out` stands for runs/<time>-<data set>, with a number behind it should that
-  /// exist. Throws UserError when `out` already holds a run, is a file, or cannot be made.
+  /// Creates the directory. An empty `out` stands for runs/<time>-<data set>, followed by a number if that
+  /// exists. Throws UserError if `out` already contains a run, is a file, or cannot be created.
   static std::unique_ptr<RunFolder> begin(const std::filesystem::path& out, const std::string& dataset_name);
 
-  /// The folder of a run that is to be continued. Throws UserError unless it holds one, or when another process is writing to
-  /// it.
+  /// Opens the directory of a run to resume. Throws UserError if it contains none, or if another process is
+  /// writing to it.
   static std::unique_ptr<RunFolder> reopen(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
 
-  /// Bytes of metrics.jsonl so far, which are on the disk then.
+  /// Flushes metrics.jsonl to the disk and returns its size in bytes.
   std::int64_t metrics_size() const;
-  /// Cuts it back. Throws UserError if it is shorter already.
-  void cut_metrics(std::int64_t size);
+  /// Truncates metrics.jsonl. Throws UserError if it is already shorter.
+  void truncate_metrics(std::int64_t size);
 
   void on_epoch(const EpochMetrics& metrics) override;
   void on_agreement(const Agreement& agreement, double bound) override;
   void write_summary(const nlohmann::ordered_json& summary) const;
-  /// The summary that the run has written, empty if it has not.
+  /// The summary of the run; a discarded value if there is none.
   nlohmann::ordered_json read_summary() const;
 
  private:
   RunFolder(std::filesystem::path path, const char* mode);
-  void append(const nlohmann::ordered_json& event);
+  void append(const char* kind, const nlohmann::ordered_json& members);
 
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }

@@ -14,8 +14,8 @@ using Json = nlohmann::json;
 
 void check_utf8(const std::string& text) {
   if (is_utf8(text)) return;
-  throw UserError(fmt::format("\"{}\"", printable(text)), "expected a text of UTF-8, found other bytes",
-                  "rename the file that it names");
+  throw UserError(fmt::format("\"{}\"", printable(text)), "expected UTF-8 text, found other bytes",
+                  "rename the file");
 }
 
 int threads_of(const Json& json) {
@@ -34,17 +34,17 @@ ThreadPlan thread_plan_of(const Json& json) {
           .workers = threads_of(manual.at("workers"))};
 }
 
-/// The part of that name, made by `make`. what: for the message.
+/// Reads the part with this name. what: the part in words, for the message.
 template <typename Part>
-Part part_of(const Json& json, const char* name, Part (*make)(const Json&), const std::string& what,
+Part part_of(const Json& json, const char* name, Part (*parse)(const Json&), const std::string& what,
              const std::string& where) {
   try {
-    return make(json.at(name));
+    return parse(json.at(name));
   } catch (const std::logic_error&) {
   } catch (const Json::exception&) {
   }
   throw UserError(where, fmt::format("expected {} of the run under \"{}\", found something else", what, name),
-                  "begin the run anew");
+                  "begin a new run");
 }
 
 }  // namespace
@@ -56,10 +56,10 @@ nlohmann::ordered_json to_json(const ThreadPlan& threads) {
 }
 
 nlohmann::json to_json(const RunRecord& record) {
-  for (const std::string& option : record.lasting) check_utf8(option);
+  for (const std::string& option : record.options) check_utf8(option);
   check_utf8(record.settings.at("recipe").get_ref<const std::string&>());
   check_utf8(record.initial_weights);
-  return {{"lasting", record.lasting},
+  return {{"lasting", record.options},
           {"settings", record.settings},
           {"initial_weights", record.initial_weights},
           {"threads", to_json(record.threads)}};
@@ -71,7 +71,7 @@ RunRecord run_record_of(const nlohmann::json& json, const std::string& where) {
     part.at("recipe").get_ref<const std::string&>();
     return part;
   };
-  return {.lasting = part_of<std::vector<std::string>>(json, "lasting", texts, "the options", where),
+  return {.options = part_of<std::vector<std::string>>(json, "lasting", texts, "the options", where),
           .settings = part_of<Json>(json, "settings", settings, "the settings, with a recipe,", where),
           .initial_weights = part_of<std::string>(
               json, "initial_weights", [](const Json& part) { return part.get<std::string>(); },

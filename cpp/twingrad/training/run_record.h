@@ -8,23 +8,23 @@
 
 namespace twingrad {
 
-/// The most threads that a run may be given.
+/// The maximum of --threads.
 constexpr int kMostThreads = 1024;
 
-/// What the program keeps as Checkpoint::run, for who continues the run.
+/// What a checkpoint records about its run, so that the run can be resumed (Checkpoint::run).
 struct RunRecord {
-  std::vector<std::string> lasting;  ///< the options of `twingrad train` that count again
-  nlohmann::json settings;           ///< settings_of of the run; settings["recipe"] is a text
-  std::string initial_weights;       ///< the file that it began with, or ""
+  std::vector<std::string> options;  ///< of `twingrad train`, "--lr=0.1"; the key in JSON is "lasting"
+  nlohmann::json settings;           ///< settings_of (run_description.h); settings["recipe"] is a text
+  std::string initial_weights;       ///< the file of the initial weights, or ""
   ThreadPlan threads;                ///< as planned on the machine that began it
 };
 
 nlohmann::ordered_json to_json(const ThreadPlan& threads);
 
-/// Throws UserError for an option, a recipe or a file name that is not UTF-8, which JSON cannot hold.
+/// Throws UserError for an option, a recipe or a file name that is not UTF-8: JSON cannot hold it.
 nlohmann::json to_json(const RunRecord& record);
 
-/// Throws UserError, naming `where`, unless all of it is there: texts, an object, and from 1 to kMostThreads
+/// Throws UserError, beginning with `where`, unless all parts are there and valid, with 1 to kMostThreads
 /// threads everywhere.
 RunRecord run_record_of(const nlohmann::json& json, const std::string& where);
 

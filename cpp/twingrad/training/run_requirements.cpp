@@ -11,13 +11,12 @@
 namespace twingrad {
 namespace {
 
-/// Refuses a network that cannot fit, before the system has to kill the program. What is counted is the least
-/// that is needed: weights, gradients and the optimizer's state of each twin, and the batch with its
-/// activations.
+/// Refuses a network that does not fit into memory, before the system kills the program. Counts a lower
+/// bound: weights, gradients and optimizer state of each twin, and the batch with its activations.
 void refuse_too_large(const RequestedRun& run) {
   const double entry = run.training.dtype == at::kDouble ? 8 : 4;
   const double copies = run.optimizer.kind == OptimizerOptions::Kind::sgd ? 2 : 4;
-  double parameters = 0;  // in floating point: a product of widths may exceed 64 bits
+  double parameters = 0;  // a floating-point number: a product of widths may exceed 64 bits
   double activations = 0;
   for (const LayerSpec& layer : flat_layers_of(run.network)) {
     if (layer.kind == LayerSpec::Kind::linear || layer.kind == LayerSpec::Kind::matmul) {
@@ -39,14 +38,14 @@ void refuse_too_large(const RequestedRun& run) {
   }
 }
 
-/// Batch normalization divides by the deviation of a batch, and one row has none.
+/// Batch normalization divides by the standard deviation of a batch, which is 0 for one row.
 void refuse_one_row_batches(const RequestedRun& run) {
   const std::int64_t batch_size = run.training.rows_of_a_step(run.images.count);
   if (run.network.normalization == Normalization::batch && !run.network.hidden.empty() &&
       (batch_size == 1 || run.images.count % batch_size == 1)) {
     throw UserError(
         "--batch-size",
-        fmt::format("expected batches of two images or more under --normalization batch, found that {} "
+        fmt::format("expected batches of at least two images with --normalization batch, found that {} "
                     "images in batches of {} end with a batch of one",
                     run.images.count, batch_size),
         "choose another --batch-size");
@@ -57,20 +56,19 @@ void refuse_residual_without_a_block(const MlpSpec& network) {
   if (network.residual && !has_residual_block(network)) {
     throw UserError("--residual",
                     "expected a hidden layer as wide as its input, found " + describe_widths(network),
-                    "choose --hidden with two equal widths in a row, or leave --residual out");
+                    "choose --hidden with two consecutive equal widths, or leave --residual out");
   }
 }
 
-/// A run whose every image is ignored learns nothing.
+/// A run that ignores all images learns nothing.
 void refuse_nothing_to_learn(const RequestedRun& run) {
   const auto is_ignored = [&](std::uint8_t label) { return label == run.network.ignore_index; };
   if (std::all_of(run.images.labels.begin(), run.images.labels.end(), is_ignored)) {
-    throw UserError("--ignore-index", "expected images of other classes too, found none",
-                    "leave the option out");
+    throw UserError("--ignore-index", "expected images of other classes, found none", "leave the option out");
   }
 }
 
-/// In a short run a phase of the schedule may have no length. The first and the last update show it.
+/// In a short run a phase of the schedule may have no updates. This shows at the first and the last update.
 void refuse_schedule_without_length(const RequestedRun& run) {
   const TrainingOptions& training = run.training;
   const std::int64_t batch_size = training.rows_of_a_step(run.images.count);
@@ -82,8 +80,8 @@ void refuse_schedule_without_length(const RequestedRun& run) {
     }
   } catch (const std::invalid_argument&) {
     throw UserError("--schedule one_cycle",
-                    fmt::format("expected phases of some length, found one without in {} updates with "
-                                "--pct-start {:g}",
+                    fmt::format("expected at least one update in each phase, found a phase without in {} "
+                                "updates with --pct-start {:g}",
                                 steps, training.schedule.pct_start),
                     "train for more --epochs, or choose another --pct-start");
   }

@@ -90,8 +90,7 @@ double Trainer::samples_done() const {
 
 void Trainer::run_epoch(const std::atomic<bool>& stop) {
   const std::int64_t epoch = progress_.epoch;
-  const bool is_reported =
-      options_.evaluate && (epoch == 1 || epoch == options_.epochs || epoch % options_.evaluate_every == 0);
+  const bool is_reported = epoch == 1 || epoch == options_.epochs || epoch % options_.evaluate_every == 0;
   const std::int64_t count = train_.count();
   if (progress_.samples_done == 0) {
     progress_.tallies.assign(twins_.size(), {});

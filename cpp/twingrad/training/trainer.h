@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -11,52 +10,33 @@
 #include "twingrad/data/batches.h"
 #include "twingrad/mlp/spec.h"
 #include "twingrad/mlp/twin.h"
-#include "twingrad/optim/options.h"
 #include "twingrad/training/observer.h"
+#include "twingrad/training/options.h"
 
 namespace twingrad {
 
-struct TrainingOptions {
-  std::int64_t epochs = 10;
-  std::int64_t batch_size = 128;  ///< 0: all images in one step, in the order of the file
-  std::int64_t evaluate_every =
-      1;                 ///< epochs between two reports; the first and the last are always reported
-  bool evaluate = true;  ///< on the test images, when an epoch is reported
-  std::int64_t checkpoint_every = 0;  ///< steps between two checkpoints; 0: one at the end of each epoch
-  double lr = 1e-3;
-  ScheduleOptions schedule = {};
-  std::uint64_t seed = 1;
-  at::ScalarType dtype = at::kFloat;
-  at::Device device = at::kCPU;
-  bool weights_are_given = false;  ///< the twins begin with weights from a file, not with drawn ones
-
-  /// How many images a step takes of so many; the last one of an epoch may take fewer.
-  std::int64_t rows_of_a_step(std::int64_t images) const {
-    return batch_size == 0 ? images : std::min(batch_size, images);
-  }
-};
-
-/// Trains one twin, or two in lockstep: both see the same batches in the same order, and before every update
-/// both have their gradients, so that they can be compared.
+/// Trains one twin, or two in lockstep: both receive the same batches in the same order, and their gradients
+/// can be compared before every update.
 ///
 ///   for each epoch: shuffle
 ///     for each batch: gather → forward, backward of each twin → compare → update of each twin
 class Trainer {
  public:
-  /// twins: one, or two (autograd first, then manual). Two in float32 should be made, and trained, while a LibTorchProductsGuard
-  /// lives: otherwise rounding parts them where an input of a ReLU is next to 0. All references have to outlive the trainer.
+  /// twins: one, or two (autograd first, then manual). Create and train two float32 twins under a
+  /// LibTorchProductsGuard: otherwise rounding makes them diverge where an input of a ReLU is close to 0. All
+  /// references must outlive the trainer.
   Trainer(const MlpSpec& spec, const std::vector<Twin*>& twins, const data::ImageTensors& train,
           const data::ImageTensors& test, const TrainingOptions& options,
           const std::vector<TrainingObserver*>& observers);
 
-  /// Runs all epochs that are left, or until `stop` becomes true (the step in hand is finished). from: where a run stands that
-  /// is continued, with twins that are as they were then; the result is, bit for bit, that of the run without a pause. Throws
-  /// CheckFailed, naming the step and the tensor, when the twins disagree before the first update or a loss or a weight is
-  /// not finite.
+  /// Runs all remaining epochs, or until `stop` becomes true (the current step is finished). from: the
+  /// progress of a run that is resumed, whose twins must have been restored; the result is the same, bit for
+  /// bit, as without the interruption. Throws CheckFailed, naming the step and the tensor, if the twins
+  /// disagree before the first update or if a loss or a weight is not finite.
   TrainingResult run(const std::atomic<bool>& stop, TrainingProgress from = {});
 
-  /// Runs the test images through every twin as after an epoch, in evaluation. Returns the mean loss and the accuracy of
-  /// each. Throws CheckFailed when a loss is not finite.
+  /// Evaluates every twin on the test images, as after an epoch. Returns the mean loss and the accuracy of
+  /// each. Throws CheckFailed if a loss is not finite.
   struct Evaluation {
     double loss = 0;
     double accuracy = 0;
@@ -70,7 +50,7 @@ class Trainer {
   void check_finite(Twin& twin, double loss) const;
   void save();
   std::int64_t batch_size() const { return options_.rows_of_a_step(train_.count()); }
-  /// Of the whole run, those of earlier starts included.
+  /// In the entire run, including before it was resumed.
   double samples_done() const;
   void compare_before_first_update();
   void report_epoch();
@@ -85,12 +65,12 @@ class Trainer {
   TrainingOptions options_;
   std::vector<TrainingObserver*> observers_;
 
-  at::Tensor images_, labels_;  ///< the batch in hand
+  at::Tensor images_, labels_;  ///< the current batch
   at::Tensor test_images_, test_labels_;
-  bool holds_full_batch_ = false;  ///< images_ already is the whole training set
+  bool holds_full_batch_ = false;  ///< images_ already holds all training images
   TrainingProgress progress_;
   double run_start_ = 0;
-  double samples_at_start_ = 0;  ///< of the whole run, in the epochs before this start
+  double samples_at_start_ = 0;  ///< samples_done() when this process began
   double next_progress_ = 0;
 };
 

@@ -1,4 +1,4 @@
-#include "app/option_values.h"
+#include "twingrad/runtime/option_values.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 
 #include "twingrad/runtime/nearest_name.h"
 
-namespace twingrad::app {
+namespace twingrad {
 namespace {
 
 /// Parses all of `text`, or returns false.
@@ -85,6 +85,18 @@ std::vector<std::int64_t> parse_widths(const std::string& option, const std::str
   return widths;
 }
 
+bool parse_flag(const std::string& option, const std::string& text) {
+  return choose<bool>(option, text,
+                      {{"true", true},
+                       {"false", false},
+                       {"on", true},
+                       {"off", false},
+                       {"yes", true},
+                       {"no", false},
+                       {"1", true},
+                       {"0", false}});
+}
+
 std::string join_alternatives(const std::vector<std::string>& names) {
   std::string text;
   for (std::size_t i = 0; i < names.size(); ++i) {
@@ -107,4 +119,4 @@ std::string choose(const std::string& option, const std::string& text,
   return text;
 }
 
-}  // namespace twingrad::app
+}  // namespace twingrad

@@ -8,7 +8,7 @@
 
 #include "twingrad/runtime/error.h"
 
-namespace twingrad::app {
+namespace twingrad {
 
 /// Parses an integer. Throws UserError naming the option unless minimum ≤ number ≤ maximum.
 std::int64_t parse_integer(const std::string& option, const std::string& text, std::int64_t minimum,
@@ -23,6 +23,9 @@ std::vector<double> parse_numbers(const std::string& option, const std::string& 
 
 /// "256,128" → {256, 128}; "none" → {}.
 std::vector<std::int64_t> parse_widths(const std::string& option, const std::string& text);
+
+/// The value of a flag: true, on, yes or 1; false, off, no or 0.
+bool parse_flag(const std::string& option, const std::string& text);
 
 /// "autograd, both or manual"
 std::string join_alternatives(const std::vector<std::string>& names);
@@ -48,4 +51,4 @@ Value choose(const std::string& option, const std::string& text,
   throw std::logic_error("unreachable: the name is not among the choices");
 }
 
-}  // namespace twingrad::app
+}  // namespace twingrad

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "twingrad/optim/options.h"
+#include "twingrad/runtime/names.h"
+
+namespace twingrad {
+
+/// The options of a run, apart from network and optimizer. Ranges: training_fields().
+struct TrainingOptions {
+  std::int64_t epochs = 10;
+  std::int64_t batch_size = 128;  ///< 0: all images in one step, in the order of the file
+  std::int64_t evaluate_every =
+      1;  ///< epochs between two reports; the first and the last are always reported
+  std::int64_t checkpoint_every = 0;  ///< steps between two checkpoints; 0: one at the end of each epoch
+  double lr = 1e-3;                   ///< the base rate of the schedule
+  ScheduleOptions schedule = {};
+  std::uint64_t seed = 1;
+  c10::ScalarType dtype = c10::ScalarType::Float;
+  c10::Device device = c10::DeviceType::CPU;
+  bool weights_are_given = false;  ///< the twins begin with weights from a file
+
+  /// Images per step, if there are so many. The last step of an epoch may have fewer.
+  std::int64_t rows_of_a_step(std::int64_t images) const {
+    return batch_size == 0 ? images : std::min(batch_size, images);
+  }
+};
+
+const Names<c10::ScalarType>& dtypes();
+const Names<c10::DeviceType>& device_types();
+const FieldTable<TrainingOptions>& training_fields();
+
+}  // namespace twingrad

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "twingrad/compare/difference.h"
 #include "twingrad/mlp/spec.h"
 #include "twingrad/mlp/twin.h"
@@ -7,11 +10,25 @@
 
 namespace twingrad {
 
+/// The largest difference of two lists of tensors that are paired by name. A tensor without a partner is infinitely
+/// far from it, and so are two empty lists: comparing nothing proves nothing.
+struct LargestDifference {
+  double absolute = 0;
+  double relative = 0;  ///< max|a − m| / max|a| of the worst tensor
+  std::string worst;    ///< its name
+};
+LargestDifference largest_difference(const std::vector<NamedTensor>& expected,
+                                     const std::vector<NamedTensor>& actual);
+
 /// Fills in the gradients' part of `agreement` from the last backward of both.
 void compare_gradients(const Twin& autograd, const Twin& manual, Agreement& agreement);
 
 /// Fills in the weights' part.
 void compare_weights(const Twin& autograd, const Twin& manual, Agreement& agreement);
+
+/// The states of the two optimizers, after the same number of updates: exp_avg, momentum_buffer, … of each parameter. 0
+/// for optimizers without a state.
+LargestDifference compare_optimizer_state(const Twin& autograd, const Twin& manual);
 
 /// Adds the kinks that the last forward of both crossed differently to agreement.flips.
 void count_flips(const MlpSpec& spec, const Twin& autograd, const Twin& manual, Agreement& agreement);

@@ -48,60 +48,65 @@ Tensor some_weights(std::int64_t count) { return at::rand({count}, at::kDouble) 
 /// A loss with its reference, by reduction. The entry has one case with these inputs.
 using MakeEntry = std::function<FunctionEntry(Reduction reduction, const Tensors& inputs)>;
 
-template <typename LossType, typename... Parameters>
-MakeEntry make_entry(const auto& reference, const auto& options_of, Parameters... parameters) {
+/// options_of(reduction, input) returns the first argument of the loss; the others follow.
+template <typename LossType, typename... Others>
+MakeEntry make_entry(const auto& reference, const auto& options_of, Others... others) {
   return [=](Reduction reduction, const Tensors& inputs) {
-    return loss_entry<LossType>(
-        "loss", {{"given", inputs}},
-        [=](const Tensors&) { return std::tuple(options_of(reduction), parameters...); }, reference);
+    const auto options = [=](const Tensors& in) {
+      return std::tuple(options_of(reduction, in[0]), others...);
+    };
+    return loss_entry<LossType>("loss", {{"given", inputs}}, options, reference);
   };
 }
 
+/// Weights in the dtype of the input.
+Tensor weights_like(const Tensor& input, const Tensor& weights) {
+  return weights.defined() ? weights.to(input.scalar_type()) : weights;
+}
+
+Reduction only_reduction(Reduction reduction, const Tensor& /*input*/) { return reduction; }
+
 MakeEntry plain_cross_entropy() {
-  return make_entry<CrossEntropyLoss>(torch_reference::plain_cross_entropy, [](Reduction r) { return r; });
+  return make_entry<CrossEntropyLoss>(torch_reference::plain_cross_entropy, only_reduction);
 }
 
 MakeEntry cross_entropy(const Tensor& weights, std::int64_t ignore_index, double smoothing) {
-  return make_entry<WeightedCrossEntropyLoss>(
-      torch_reference::cross_entropy,
-      [=](Reduction r) {
-        return ClassLossOptions{r, weights, ignore_index};
-      },
-      smoothing);
+  const auto options = [=](Reduction r, const Tensor& input) {
+    return ClassLossOptions{r, weights_like(input, weights), ignore_index};
+  };
+  return make_entry<WeightedCrossEntropyLoss>(torch_reference::cross_entropy, options, smoothing);
 }
 
 MakeEntry nll(const Tensor& weights, std::int64_t ignore_index) {
-  return make_entry<NLLLoss>(torch_reference::nll, [=](Reduction r) {
-    return ClassLossOptions{r, weights, ignore_index};
+  return make_entry<NLLLoss>(torch_reference::nll, [=](Reduction r, const Tensor& input) {
+    return ClassLossOptions{r, weights_like(input, weights), ignore_index};
   });
 }
 
 MakeEntry soft_cross_entropy(const Tensor& weights, double smoothing) {
-  return make_entry<SoftCrossEntropyLoss>(torch_reference::soft_cross_entropy, [=](Reduction r) {
-    return SoftCrossEntropyLossOptions{r, weights, smoothing};
-  });
+  return make_entry<SoftCrossEntropyLoss>(
+      torch_reference::soft_cross_entropy, [=](Reduction r, const Tensor& input) {
+        return SoftCrossEntropyLossOptions{r, weights_like(input, weights), smoothing};
+      });
 }
 
 MakeEntry bce(const Tensor& weight, const Tensor& pos_weight) {
-  return make_entry<BCEWithLogitsLoss>(torch_reference::bce_with_logits, [=](Reduction r) {
-    return BCEWithLogitsLossOptions{r, weight, pos_weight};
-  });
+  return make_entry<BCEWithLogitsLoss>(
+      torch_reference::bce_with_logits, [=](Reduction r, const Tensor& input) {
+        return BCEWithLogitsLossOptions{r, weights_like(input, weight), weights_like(input, pos_weight)};
+      });
 }
 
 MakeEntry kl_div(bool log_target, bool batch_mean) {
-  return make_entry<KLDivLoss>(torch_reference::kl_div, [=](Reduction r) {
+  return make_entry<KLDivLoss>(torch_reference::kl_div, [=](Reduction r, const Tensor& /*input*/) {
     return KLDivLossOptions{r, log_target, batch_mean};
   });
 }
 
-MakeEntry huber(double delta) {
-  return make_entry<HuberLoss>(
-      torch_reference::huber, [](Reduction r) { return r; }, delta);
-}
+MakeEntry huber(double delta) { return make_entry<HuberLoss>(torch_reference::huber, only_reduction, delta); }
 
 MakeEntry smooth_l1(double beta) {
-  return make_entry<SmoothL1Loss>(
-      torch_reference::smooth_l1, [](Reduction r) { return r; }, beta);
+  return make_entry<SmoothL1Loss>(torch_reference::smooth_l1, only_reduction, beta);
 }
 
 void expect_agreement(const MakeEntry& make, const Tensors& inputs) {
@@ -231,10 +236,9 @@ TEST(CrossEntropy, RefusesATargetThatIsNotAClass) {
 // ---- Differences, binary labels, divergence ----
 
 TEST(DifferenceLosses, AgreeForOtherSeamsAndEqualLibTorchThereAndFarOut) {
-  const auto reduction = [](Reduction r) { return r; };
   std::vector<std::pair<MakeEntry, double>> losses = {
-      {make_entry<MSELoss>(torch_reference::mse, reduction), 0},
-      {make_entry<L1Loss>(torch_reference::l1, reduction), 0}};
+      {make_entry<MSELoss>(torch_reference::mse, only_reduction), 0},
+      {make_entry<L1Loss>(torch_reference::l1, only_reduction), 0}};
   for (const double seam : {1.0, 0.3}) {
     losses.emplace_back(huber(seam), seam);
   }

@@ -68,7 +68,7 @@ inline void expect_twins_agree(const MlpSpec& spec, const OptimizerOptions& opti
     if (dtype == at::kDouble) {
       EXPECT_LE(twins.agreement.max_abs_weight_difference, 1e-12);
       const LargestDifference state = compare_optimizer_state(twins.autograd, twins.manual);
-      EXPECT_LE(state.relative, 1e-9) << state.worst;
+      EXPECT_LE(state.relative, 1e-11) << state.worst;
     }
   }
 }

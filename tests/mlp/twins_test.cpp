@@ -193,8 +193,8 @@ TEST_F(TwinsTest, NameTheOptimizerStateAsTorchOptimDoes) {
                                     "0.weight.max_exp_avg_sq", "0.bias.step", "0.bias.exp_avg",
                                     "0.bias.exp_avg_sq", "0.bias.max_exp_avg_sq"));
   expect_names({.kind = Kind::rmsprop, .centered = true},
-               UnorderedElementsAre("0.weight.square_avg", "0.weight.grad_avg", "0.bias.square_avg",
-                                    "0.bias.grad_avg"));
+               UnorderedElementsAre("0.weight.step", "0.weight.square_avg", "0.weight.grad_avg",
+                                    "0.bias.step", "0.bias.square_avg", "0.bias.grad_avg"));
   expect_names({.kind = Kind::adagrad},
                UnorderedElementsAre("0.weight.step", "0.weight.sum", "0.bias.step", "0.bias.sum"));
 }

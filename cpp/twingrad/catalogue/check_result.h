@@ -24,7 +24,7 @@ struct Check {
 
 /// Which checks are run, and where.
 struct Where {
-  std::optional<c10::ScalarType> dtype;  ///< none: float64 and float32
+  std::optional<c10::ScalarType> dtype = {};  ///< none: float64 and float32
   c10::Device device = c10::DeviceType::CPU;
   bool until_failure = false;  ///< stop at the first check that fails: enough to reject a planted bug
 };

@@ -62,10 +62,9 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
   throw std::logic_error("a kind of optimizer without a torch::optim class");
 }
 
-/// Whether an update depends on the step count. (RMSprop counts steps, too, but does not use them.)
+/// Whether the state has a step count.
 template <typename State>
-constexpr bool kHasStep = !std::is_same_v<State, torch::optim::SGDParamState> &&
-                          !std::is_same_v<State, torch::optim::RMSpropParamState>;
+constexpr bool kHasStep = !std::is_same_v<State, torch::optim::SGDParamState>;
 
 /// Calls visit(name, tensor) for each tensor in the state of a parameter that these options use.
 template <typename State, typename Visit>

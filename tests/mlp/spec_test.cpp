@@ -48,7 +48,8 @@ TEST(MlpSpec, AResidualBlockIsANestedSequential) {
                                       "6.output", "logits", "3.0.output", "3.1.output", "3.2.output"}));
   EXPECT_EQ(draw_dropout_masks(spec, 5, 1, 1).size(), 3) << "one of them inside the block";
   EXPECT_TRUE(has_residual_block(spec));
-  EXPECT_FALSE(has_residual_block({.inputs = 20, .hidden = {8, 6}, .residual = true})) << "no layer preserves the width";
+  EXPECT_FALSE(has_residual_block({.inputs = 20, .hidden = {8, 6}, .residual = true}))
+      << "no layer preserves the width";
   EXPECT_TRUE(has_residual_block({.inputs = 20, .hidden = {20}, .residual = true}))
       << "the first layer preserves that of the input";
 }

@@ -27,8 +27,8 @@ class Optimizer {
   void step();
   void set_lr(double lr);
 
-  /// The state of each parameter under the names of torch::optim: "0.weight.exp_avg", …, and the number of steps,
-  /// "0.weight.step", except for SGD. names: of the parameters, in order. Empty before the first step.
+  /// The state of each parameter under the names of torch::optim: "0.weight.exp_avg", …, and the number of
+  /// steps, "0.weight.step", except for SGD. names: of the parameters, in order. Empty before the first step.
   std::vector<NamedTensor> state(const std::vector<std::string>& names) const;
   /// Throws std::invalid_argument if a tensor is missing or has the wrong shape.
   void load_state(const std::vector<std::string>& names, const std::vector<NamedTensor>& state);

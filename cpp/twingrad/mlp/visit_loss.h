@@ -22,9 +22,10 @@
 
 namespace twingrad {
 
-/// Calls visit(std::type_identity<L>(), reference, arguments…): L is the class of the network's loss, reference is
-/// LibTorch's function for it, and the arguments are those of L's constructor, which the reference takes after input and
-/// target. The manual twin uses L, the autograd twin the reference. options: dtype and device of the class weights.
+/// Calls visit(std::type_identity<L>(), reference, arguments…): L is the class of the network's loss,
+/// reference is LibTorch's function for it, and the arguments are those of L's constructor, which the
+/// reference takes after input and target. The manual twin uses L, the autograd twin the reference. options:
+/// dtype and device of the class weights.
 template <typename Visit>
 auto visit_loss(const MlpSpec& spec, const at::TensorOptions& options, const Visit& visit) {
   namespace reference = torch_reference;

@@ -1,233 +1,330 @@
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/nn/modules/loss.h>
 
-#include "../oracles.h"
-#include "twingrad/layers/linear.h"
-#include "twingrad/layers/log.h"
-#include "twingrad/layers/matmul.h"
-#include "twingrad/layers/relu.h"
-#include "twingrad/layers/softmax.h"
+#include <cmath>
+#include <limits>
+
+#include "../catalogue/expect_agreement.h"
+#include "twingrad/compare/difference.h"
+#include "twingrad/losses/bce_with_logits_loss.h"
 #include "twingrad/losses/cross_entropy_loss.h"
-#include "twingrad/losses/log_likelihood_loss.h"
-#include "twingrad/mlp/spec.h"
+#include "twingrad/losses/huber_loss.h"
+#include "twingrad/losses/kl_div_loss.h"
+#include "twingrad/losses/l1_loss.h"
+#include "twingrad/losses/mse_loss.h"
+#include "twingrad/losses/nll_loss.h"
+#include "twingrad/losses/smooth_l1_loss.h"
+#include "twingrad/losses/soft_cross_entropy_loss.h"
+#include "twingrad/losses/weighted_cross_entropy_loss.h"
+#include "twingrad/mlp/torch_reference.h"
 
-namespace twingrad {
+// The catalogue checks every loss with typical options. These tests are about combinations of options,
+// extreme values and misuse.
+
+namespace twingrad::nn {
 namespace {
 
-using namespace nn;
+using catalogue::Case;
+using catalogue::draw;
+using catalogue::FunctionEntry;
+using catalogue::loss_entry;
+using catalogue::matrix;
+using catalogue::Tensors;
 
-using testing::autograd_gradients;
-using testing::Function;
-using testing::kAutogradBound;
-using testing::kNumericBound;
-using testing::numeric_gradients;
-using testing::relative_error;
-using testing::Tensors;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-class LossTest : public ::testing::Test {
- protected:
-  void SetUp() override { torch::manual_seed(3); }
-};
+constexpr Reduction kReductions[] = {Reduction::mean, Reduction::sum, Reduction::none};
 
-Function torch_cross_entropy(const Tensor& target, Reduction reduction) {
-  return [=](const Tensors& in) {
-    return torch::cross_entropy_loss(in[0], target, {},
-                                     reduction == Reduction::mean ? at::Reduction::Mean : at::Reduction::Sum);
+double relative(const Tensor& expected, const Tensor& actual) {
+  return difference(expected, actual).relative;
+}
+
+Tensor indices(std::initializer_list<std::int64_t> values) { return at::tensor(values, at::kLong); }
+
+/// Weights [C].
+Tensor some_weights(std::int64_t count) { return at::rand({count}, at::kDouble) + 0.2; }
+
+/// A loss with its reference, by reduction. The entry has one case with these inputs.
+using MakeEntry = std::function<FunctionEntry(Reduction reduction, const Tensors& inputs)>;
+
+/// options_of(reduction, input) returns the first argument of the loss; the others follow.
+template <typename LossType, typename... Others>
+MakeEntry make_entry(const auto& reference, const auto& options_of, Others... others) {
+  return [=](Reduction reduction, const Tensors& inputs) {
+    const auto options = [=](const Tensors& in) {
+      return std::tuple(options_of(reduction, in[0]), others...);
+    };
+    return loss_entry<LossType>("loss", {{"given", inputs}}, options, reference);
   };
 }
 
-TEST_F(LossTest, CrossEntropyMatchesBothOracles) {
-  for (const Reduction reduction : {Reduction::mean, Reduction::sum}) {
-    const Tensor logits = torch::randn({6, 4}, torch::kDouble) * 3;
-    const Tensor target = torch::randint(0, 4, {6}, torch::kLong);
-    const Function f = torch_cross_entropy(target, reduction);
-    const Tensor one = torch::ones({}, torch::kDouble);
-    CrossEntropyLoss loss(reduction);
-    EXPECT_LE(relative_error(f({logits}), loss.forward(logits, target)), kAutogradBound);
-    EXPECT_LE(relative_error(autograd_gradients(f, {logits}, one)[0], loss.backward()), kAutogradBound);
-    EXPECT_LE(relative_error(numeric_gradients(f, {logits}, one)[0], loss.backward()), kNumericBound);
+/// Weights in the dtype of the input.
+Tensor weights_like(const Tensor& input, const Tensor& weights) {
+  return weights.defined() ? weights.to(input.scalar_type()) : weights;
+}
+
+Reduction only_reduction(Reduction reduction, const Tensor& /*input*/) { return reduction; }
+
+MakeEntry plain_cross_entropy() {
+  return make_entry<CrossEntropyLoss>(torch_reference::plain_cross_entropy, only_reduction);
+}
+
+MakeEntry cross_entropy(const Tensor& weights, std::int64_t ignore_index, double smoothing) {
+  const auto options = [=](Reduction r, const Tensor& input) {
+    return ClassLossOptions{r, weights_like(input, weights), ignore_index};
+  };
+  return make_entry<WeightedCrossEntropyLoss>(torch_reference::cross_entropy, options, smoothing);
+}
+
+MakeEntry nll(const Tensor& weights, std::int64_t ignore_index) {
+  return make_entry<NLLLoss>(torch_reference::nll, [=](Reduction r, const Tensor& input) {
+    return ClassLossOptions{r, weights_like(input, weights), ignore_index};
+  });
+}
+
+MakeEntry soft_cross_entropy(const Tensor& weights, double smoothing) {
+  return make_entry<SoftCrossEntropyLoss>(
+      torch_reference::soft_cross_entropy, [=](Reduction r, const Tensor& input) {
+        return SoftCrossEntropyLossOptions{r, weights_like(input, weights), smoothing};
+      });
+}
+
+MakeEntry bce(const Tensor& weight, const Tensor& pos_weight) {
+  return make_entry<BCEWithLogitsLoss>(
+      torch_reference::bce_with_logits, [=](Reduction r, const Tensor& input) {
+        return BCEWithLogitsLossOptions{r, weights_like(input, weight), weights_like(input, pos_weight)};
+      });
+}
+
+MakeEntry kl_div(bool log_target, bool batch_mean) {
+  return make_entry<KLDivLoss>(torch_reference::kl_div, [=](Reduction r, const Tensor& /*input*/) {
+    return KLDivLossOptions{r, log_target, batch_mean};
+  });
+}
+
+MakeEntry huber(double delta) { return make_entry<HuberLoss>(torch_reference::huber, only_reduction, delta); }
+
+MakeEntry smooth_l1(double beta) {
+  return make_entry<SmoothL1Loss>(torch_reference::smooth_l1, only_reduction, beta);
+}
+
+void expect_agreement(const MakeEntry& make, const Tensors& inputs) {
+  for (const Reduction reduction : kReductions) {
+    SCOPED_TRACE(static_cast<int>(reduction));
+    catalogue::expect_agreement(make(reduction, inputs));
   }
 }
 
-TEST_F(LossTest, CrossEntropyIsExactForLogitsOfTenThousand) {
-  const Tensor logits =
-      torch::tensor({{1e4, -1e4, 0.0}, {1e4, -1e4, 0.0}, {-1e4, -1e4, -1e4}}, torch::kDouble);
-  const Tensor target = torch::tensor({0, 1, 2}, torch::kLong);
-  CrossEntropyLoss loss(Reduction::sum);
-  EXPECT_DOUBLE_EQ(loss.forward(logits, target).item<double>(), 0 + 2e4 + std::log(3.0));
-  const Tensor third = torch::full({3}, 1.0 / 3, torch::kDouble);
-  EXPECT_TRUE(loss.backward()[0].equal(torch::zeros({3}, torch::kDouble)));
-  EXPECT_TRUE(loss.backward()[1].equal(torch::tensor({1.0, -1.0, 0.0}, torch::kDouble)));
-  EXPECT_LE(relative_error(third - torch::tensor({0.0, 0.0, 1.0}, torch::kDouble), loss.backward()[2]),
-            1e-15);
+/// Compares entry by entry with LibTorch, NaN and ±∞ included, where differences do not apply.
+void expect_same_as_libtorch(const MakeEntry& make, const Tensor& input, const Tensor& target) {
+  for (const Reduction reduction : kReductions) {
+    SCOPED_TRACE(::testing::Message() << static_cast<int>(reduction) << input);
+    const FunctionEntry entry = make(reduction, {input, target});
+    const catalogue::HandWritten loss = entry.make();
+    const Tensor expected = entry.reference({input, target});
+    const Tensor value = loss.forward({input, target});
+    ASSERT_EQ(value.sizes(), expected.sizes());
+    // Some ten roundings of each entry; in extreme inputs an entry can be 1e-16 of a term that cancels.
+    EXPECT_TRUE(value.allclose(expected, 1e-14, 1e-15, /*equal_nan=*/true)) << value << expected;
+    const Tensor grad_loss = draw(expected.sizes());
+    const Tensor grad = loss.backward(grad_loss)[0];
+    const Tensor theirs = catalogue::autograd_gradients(entry, {input, target}, grad_loss)[0];
+    ASSERT_EQ(grad.sizes(), theirs.sizes());
+    EXPECT_TRUE(grad.allclose(theirs, 1e-13, 1e-15, /*equal_nan=*/true)) << grad << theirs;
+  }
 }
 
-/// One entry of two is another tensor's: the same numbers, but not contiguous, so that each row is not read by itself.
-Tensor spread_out(const Tensor& tensor) {
-  return torch::stack({tensor, torch::zeros_like(tensor)}, -1).select(-1, 0);
+/// The same for each row by itself.
+void expect_same_row_by_row(const MakeEntry& make, const Tensor& input, const Tensor& target) {
+  for (std::int64_t row = 0; row < input.size(0); ++row) {
+    expect_same_as_libtorch(make, input.narrow(0, row, 1), target.narrow(0, row, 1));
+  }
 }
 
-TEST_F(LossTest, CrossEntropyByRowsIsThatByTensorOperations) {
-  for (const auto& [dtype, rows] : std::vector<std::pair<at::ScalarType, std::int64_t>>{
-           {torch::kFloat, 6}, {torch::kFloat, 200}, {torch::kDouble, 6}, {torch::kDouble, 200}}) {
-    Tensor logits = torch::randn({rows, 4}, dtype) * 3;
-    logits[3][1] = NAN;
-    logits[4][2] = INFINITY;
-    logits[5].fill_(-INFINITY);
-    const Tensor target = torch::randint(0, 4, {rows}, torch::kLong);
-    const Tensor upstream = torch::rand({rows}, dtype);
-    CrossEntropyLoss by_rows(Reduction::none), by_operations(Reduction::none);
-    const Tensor losses = by_rows.forward(logits, target);
-    // A few roundings apart; where one is not finite, the other is not.
-    const double few = dtype == torch::kFloat ? 1e-6 : 1e-15;
-    EXPECT_TRUE(losses.allclose(by_operations.forward(spread_out(logits), target), few, few, true));
-    for (int again = 0; again < 2; ++again) {
-      EXPECT_TRUE(by_rows.backward(upstream).allclose(by_operations.backward(upstream), few, few, true));
+// ---- Losses of a class ----
+
+TEST(ClassLosses, AgreeInEveryCombinationOfTheirOptions) {
+  for (const bool weighted : {false, true}) {
+    const Tensor weights = weighted ? some_weights(4) : Tensor();
+    for (const std::int64_t ignore_index : {-100, 2}) {
+      // At least one row counts, and at least one does not.
+      const Tensor target = indices({3, 1, 2, 0, 1, ignore_index, 3});
+      expect_agreement(nll(weights, ignore_index), {draw({7, 4}), target});
+      for (const double smoothing : {0.0, 0.1, 1.0}) {
+        SCOPED_TRACE(::testing::Message() << weighted << " " << smoothing << " " << ignore_index);
+        expect_agreement(cross_entropy(weights, ignore_index, smoothing), {draw({7, 4}, 3), target});
+      }
+    }
+    for (const double smoothing : {0.0, 0.1, 1.0}) {
+      expect_agreement(soft_cross_entropy(weights, smoothing), {draw({6, 4}, 3), draw({6, 4}).softmax(1)});
     }
   }
+  expect_agreement(soft_cross_entropy({}, 0), {draw({6, 4}, 3), draw({6, 4})});  // not probabilities
 }
 
-TEST_F(LossTest, CrossEntropyRefusesAClassThatIsNone) {
+TEST(ClassLosses, WeightedCrossEntropyWithoutOptionsIsCrossEntropy) {
+  const Tensor input = draw({6, 4}, 3);
+  const Tensor target = indices({0, 3, 1, 2, 2, 0});
+  CrossEntropyLoss simple;
+  WeightedCrossEntropyLoss general;
+  EXPECT_LE(relative(simple.forward(input, target), general.forward(input, target)), 1e-15);
+  EXPECT_LE(relative(simple.backward(), general.backward()), 1e-15);
+}
+
+TEST(ClassLosses, TheWeightedMeanDividesByTheSumOfTheWeights) {
+  // Two rows of loss log 2 with weights 1 and 3: still log 2, where a division by N would give 2 log 2.
+  WeightedCrossEntropyLoss loss({.class_weights = at::tensor({1.0, 3.0}, at::kDouble)});
+  EXPECT_DOUBLE_EQ(loss.forward(at::zeros({2, 2}, at::kDouble), indices({0, 1})).item<double>(), std::log(2));
+}
+
+TEST(ClassLosses, AllRowsIgnoredGiveAMeanOfNaNAndGradientZero) {
+  const Tensor target = at::full({3}, -100, at::kLong);
+  for (const Tensor& weights : {Tensor(), some_weights(4)}) {
+    for (const double smoothing : {0.0, 0.1}) {
+      const auto entry = cross_entropy(weights, -100, smoothing);
+      expect_same_as_libtorch(entry, draw({3, 4}), target);
+      const catalogue::HandWritten loss = entry(Reduction::mean, {draw({3, 4}), target}).make();
+      EXPECT_TRUE(loss.forward({draw({3, 4}), target}).isnan().item<bool>());
+      EXPECT_TRUE(loss.backward({})[0].eq(0).all().item<bool>());
+    }
+    expect_same_as_libtorch(nll(weights, -100), draw({3, 4}), target);
+  }
+}
+
+TEST(ClassLosses, WeightsThatSumToZeroGiveNaNAsInLibTorch) {
+  const Tensor weights = at::tensor({0.0, 0.0, 1.0}, at::kDouble);
+  const Tensor target = indices({0, 1, -100});
+  expect_same_as_libtorch(cross_entropy(weights, -100, 0), draw({3, 3}), target);
+  // NLL multiplies all zeros of a row by 1/0, LibTorch only that of the target.
+  NLLLoss loss({.class_weights = weights});
+  EXPECT_TRUE(loss.forward(draw({3, 3}), target).isnan().item<bool>());
+  EXPECT_TRUE(loss.backward()[0][0].isnan().item<bool>());
+  EXPECT_TRUE(loss.backward()[2].eq(0).all().item<bool>()) << "the ignored row";
+}
+
+TEST(ClassLosses, EqualLibTorchForExtremeLogits) {
+  const Tensor input = matrix({1e4, -1e4,       0, 1e4, -1e4,      0, -1e4, -1e4, -1e4, -kInfinity, 1,
+                               2,   -kInfinity, 1, 2,   kInfinity, 1, 2,    kNaN, 1,    2},
+                              7);
+  const Tensor target = indices({0, 1, 2, 1, 0, 1, -100});
+  for (const double smoothing : {0.0, 0.1}) {
+    expect_same_row_by_row(cross_entropy({}, -100, smoothing), input, target);
+  }
+  expect_same_row_by_row(nll({}, -100), input, target);
+  expect_same_row_by_row(plain_cross_entropy(), input.narrow(0, 0, 6), target.narrow(0, 0, 6));
+  expect_same_row_by_row(soft_cross_entropy({}, 0),
+                         matrix({1e4, -1e4, 0, -kInfinity, 1, 2, -kInfinity, 1, 2, kInfinity, 1, 2}, 4),
+                         matrix({0.2, 0.3, 0.5, 0.2, 0.3, 0.5, 0, 0.5, 0.5, 0, 0.5, 0.5}, 4));
+}
+
+TEST(CrossEntropy, IsExactForLogitsOfTenThousand) {
+  CrossEntropyLoss loss(Reduction::sum);
+  const Tensor logits = matrix({1e4, -1e4, 0, 1e4, -1e4, 0, -1e4, -1e4, -1e4}, 3);
+  EXPECT_DOUBLE_EQ(loss.forward(logits, indices({0, 1, 2})).item<double>(), 0 + 2e4 + std::log(3.0));
+  EXPECT_TRUE(loss.backward().narrow(0, 0, 2).equal(matrix({0, 0, 0, 1, -1, 0}, 2)));
+  EXPECT_LE(relative(matrix({1, 1, -2}) / 3, loss.backward().narrow(0, 2, 1)), 1e-15);
+}
+
+TEST(CrossEntropy, RefusesATargetThatIsNotAClass) {
   for (const std::int64_t target : {-1, 4}) {
     CrossEntropyLoss loss;
-    EXPECT_THROW(loss.forward(torch::randn({1, 4}), torch::full({1}, target, torch::kLong)), c10::Error)
-        << target;
+    EXPECT_THROW(loss.forward(draw({1, 4}), indices({target})), c10::Error) << target;
   }
 }
 
-// ---- The chain softmax → log → −Σ label · log p
-// ----------------------------------------------------------------------
+// ---- Differences, binary labels, divergence ----
 
-/// The chain by hand: value and ∂L/∂logits.
-std::pair<Tensor, Tensor> chain_by_hand(Layer& softmax, const Tensor& logits, const Tensor& labels,
-                                        Reduction reduction) {
-  Log log(kExerciseEpsilon);
-  LogLikelihoodLoss likelihood(reduction);
-  const Tensor value = likelihood.forward(log.forward(softmax.forward(logits)), labels);
-  return {value, softmax.backward(log.backward(likelihood.backward()))};
+TEST(DifferenceLosses, AgreeForOtherSeamsAndEqualLibTorchThereAndFarOut) {
+  std::vector<std::pair<MakeEntry, double>> losses = {
+      {make_entry<MSELoss>(torch_reference::mse, only_reduction), 0},
+      {make_entry<L1Loss>(torch_reference::l1, only_reduction), 0}};
+  for (const double seam : {1.0, 0.3}) {
+    losses.emplace_back(huber(seam), seam);
+  }
+  for (const double seam : {1.0, 0.3, 0.0}) {
+    losses.emplace_back(smooth_l1(seam), seam);
+  }
+  for (const auto& [make, seam] : losses) {
+    SCOPED_TRACE(seam);
+    expect_agreement(make, {draw({6, 4}), draw({6, 4})});
+    const Tensor d = matrix({0.0, -0.0, seam, -seam, 1e4, -1e4, kInfinity, -kInfinity, kNaN}, 9);
+    expect_same_row_by_row(make, d, at::zeros_like(d));
+  }
 }
 
-Function chain_expression(const Tensor& labels, bool shifted, Reduction reduction) {
-  return [=](const Tensors& in) {
-    const Tensor e = in[0].exp();
-    const Tensor p = shifted ? torch::softmax(in[0], 1) : e / (e.sum(1, true) + kExerciseEpsilon);
-    const Tensor losses = -(labels * torch::log(p + kExerciseEpsilon)).sum(1);
-    return reduction == Reduction::mean ? losses.mean() : losses.sum();
-  };
-}
-
-Tensor one_hot_rows(const Tensor& classes, std::int64_t count) {
-  return torch::one_hot(classes, count).to(torch::kDouble);
-}
-
-TEST_F(LossTest, TheChainMatchesAutogradOfTheSameExpression) {
-  const Tensor logits = torch::randn({6, 4}, torch::kDouble) * 3;
-  const Tensor labels = one_hot_rows(torch::randint(0, 4, {6}, torch::kLong), 4);
-  const Tensor one = torch::ones({}, torch::kDouble);
-  for (const Reduction reduction : {Reduction::mean, Reduction::sum}) {
-    for (const bool shifted : {true, false}) {
-      Softmax shifted_softmax;
-      UnshiftedSoftmax unshifted_softmax(kExerciseEpsilon);
-      Layer& softmax = shifted ? static_cast<Layer&>(shifted_softmax) : unshifted_softmax;
-      const auto [value, grad] = chain_by_hand(softmax, logits, labels, reduction);
-      const Function f = chain_expression(labels, shifted, reduction);
-      EXPECT_LE(relative_error(f({logits}), value), kAutogradBound);
-      EXPECT_LE(relative_error(autograd_gradients(f, {logits}, one)[0], grad), kAutogradBound);
-      EXPECT_LE(relative_error(numeric_gradients(f, {logits}, one)[0], grad), kNumericBound);
+TEST(BCEWithLogits, AgreesInEveryCombinationOfItsWeights) {
+  const Tensor target = at::rand({6, 4}, at::kDouble);
+  for (const Tensor& weight : {Tensor(), some_weights(4), at::rand({6, 1}, at::kDouble)}) {
+    for (const Tensor& pos_weight : {Tensor(), some_weights(4)}) {
+      expect_agreement(bce(weight, pos_weight), {draw({6, 4}, 3), target});
     }
   }
 }
 
-TEST_F(LossTest, TheChainTakesRowsWithSeveralLabels) {
-  const Tensor logits = torch::randn({3, 4}, torch::kDouble);
-  const Tensor labels =
-      torch::tensor({{1.0, 1.0, 0.0, 0.0}, {0.5, 0.0, 0.25, 0.25}, {0.0, 0.0, 0.0, 0.0}}, torch::kDouble);
-  UnshiftedSoftmax softmax(kExerciseEpsilon);
-  const auto [value, grad] = chain_by_hand(softmax, logits, labels, Reduction::sum);
-  const Function f = chain_expression(labels, false, Reduction::sum);
-  EXPECT_LE(relative_error(f({logits}), value), kAutogradBound);
-  EXPECT_LE(relative_error(autograd_gradients(f, {logits}, torch::ones({}, torch::kDouble))[0], grad),
-            kAutogradBound);
-}
-
-TEST_F(LossTest, TheShiftedChainStaysFiniteForLogitsOfTenThousand) {
-  const Tensor logits = torch::tensor({{1e4, -1e4, 0.0}, {-1e4, 1e4, 1e4}}, torch::kDouble);
-  const Tensor labels = one_hot_rows(torch::tensor({1, 0}, torch::kLong), 3);
-  for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
-    Softmax softmax;
-    const auto [value, grad] = chain_by_hand(softmax, logits.to(dtype), labels.to(dtype), Reduction::mean);
-    EXPECT_NEAR(value.item<double>(), -std::log(kExerciseEpsilon), 1e-5);
-    EXPECT_TRUE(grad.isfinite().all().item<bool>());
-    // The price of the epsilon: the wrong answer is certain, and the gradient that should mend it is gone.
-    EXPECT_EQ(grad.abs().max().item<double>(), 0);
+TEST(BCEWithLogits, EqualsLibTorchForExtremeLogits) {
+  const Tensor logits = matrix({-1e4, -50, 0, 50, 1e4, kInfinity, -kInfinity, kNaN}, 8);
+  for (const double label : {0.0, 1.0, 0.3}) {
+    expect_same_row_by_row(bce({}, {}), logits, at::full_like(logits, label));
   }
 }
 
-TEST_F(LossTest, SaturatedRowsOfTheExerciseMatchAutograd) {
-  const Tensor logits =
-      torch::tensor({{300.0, -300.0, 0.0}, {25.0, -5.0, 0.0}, {-40.0, -40.0, -40.0}}, torch::kDouble);
-  const Tensor labels = one_hot_rows(torch::tensor({0, 1, 2}, torch::kLong), 3);
-  UnshiftedSoftmax softmax(kExerciseEpsilon);
-  const auto [value, grad] = chain_by_hand(softmax, logits, labels, Reduction::sum);
-  const Function f = chain_expression(labels, false, Reduction::sum);
-  EXPECT_LE(relative_error(f({logits}), value), kAutogradBound);
-  EXPECT_LE(relative_error(autograd_gradients(f, {logits}, torch::ones({}, torch::kDouble))[0], grad),
-            kAutogradBound);
-}
-
-TEST_F(LossTest, TheUnshiftedChainOverflowsToNaNInFloat32) {
-  const Tensor logits = torch::tensor({{100.0, 0.0}}, torch::kFloat);
-  UnshiftedSoftmax softmax(kExerciseEpsilon);
-  const auto [value, grad] =
-      chain_by_hand(softmax, logits, torch::tensor({{1.0, 0.0}}, torch::kFloat), Reduction::sum);
-  EXPECT_TRUE(std::isnan(value.item<double>()));
-}
-
-TEST_F(LossTest, TheGradientCellOfTheExerciseMatchesAutograd) {
-  // x [5, 6], W1 [6, 5], W2 [5, 6], L = Σ label · log softmax(relu(x W1) W2), without a minus sign.
-  const Tensor x = torch::randn({5, 6}, torch::kDouble);
-  const Tensor value1 = torch::randn({6, 5}, torch::kDouble);
-  const Tensor value2 = torch::randn({5, 6}, torch::kDouble);
-  Tensor labels = torch::zeros({5, 6}, torch::kDouble);
-  for (const auto& [row, column] : std::vector<std::pair<int, int>>{{0, 1}, {1, 0}, {2, 3}, {3, 5}, {4, 0}}) {
-    labels[row][column] = 1;
+TEST(KLDiv, AgreesWithBothTargetsAndMeans) {
+  const Tensor log_t = draw({6, 4}).log_softmax(1);
+  for (const bool log_target : {false, true}) {
+    for (const bool batch_mean : {false, true}) {
+      const Tensor target = log_target ? log_t : log_t.exp();
+      expect_agreement(kl_div(log_target, batch_mean), {draw({6, 4}).log_softmax(1), target});
+      expect_agreement(kl_div(log_target, batch_mean), {draw({6, 4}), target});  // not log-probabilities
+    }
   }
-  const Parameter w1{value1, torch::zeros_like(value1)};
-  const Parameter w2{value2, torch::zeros_like(value2)};
-  Matmul product1(w1);
-  ReLU relu;
-  Matmul product2(w2);
-  UnshiftedSoftmax softmax(kExerciseEpsilon);
-  Log log(kExerciseEpsilon);
-  const Tensor log_p = log.forward(softmax.forward(product2.forward(relu.forward(product1.forward(x)))));
-  const Tensor grad_x =
-      product1.backward(relu.backward(product2.backward(softmax.backward(log.backward(labels)))));
+}
 
-  const Function f = [&](const Tensors& in) {
-    const Tensor e = torch::relu(in[0].matmul(in[1])).matmul(in[2]).exp();
-    return (labels * torch::log(e / (e.sum(1, true) + kExerciseEpsilon) + kExerciseEpsilon)).sum();
+TEST(KLDiv, IsZeroWhereTheTargetIsZero) {
+  const Tensor input = matrix({-1, -1e4, -50});
+  const Tensor target = matrix({1, 0, 0});
+  expect_same_as_libtorch(kl_div(false, false), input, target);
+  KLDivLoss loss({.reduction = Reduction::sum});
+  EXPECT_DOUBLE_EQ(loss.forward(input, target).item<double>(), 1);
+  // With log t = −∞ LibTorch has 0 · (−∞ − x) = NaN, and so have we.
+  expect_same_as_libtorch(kl_div(true, false), input, matrix({0, -kInfinity, -kInfinity}));
+}
+
+// ---- All losses ----
+
+TEST(Losses, HaveTheDefaultsOfTorchNn) {
+  const Tensor x = draw({6, 4});
+  const Tensor t = draw({6, 4});
+  const Tensor p = t.softmax(1);
+  const Tensor classes = indices({0, 1, -100, 3, 2, 1});
+  const auto distance = [&](Loss&& ours, auto theirs, const Tensor& target) {
+    return relative(theirs(x, target), ours.forward(x, target));
   };
-  const Tensor one = torch::ones({}, torch::kDouble);
-  const Tensors expected = autograd_gradients(f, {x, value1, value2}, one);
-  const Tensors numeric = numeric_gradients(f, {x, value1, value2}, one);
-  EXPECT_LE(relative_error(f({x, value1, value2}), (labels * log_p).sum()), kAutogradBound);
-  const Tensors ours = {grad_x, w1.grad, w2.grad};
-  for (std::size_t i = 0; i < ours.size(); ++i) {
-    EXPECT_LE(relative_error(expected[i], ours[i]), kAutogradBound) << i;
-    EXPECT_LE(relative_error(numeric[i], ours[i]), kNumericBound) << i;
-  }
+  EXPECT_LE(distance(MSELoss(), torch::nn::MSELoss(), t), 1e-13);
+  EXPECT_LE(distance(L1Loss(), torch::nn::L1Loss(), t), 1e-13);
+  EXPECT_LE(distance(HuberLoss(), torch::nn::HuberLoss(), t), 1e-13);
+  EXPECT_LE(distance(SmoothL1Loss(), torch::nn::SmoothL1Loss(), t), 1e-13);
+  EXPECT_LE(distance(BCEWithLogitsLoss(), torch::nn::BCEWithLogitsLoss(), t), 1e-13);
+  EXPECT_LE(distance(SoftCrossEntropyLoss(), torch::nn::CrossEntropyLoss(), t), 1e-13);
+  EXPECT_LE(distance(KLDivLoss(), torch::nn::KLDivLoss(), p), 1e-13);
+  EXPECT_LE(distance(WeightedCrossEntropyLoss(), torch::nn::CrossEntropyLoss(), classes), 1e-13);
+  EXPECT_LE(distance(NLLLoss(), torch::nn::NLLLoss(), classes), 1e-13);
 }
 
-TEST_F(LossTest, TheOraclesRejectAMissingOneOverN) {
-  const Tensor logits = torch::randn({6, 4}, torch::kDouble);
-  const Tensor target = torch::randint(0, 4, {6}, torch::kLong);
-  const Function mean = torch_cross_entropy(target, Reduction::mean);
-  CrossEntropyLoss sum(Reduction::sum);
-  sum.forward(logits, target);
-  EXPECT_GT(
-      relative_error(autograd_gradients(mean, {logits}, torch::ones({}, torch::kDouble))[0], sum.backward()),
-      1);
+TEST(Losses, RefuseWrongOptionsAndShapes) {
+  using Wrong = std::invalid_argument;
+  EXPECT_THROW(WeightedCrossEntropyLoss({}, -0.1), Wrong);
+  EXPECT_THROW(WeightedCrossEntropyLoss({}, 1.1), Wrong);
+  EXPECT_THROW(SoftCrossEntropyLoss({.label_smoothing = 1.1}), Wrong);
+  EXPECT_THROW(HuberLoss(Reduction::mean, 0), Wrong);
+  EXPECT_THROW(SmoothL1Loss(Reduction::mean, -1), Wrong);
+  const Tensor x = draw({2, 3});
+  EXPECT_THROW(MSELoss().forward(x, draw({2, 1})), Wrong) << "LibTorch broadcasts with a warning";
+  EXPECT_THROW(SoftCrossEntropyLoss().forward(x, draw({3, 3})), Wrong);
+  EXPECT_THROW(BCEWithLogitsLoss().forward(x, draw({3, 3})), Wrong);
+  EXPECT_THROW(KLDivLoss().forward(x, draw({3, 3})), Wrong);
+  EXPECT_ANY_THROW(NLLLoss().forward(x, indices({0, 3}))) << "the classes are 0, 1, 2";
 }
 
 }  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::nn

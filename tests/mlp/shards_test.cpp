@@ -4,19 +4,19 @@
 
 #include <cstring>
 
-#include "../oracles.h"
 #include "twingrad/compare/agreement.h"
 #include "twingrad/data/batches.h"
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/mlp/manual_twin.h"
+#include "twins.h"
 
 namespace twingrad {
 namespace {
 
 using at::Tensor;
 
-using testing::relative_error;
+using testing::relative;
 
 struct Batch {
   Batch(const MlpSpec& spec, std::int64_t rows, at::ScalarType dtype)
@@ -35,16 +35,16 @@ ManualTwin twin_of(const MlpSpec& spec, int workers, at::ScalarType dtype = torc
 /// Wide enough that three threads get a shard each.
 MlpSpec wide() { return {.inputs = 300, .hidden = {200, 100}}; }
 
-TEST(Shards, FollowFromTheShapesAndTheThreads) {
+TEST(Shards, DependOnlyOnTheShapesAndTheThreads) {
   const MlpSpec spec{.inputs = 784, .hidden = {98}};
   EXPECT_EQ(twin_of(spec, 2).shards_for(128), 2);
   EXPECT_EQ(twin_of(spec, 4).shards_for(60'000), 4);
   EXPECT_EQ(twin_of(spec, 1).shards_for(60'000), 1);
-  EXPECT_EQ(twin_of(spec, 4).shards_for(1), 1) << "too little work to wake a thread for";
+  EXPECT_EQ(twin_of(spec, 4).shards_for(1), 1) << "too little work to wake a thread";
   EXPECT_EQ(twin_of(spec, 4).shards_for(0), 1);
   MlpSpec batch_norm = spec;
   batch_norm.normalization = Normalization::batch;
-  EXPECT_EQ(twin_of(batch_norm, 4).shards_for(60'000), 1) << "its statistics are those of the whole batch";
+  EXPECT_EQ(twin_of(batch_norm, 4).shards_for(60'000), 1) << "its statistics are those of the entire batch";
 }
 
 TEST(Shards, AgreeWithAutograd) {
@@ -72,7 +72,7 @@ TEST(Shards, AgreeWithAutograd) {
       EXPECT_NEAR(losses[0], losses[1], 1e-13);
       // The bound of the default network; batch normalization by 17 rows is the worst of them, 2e-14.
       EXPECT_LE(agreement.max_rel_gradient_difference, 1e-13) << agreement.worst;
-      EXPECT_LE(relative_error(autograd.logits(), manual.logits()), 1e-13);
+      EXPECT_LE(relative(autograd.logits(), manual.logits()), 1e-13);
       autograd.update();
       manual.update();
     }
@@ -82,7 +82,7 @@ TEST(Shards, AgreeWithAutograd) {
   }
 }
 
-TEST(Shards, InOneGoBlockByBlockGiveTheSameGradients) {
+TEST(Shards, ComputeGradientsEqualsForwardAndBackward) {
   torch::manual_seed(6);
   for (const int workers : {1, 2, 3}) {
     for (const std::int64_t rows : {7, 600, 1500}) {  // 1500: several blocks a shard, of unequal length
@@ -96,20 +96,20 @@ TEST(Shards, InOneGoBlockByBlockGiveTheSameGradients) {
       const double loss = apart.forward(batch.images, batch.labels);
       apart.backward();
       EXPECT_NEAR(together.compute_gradients(batch.images, batch.labels), loss, 1e-13);
-      EXPECT_LE(relative_error(apart.logits(), together.logits()), 1e-14);
+      EXPECT_LE(relative(apart.logits(), together.logits()), 1e-14);
       const std::vector<NamedTensor> expected = apart.gradients();
       const std::vector<NamedTensor> found = together.gradients();
-      ASSERT_EQ(found.size(), parameters_of(spec).size()) << "of the parameters alone";
+      ASSERT_EQ(found.size(), parameters_of(spec).size()) << "only those of the parameters";
       for (std::size_t i = 0; i < found.size(); ++i) {
         EXPECT_EQ(found[i].name, expected[i].name);
-        EXPECT_LE(relative_error(expected[i].tensor, found[i].tensor), 1e-13) << found[i].name;
+        EXPECT_LE(relative(expected[i].tensor, found[i].tensor), 1e-13) << found[i].name;
       }
       EXPECT_TRUE(together.intermediates().empty());
     }
   }
 }
 
-TEST(Shards, NoRowsGiveNoGradient) {
+TEST(Shards, AnEmptyBatchHasGradientZero) {
   MlpSpec spec = wide();
   spec.reduction = nn::Reduction::sum;
   const Batch batch(spec, 0, torch::kDouble);
@@ -120,7 +120,7 @@ TEST(Shards, NoRowsGiveNoGradient) {
   }
 }
 
-TEST(Shards, GradientsAreTheSameHoweverOftenOneLooks) {
+TEST(Shards, ReadingTheGradientsDoesNotChangeThem) {
   const MlpSpec spec = wide();
   const Batch batch(spec, 128, torch::kDouble);
   ManualTwin looked_at = twin_of(spec, 3);
@@ -137,7 +137,7 @@ TEST(Shards, GradientsAreTheSameHoweverOftenOneLooks) {
   }
 }
 
-TEST(Shards, ARunRepeatsBitForBit) {
+TEST(Shards, ARunIsReproducibleBitForBit) {
   const MlpSpec spec = wide();
   const Batch batch(spec, 600, torch::kFloat);
   const auto run = [&] {
@@ -162,14 +162,15 @@ TEST(Shards, ClipTheGradientOfTheWholeBatch) {
     twin->update();
   }
   for (std::size_t i = 0; i < parameters_of(spec).size(); ++i) {
-    EXPECT_LE(relative_error(one.parameters()[i].tensor, three.parameters()[i].tensor), 1e-13);
+    EXPECT_LE(relative(one.parameters()[i].tensor, three.parameters()[i].tensor), 1e-13);
   }
 }
 
-// ---- Memory --------------------------------------------------------------------------------------------------------
+// ---- Memory
+// --------------------------------------------------------------------------------------------------------
 
-/// LibTorch's own allocator, and a count of what it hands out. (LibTorch 1.13 and 2.6 differ in whether allocate is const
-/// and whether copy_data exists: the one that is not asked for overrides nothing.)
+/// LibTorch's allocator with a count. (LibTorch 1.13 and 2.6 differ in whether
+/// allocate is const and whether copy_data exists: the one that is not asked for overrides nothing.)
 class CountingAllocator final : public c10::Allocator {
  public:
   explicit CountingAllocator(c10::Allocator* inner) : inner_(inner) {}
@@ -188,8 +189,8 @@ class CountingAllocator final : public c10::Allocator {
   mutable std::atomic<int> count_ = 0;
 };
 
-/// Storages of tensors that `work` makes.
-int storages_made_by(const std::function<void()>& work) {
+/// The number of tensor storages that `work` allocates.
+int storages_allocated_by(const std::function<void()>& work) {
   c10::Allocator* const usual = c10::GetCPUAllocator();
   CountingAllocator counting(usual);
   c10::SetCPUAllocator(&counting, /*priority=*/1);
@@ -199,12 +200,12 @@ int storages_made_by(const std::function<void()>& work) {
   return count;
 }
 
-TEST(Memory, TheCountIsThatOfStorages) {
-  EXPECT_EQ(storages_made_by([] { torch::empty({3}); }), 1);
-  EXPECT_EQ(storages_made_by([] { torch::ones({3}) + torch::ones({3}); }), 3);
+TEST(Memory, CountsStorages) {
+  EXPECT_EQ(storages_allocated_by([] { torch::empty({3}); }), 1);
+  EXPECT_EQ(storages_allocated_by([] { torch::ones({3}) + torch::ones({3}); }), 3);
 }
 
-TEST(Memory, ASteadyStepOfTheDefaultNetworkTakesNone) {
+TEST(Memory, ASteadyStateStepOfTheDefaultNetworkAllocatesNone) {
   const MlpSpec spec;  // 784-128-10, ReLU, cross-entropy
   const data::Dataset dataset = data::synthetic(1, 512, 10);
   for (const int threads : {1, 2}) {
@@ -220,7 +221,7 @@ TEST(Memory, ASteadyStepOfTheDefaultNetworkTakesNone) {
       twin.update();
     };
     step(0);
-    EXPECT_EQ(storages_made_by([&] {
+    EXPECT_EQ(storages_allocated_by([&] {
                 for (int i = 0; i < 3; ++i) {
                   step(128 * i);
                 }
@@ -229,7 +230,7 @@ TEST(Memory, ASteadyStepOfTheDefaultNetworkTakesNone) {
         << threads << " threads";
     twin.forward(batch, labels);
     twin.backward();
-    EXPECT_EQ(storages_made_by([&] {
+    EXPECT_EQ(storages_allocated_by([&] {
                 twin.forward(batch, labels);
                 twin.backward();
                 twin.update();

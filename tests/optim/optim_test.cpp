@@ -1,146 +1,281 @@
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/optim/adagrad.h>
+#include <torch/optim/adam.h>
+#include <torch/optim/adamw.h>
+#include <torch/optim/rmsprop.h>
+#include <torch/optim/sgd.h>
 
-#include "beside_torch.h"
+#include <cmath>
+#include <limits>
+
+#include "../catalogue/expect_agreement.h"
+#include "twingrad/compare/difference.h"
+#include "twingrad/mlp/torch_reference_optimizer.h"
+#include "twingrad/optim/adagrad.h"
 #include "twingrad/optim/adam.h"
+#include "twingrad/optim/clip_by_norm.h"
+#include "twingrad/optim/make_optimizer.h"
+#include "twingrad/optim/rmsprop.h"
 #include "twingrad/optim/sgd.h"
 
-namespace twingrad {
+// The catalogue compares each optimizer with torch::optim for typical options. These tests are about further
+// combinations, defaults, edges and misuse.
+
+namespace twingrad::optim {
 namespace {
 
-using namespace optim;
+using Kind = OptimizerOptions::Kind;
 
-using testing::kBound;
-using testing::largest_distance;
-
-double sgd_distance(const SGDOptions& options) {
-  SGD ours(options);
-  return largest_distance(ours, [&](const Tensor& leaf) {
-    return std::make_unique<torch::optim::SGD>(std::vector<Tensor>{leaf},
-                                               torch::optim::SGDOptions(options.lr)
-                                                   .momentum(options.momentum)
-                                                   .dampening(options.dampening)
-                                                   .weight_decay(options.weight_decay)
-                                                   .nesterov(options.nesterov));
-  });
+TEST(Optimizers, AgreeWithTorchOptimInFurtherCombinationsOfTheirOptions) {
+  for (const OptimizerOptions& options : {
+           OptimizerOptions{
+               .kind = Kind::sgd, .lr = 0.01, .momentum = 0.9, .nesterov = true, .weight_decay = 0.1},
+           OptimizerOptions{.lr = 0.1},
+           OptimizerOptions{.lr = 0.1, .amsgrad = true},
+           OptimizerOptions{.amsgrad = true, .weight_decay = 0.1},
+           OptimizerOptions{.kind = Kind::adamw, .weight_decay = 0.1},
+           OptimizerOptions{.kind = Kind::adamw, .amsgrad = true, .weight_decay = 0.1},
+           OptimizerOptions{.kind = Kind::rmsprop, .lr = 1e-3, .alpha = 0.9},
+           OptimizerOptions{.kind = Kind::rmsprop, .lr = 0.01, .eps = 1e-3},
+           OptimizerOptions{
+               .kind = Kind::rmsprop, .lr = 0.01, .momentum = 0.9, .centered = true, .weight_decay = 0.1},
+           OptimizerOptions{.kind = Kind::adagrad, .lr = 0.01, .weight_decay = 0.1, .eps = 1e-10},
+           OptimizerOptions{.kind = Kind::adagrad, .lr = 0.01, .eps = 1e-3},
+           OptimizerOptions{
+               .kind = Kind::adagrad, .lr = 0.01, .eps = 1e-10, .initial_accumulator_value = 0.1},
+           OptimizerOptions{.kind = Kind::adagrad,
+           .lr = 0.1,
+           .weight_decay = 0.1,
+           .eps = 1e-10,
+           .lr_decay = 0.01,
+           .initial_accumulator_value = 1e-4},
+       }) {
+    // In float64 alone: with momentum and decay a float32 step can be more than a few units long.
+    const catalogue::OptimizerEntry entry = {.name = "combination", .options = options};
+    const catalogue::Check check = catalogue::check(entry, {.dtype = at::kDouble}).front();
+    EXPECT_TRUE(check.passed) << static_cast<int>(options.kind) << " " << options.lr << " " << check.detail;
+  }
 }
 
-TEST(SGD, WalksWithTorchOptim) {
-  EXPECT_LE(sgd_distance({.lr = 0.01}), kBound);
-  EXPECT_LE(sgd_distance({.lr = 0.01, .weight_decay = 0.1}), kBound);
-  EXPECT_LE(sgd_distance({.lr = 0.01, .momentum = 0.9}), kBound);
-  EXPECT_LE(sgd_distance({.lr = 0.01, .momentum = 0.9, .dampening = 0.5}), kBound);
-  EXPECT_LE(sgd_distance({.lr = 0.01, .momentum = 0.9, .nesterov = true}), kBound);
-  EXPECT_LE(sgd_distance({.lr = 0.01, .momentum = 0.9, .weight_decay = 0.1, .nesterov = true}), kBound);
+TEST(Optimizers, HaveTheDefaultsOfTorchOptim) {
+  const torch::optim::SGDOptions sgd(0.01);  // LibTorch requires a learning rate
+  EXPECT_EQ(std::tuple(SGDOptions().momentum, SGDOptions().dampening, SGDOptions().weight_decay),
+            std::tuple(sgd.momentum(), sgd.dampening(), sgd.weight_decay()));
+  const torch::optim::AdamOptions adam;
+  EXPECT_EQ(std::tuple(AdamOptions().lr, AdamOptions().eps, AdamOptions().weight_decay),
+            std::tuple(adam.lr(), adam.eps(), adam.weight_decay()));
+  EXPECT_EQ((std::tuple<double, double>(AdamOptions().betas)), adam.betas());
+  const torch::optim::RMSpropOptions rmsprop;
+  EXPECT_EQ(std::tuple(RMSpropOptions().lr, RMSpropOptions().alpha, RMSpropOptions().eps),
+            std::tuple(rmsprop.lr(), rmsprop.alpha(), rmsprop.eps()));
+  const torch::optim::AdagradOptions adagrad;
+  EXPECT_EQ(std::tuple(AdagradOptions().lr, AdagradOptions().lr_decay, AdagradOptions().eps,
+                       AdagradOptions().initial_accumulator_value),
+            std::tuple(adagrad.lr(), adagrad.lr_decay(), adagrad.eps(), adagrad.initial_accumulator_value()));
 }
 
-TEST(SGD, LeavesTheGradientsAsTheyAre) {
-  SGD optimizer({.lr = 0.1, .momentum = 0.9, .weight_decay = 0.1, .nesterov = true});
-  Tensor parameters = torch::ones({4});
-  const Tensor gradients = torch::ones({4});
-  optimizer.step(parameters, gradients);
-  optimizer.step(parameters, gradients);
-  EXPECT_TRUE(gradients.equal(torch::ones({4})));
+TEST(OptimizerOptions, DefaultToThoseOfTorchOptim) {
+  const OptimizerOptions adam = default_options(Kind::adam);
+  const torch::optim::AdamOptions torch_adam;
+  EXPECT_EQ(std::tuple(adam.lr, adam.eps, adam.weight_decay, std::tuple(adam.beta1, adam.beta2)),
+            std::tuple(torch_adam.lr(), torch_adam.eps(), torch_adam.weight_decay(), torch_adam.betas()));
+  const OptimizerOptions adamw = default_options(Kind::adamw);
+  const torch::optim::AdamWOptions torch_adamw;
+  EXPECT_EQ(std::tuple(adamw.lr, adamw.weight_decay),
+            std::tuple(torch_adamw.lr(), torch_adamw.weight_decay()));
+  const OptimizerOptions rmsprop = default_options(Kind::rmsprop);
+  const torch::optim::RMSpropOptions torch_rmsprop;
+  EXPECT_EQ(std::tuple(rmsprop.lr, rmsprop.alpha, rmsprop.eps),
+            std::tuple(torch_rmsprop.lr(), torch_rmsprop.alpha(), torch_rmsprop.eps()));
+  const OptimizerOptions adagrad = default_options(Kind::adagrad);
+  const torch::optim::AdagradOptions torch_adagrad;
+  EXPECT_EQ(std::tuple(adagrad.lr, adagrad.lr_decay, adagrad.initial_accumulator_value, adagrad.eps),
+            std::tuple(torch_adagrad.lr(), torch_adagrad.lr_decay(),
+                       torch_adagrad.initial_accumulator_value(), torch_adagrad.eps()));
 }
 
-double adam_distance(const AdamOptions& options) {
-  Adam ours(options);
-  return largest_distance(ours, [&](const Tensor& leaf) -> std::unique_ptr<torch::optim::Optimizer> {
-    const std::vector<Tensor> leaves = {leaf};
-    if (options.decoupled) {
-      return std::make_unique<torch::optim::AdamW>(
-          leaves, torch::optim::AdamWOptions(options.lr).eps(options.eps).weight_decay(options.weight_decay));
+TEST(Optimizers, TakeANewLearningRateBetweenSteps) {
+  for (const Kind kind : {Kind::sgd, Kind::adam, Kind::adamw, Kind::rmsprop, Kind::adagrad}) {
+    OptimizerOptions options = default_options(kind);
+    options.momentum = kind == Kind::sgd ? 0.9 : 0;
+    const Tensor expected = catalogue::draw({60}).set_requires_grad(true);
+    Tensor parameters = expected.detach().clone();
+    const auto ours = make_optimizer(options);
+    torch_reference::Optimizer theirs(options, {expected});
+    for (int step = 0; step < 100; ++step) {
+      const double lr = 0.01 / (1 + 0.1 * step);
+      ours->set_lr(lr);
+      theirs.set_lr(lr);
+      const Tensor gradient = catalogue::draw({60});
+      expected.mutable_grad() = gradient.clone();
+      theirs.step();
+      ours->step(parameters, gradient);
     }
-    return std::make_unique<torch::optim::Adam>(
-        leaves, torch::optim::AdamOptions(options.lr).eps(options.eps).weight_decay(options.weight_decay));
-  });
+    EXPECT_LE(difference(expected.detach(), parameters).relative, 1e-12) << static_cast<int>(kind);
+  }
 }
 
-TEST(Adam, WalksWithTorchOptim) {
-  EXPECT_LE(adam_distance({}), kBound);
-  EXPECT_LE(adam_distance({.lr = 0.1}), kBound);
-  EXPECT_LE(adam_distance({.weight_decay = 0.1}), kBound);
-  EXPECT_LE(adam_distance({.weight_decay = 0.1, .decoupled = true}), kBound);
+TEST(Optimizers, RefuseWhatTorchOptimRefuses) {
+  using Wrong = std::invalid_argument;
+  EXPECT_THROW(SGD({.lr = -1}), Wrong);
+  EXPECT_THROW(SGD({.lr = NAN}), Wrong);
+  EXPECT_THROW(SGD({.momentum = -0.1}), Wrong);
+  EXPECT_THROW(SGD({.weight_decay = -0.1}), Wrong);
+  EXPECT_THROW(SGD({.nesterov = true}), Wrong) << "Nesterov's rule without momentum";
+  EXPECT_THROW(SGD({.momentum = 0.9, .dampening = 0.1, .nesterov = true}), Wrong);
+  EXPECT_NO_THROW(SGD({.momentum = 0.9, .nesterov = true}));
+  EXPECT_NO_THROW(SGD({.lr = 0}));
+  EXPECT_THROW(Adam({.betas = {1, 0.999}}), Wrong);
+  EXPECT_THROW(Adam({.betas = {0.9, 1}}), Wrong);
+  EXPECT_THROW(Adam({.betas = {0.9, -0.1}}), Wrong);
+  EXPECT_THROW(Adam({.eps = -1e-8}), Wrong);
+  EXPECT_THROW(RMSprop({.alpha = -0.1}), Wrong);
+  EXPECT_THROW(RMSprop({.momentum = -0.1}), Wrong);
+  EXPECT_THROW(Adagrad({.initial_accumulator_value = -1}), Wrong);
+  EXPECT_THROW(Adagrad({.lr_decay = -1}), Wrong);
 }
 
-TEST(Adam, TheWalkRejectsAWrongRule) {
-  // The same walk with the decay in the wrong place must part from torch::optim.
-  Adam coupled({.weight_decay = 0.1});
-  EXPECT_GT(largest_distance(coupled,
-                             [](const Tensor& leaf) {
-                               return std::make_unique<torch::optim::AdamW>(
-                                   std::vector<Tensor>{leaf},
-                                   torch::optim::AdamWOptions(1e-3).weight_decay(0.1));
-                             }),
-            1e-6);
+TEST(Optimizers, DoNotChangeTheGradientsAndAcceptNoParameters) {
+  const auto check = [](auto&& optimizer, auto&& other) {
+    Tensor parameters = at::ones({4});
+    const Tensor gradients = at::full({4}, 2.0);
+    optimizer.step(parameters, gradients);
+    optimizer.step(parameters, gradients);
+    EXPECT_TRUE(gradients.eq(2).all().item<bool>());
+    EXPECT_FALSE(parameters.eq(1).any().item<bool>());
+    Tensor nothing = at::zeros({0});
+    EXPECT_NO_THROW(other.step(nothing, at::zeros({0})));
+  };
+  const SGDOptions sgd = {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.1, .nesterov = true};
+  check(SGD(sgd), SGD(sgd));
+  const AdamOptions adam = {.weight_decay = 0.1, .amsgrad = true};
+  check(Adam(adam), Adam(adam));
+  const RMSpropOptions rmsprop = {.weight_decay = 0.1, .momentum = 0.9, .centered = true};
+  check(RMSprop(rmsprop), RMSprop(rmsprop));
+  check(Adagrad({.weight_decay = 0.1}), Adagrad({}));
+}
+
+TEST(Optimizers, DoNotMoveWhereTheGradientIsZero) {
+  const auto moves = [](auto&& optimizer) {
+    Tensor parameters = at::ones({3}, at::kDouble);
+    optimizer.step(parameters, at::zeros({3}, at::kDouble));
+    return !parameters.equal(at::ones({3}, at::kDouble));
+  };
+  EXPECT_FALSE(moves(Adam({.amsgrad = true})));
+  EXPECT_FALSE(moves(RMSprop({.momentum = 0.9, .centered = true})));
+  EXPECT_FALSE(moves(Adagrad({}))) << "0 / (√0 + 1e-10)";
+}
+
+TEST(Optimizers, Float32FollowsFloat64OverManySteps) {
+  // The catalogue starts every float32 step from LibTorch's parameters.
+  const auto distance = [](auto&& in_float, auto&& in_double) {
+    Tensor single = at::ones({50});
+    Tensor twice = at::ones({50}, at::kDouble);
+    for (int step = 0; step < 100; ++step) {
+      const Tensor gradient = catalogue::draw({50}).to(at::kFloat);
+      in_float.step(single, gradient);
+      in_double.step(twice, gradient.to(at::kDouble));
+    }
+    return difference(twice, single).relative;
+  };
+  catalogue::restart_draws();
+  // 100 steps of half a rounding each, of parameters of size 1, and as much again from the steps' own
+  // rounding.
+  const double bound = 100 * std::numeric_limits<float>::epsilon();
+  EXPECT_LE(distance(Adam({.amsgrad = true}), Adam({.amsgrad = true})), bound);
+  EXPECT_LE(distance(RMSprop({.centered = true}), RMSprop({.centered = true})), bound);
+  EXPECT_LE(distance(Adagrad({}), Adagrad({})), bound);
 }
 
 TEST(Adam, PutsEpsilonOutsideTheRoot) {
-  // A step from 0 with g = 1e-9, learning rate 1: −g/(g + 1e-8) = −0.0909. With epsilon beside the
+  // A step from 0 with g = 1e-9 and learning rate 1: −g/(g + 1e-8) = −0.0909. With epsilon added to the
   // uncorrected root it would be −0.00315, and no gradient of ordinary size would show it.
   Adam optimizer({.lr = 1});
-  Tensor parameters = torch::zeros({1}, torch::kDouble);
-  optimizer.step(parameters, torch::full({1}, 1e-9, torch::kDouble));
+  Tensor parameters = at::zeros({1}, at::kDouble);
+  optimizer.step(parameters, at::full({1}, 1e-9, at::kDouble));
   EXPECT_NEAR(parameters.item<double>(), -1.0 / 11, 1e-12);
-}
-
-TEST(Adam, OnePassDoesWhatTheTensorOperationsDo) {
-  for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
-    for (const AdamOptions& options : {AdamOptions{}, AdamOptions{.weight_decay = 0.1},
-                                       AdamOptions{.weight_decay = 0.1, .decoupled = true}}) {
-      torch::manual_seed(9);
-      const Tensor start = torch::randn({1003}, dtype);
-      Tensor contiguous = start.clone();
-      // Every second entry of a vector is not contiguous: that takes the general path.
-      Tensor strided = torch::zeros({1003, 2}, dtype).select(1, 0);
-      strided.copy_(start);
-      Adam one_pass(options);
-      Adam general(options);
-      for (int step = 0; step < 50; ++step) {
-        const Tensor gradient = torch::randn({1003}, dtype);
-        one_pass.step(contiguous, gradient);
-        general.step(strided, gradient);
-      }
-      // 50 steps, some four roundings each, of parameters of size up to 4.
-      const double epsilon = dtype == torch::kFloat ? std::numeric_limits<float>::epsilon()
-                                                    : std::numeric_limits<double>::epsilon();
-      EXPECT_LE(difference(strided, contiguous).absolute, 400 * epsilon);
-    }
-  }
-}
-
-TEST(Adam, StepsByTheSumOfPartsBitForBitAsByTheirSum) {
-  for (const at::ScalarType dtype : {torch::kFloat, torch::kDouble}) {
-    for (const std::int64_t size : {1, 127, 128, 1003}) {
-      torch::manual_seed(11);
-      const Tensor start = torch::randn({size}, dtype);
-      Tensor by_parts = start.clone();
-      Tensor by_sum = start.clone();
-      Adam of_parts({.weight_decay = 0.1});
-      Adam of_sum({.weight_decay = 0.1});
-      for (int step = 0; step < 3; ++step) {
-        const std::vector<Tensor> parts = {torch::randn({size}, dtype), torch::randn({size}, dtype),
-                                           torch::randn({size}, dtype)};
-        const Tensor first = parts[0].clone();
-        of_parts.step(by_parts, parts);
-        of_sum.step(by_sum, parts[0] + parts[1] + parts[2]);
-        EXPECT_TRUE(parts[0].equal(first));
-        ASSERT_TRUE(by_parts.equal(by_sum)) << "size " << size << ", step " << step;
-      }
-      EXPECT_EQ(of_parts.steps(), 3);
-    }
-  }
 }
 
 TEST(Adam, NaNInAGradientReachesTheParameter) {
   Adam optimizer({});
-  Tensor parameters = torch::zeros({20});
-  Tensor gradients = torch::ones({20});
+  Tensor parameters = at::zeros({20});
+  Tensor gradients = at::ones({20});
   gradients[13] = NAN;
   optimizer.step(parameters, gradients);
   EXPECT_EQ(parameters.isnan().sum().item<int>(), 1);
   EXPECT_TRUE(parameters[13].isnan().item<bool>());
 }
 
+TEST(AMSGrad, NeverForgetsALargeGradient) {
+  // After one gradient of 1 and many of 0, v has forgotten it (0.999^20000 = 2e-9), the largest v has not.
+  const auto last_step_of = [](Adam adam) {
+    Tensor parameters = at::zeros({1}, at::kDouble);
+    adam.step(parameters, at::ones({1}, at::kDouble));
+    for (int i = 0; i < 20000; ++i) {
+      adam.step(parameters, at::zeros({1}, at::kDouble));
+    }
+    const double before = parameters.item<double>();
+    adam.step(parameters, at::full({1}, 1e-3, at::kDouble));
+    return std::abs(parameters.item<double>() - before);
+  };
+  EXPECT_GT(last_step_of(Adam({.lr = 1})), 1);  // m̂/√v̂ of a single gradient: 0.1 / √0.001 = 3.2
+  EXPECT_LT(last_step_of(Adam({.lr = 1, .amsgrad = true})), 0.0033);  // divided by √(largest v) = √0.001
+}
+
+// ---- Clipping ----
+
+/// Three gradients of a network, one after the other in one tensor, clipped by both. Returns ours, theirs and
+/// the difference of the norms relative to theirs.
+struct Clipped {
+  Clipped(const Tensor& gradients, double norm_type) : ours(gradients.clone()), theirs(gradients.clone()) {
+    const double norm = torch_reference::clip_grad_norm(theirs.split_with_sizes({12, 3, 30}), 1, norm_type);
+    norm_error = std::abs(clip_by_norm(ours, 1, norm_type) - norm) / norm;
+  }
+  Tensor ours, theirs;
+  double norm_error;
+};
+
+TEST(ClipByNorm, AgreesWithClipGradNormForEveryNormAndSize) {
+  for (const double norm_type : {2.0, 1.0, 3.5, std::numeric_limits<double>::infinity()}) {
+    for (const double size : {1e-9, 0.01, 1.0, 1e4}) {
+      SCOPED_TRACE(::testing::Message() << "norm " << norm_type << ", gradients of size " << size);
+      // The norm of three norms against that of all: some ten roundings of 1e-16, and powers cost a few more.
+      const Clipped clipped(catalogue::draw({45}, size), norm_type);
+      EXPECT_LE(clipped.norm_error, 1e-14);
+      EXPECT_LE(difference(clipped.theirs, clipped.ours).relative, 1e-14);
+    }
+  }
+}
+
+TEST(ClipByNorm, DoesNotChangeAShortGradient) {
+  Tensor gradients = catalogue::draw({45}, 0.01);
+  const Tensor before = gradients.clone();
+  EXPECT_LT(clip_by_norm(gradients, 1.0), 1.0);
+  EXPECT_TRUE(gradients.equal(before));
+}
+
+TEST(ClipByNorm, EndsAMillionthBelowTheBound) {
+  Tensor gradients = at::tensor({3.0, 4.0}, at::kDouble);
+  EXPECT_DOUBLE_EQ(clip_by_norm(gradients, 1.0), 5.0);
+  EXPECT_DOUBLE_EQ(gradients.norm().item<double>(), 5.0 / (5.0 + 1e-6));
+}
+
+TEST(ClipByNorm, TreatsANormThatIsNotFiniteAsLibTorchDoes) {
+  for (const double bad : {static_cast<double>(NAN), std::numeric_limits<double>::infinity()}) {
+    Tensor gradients = catalogue::draw({45});
+    gradients[5] = bad;
+    const Clipped clipped(gradients, 2);
+    EXPECT_TRUE(clipped.ours.allclose(clipped.theirs, 0, 0, /*equal_nan=*/true));
+  }
+}
+
+TEST(ClipByNorm, AcceptsNoEntriesAndRefusesWrongOptions) {
+  Tensor nothing = at::zeros({0});
+  EXPECT_EQ(clip_by_norm(nothing, 1), 0);
+  Tensor one = at::ones({1});
+  EXPECT_THROW(clip_by_norm(one, -1), std::invalid_argument);
+  EXPECT_THROW(clip_by_norm(one, 1, 0), std::invalid_argument);
+}
+
 }  // namespace
-}  // namespace twingrad
+}  // namespace twingrad::optim

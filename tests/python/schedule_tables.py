@@ -8,6 +8,7 @@ Exit status 0: it agrees, 1: it does not, 77: this Python has no torch.
 """
 import re
 import sys
+import textwrap
 import warnings
 
 try:
@@ -50,12 +51,14 @@ def header():
         "#include <array>",
         "",
         f"// Written by tests/python/schedule_tables.py with torch {torch.__version__.split('+')[0]}.",
+        "// clang-format off",
         "",
         "/// The learning rates of Python's torch.optim.lr_scheduler, step by step from a base rate of 0.1.",
         "namespace twingrad::catalogue::python {",
     ]
     for name, (call, steps) in SCHEDULES.items():
-        lines += ["", f"/// {call}", f"constexpr std::array<double, {steps}> {name} = {{"]
+        comment = textwrap.wrap(call, 104, initial_indent="/// ", subsequent_indent="///     ")
+        lines += ["", *comment, f"constexpr std::array<double, {steps}> {name} = {{"]
         table = [f"{rate:.17g}" for rate in rates(call, steps)]
         lines += ["    " + ", ".join(table[i : i + 4]) + "," for i in range(0, steps, 4)]
         lines[-1] = lines[-1][:-1] + "};"

@@ -1,123 +1,110 @@
 #include "twingrad/layers/activations.h"
 
-#include <torch/nn/functional.h>
-
 #include <cmath>
-#include <limits>
 #include <map>
 
 #include "twingrad/catalogue/cases.h"
+#include "twingrad/mlp/torch_reference.h"
 
 namespace twingrad::catalogue {
 namespace {
 
-namespace F = torch::nn::functional;
-
-struct Reference {
-  std::function<Tensor(const Tensor&)> function;
-  /// The wrong slope that people write for this one, and why.
-  std::string bug;
+/// What the catalogue knows of an activation besides its reference.
+struct ActivationFacts {
+  std::string bug;  ///< a wrong derivative that people write
   std::string why;
   std::function<Tensor(const Tensor& x, const Tensor& y)> wrong_slope;
-  /// At which infinities LibTorch's value and slope are numbers (or infinite), not NaN: x Φ(x), x σ(x) and
-  /// x/(1 + |x|) meet 0 · ∞ or ∞/∞ there.
+  /// The infinities at which LibTorch's value and slope are not NaN. x Φ(x), x σ(x) and x/(1 + |x|) become 0
+  /// · ∞ or ∞/∞ there.
   std::vector<double> infinities = {-kInfinity, kInfinity};
 };
 
-const std::map<std::string, Reference>& references() {
+const std::map<std::string, ActivationFacts>& activation_facts() {
   using T = const Tensor&;
-  static const std::map<std::string, Reference> all = {
+  static const std::map<std::string, ActivationFacts> all = {
       {"relu",
-       {[](T x) { return torch::relu(x); }, "slope_one_at_zero",
-        "x ≥ 0 instead of x > 0: no random input is exactly 0",
+       {"slope_one_at_zero", "x ≥ 0 instead of x > 0: no random input is exactly 0",
         [](T x, T) { return (x >= 0).to(x.dtype()); }}},
       {"leaky_relu",
-       {[](T x) { return F::leaky_relu(x); }, "no_slope", "the code of ReLU, copied",
+       {"no_slope", "copied from ReLU: the slope for x < 0 is missing",
         [](T x, T) { return (x > 0).to(x.dtype()); }}},
       {"elu",
-       {[](T x) { return F::elu(x); }, "slope_from_the_value", "for x < 0 the slope is y + 1, not y",
-        [](T x, T y) { return torch::where(x > 0, torch::ones_like(x), y); }}},
+       {"slope_from_the_value", "for x < 0 the slope is y + 1, not y",
+        [](T x, T y) { return at::where(x > 0, at::ones_like(x), y); }}},
       {"selu",
-       {[](T x) { return torch::selu(x); }, "scale_forgotten", "the scale stands outside both branches",
+       {"scale_forgotten", "the scale multiplies both branches, so it belongs to both slopes",
         [](T x, T) {
-          return torch::where(x > 0, torch::ones_like(x), 1.6732632423543772 * x.clamp_max(0).exp());
+          return at::where(x > 0, at::ones_like(x), 1.6732632423543772 * x.clamp_max(0).exp());
         }}},
       {"gelu",
-       {[](T x) { return F::gelu(x); },
-        "density_forgotten",
-        "x Φ(x) is a product: the rule has two terms",
+       {"density_forgotten",
+        "x Φ(x) is a product: the second term of the product rule is missing",
         [](T x, T) { return 0.5 * (1 + (x * M_SQRT1_2).erf()); },
         {}}},
       {"gelu_tanh",
-       {[](T x) { return F::gelu(x, F::GELUFuncOptions().approximate("tanh")); },
-        "exact_derivative",
-        "the derivative of the exact GELU, close enough to train with",
+       {"exact_derivative",
+        "the derivative of the exact GELU: close enough to train with",
         [](T x, T) {
           return 0.5 * (1 + (x * M_SQRT1_2).erf()) +
                  x * (-0.5 * x * x).exp() * (0.5 * M_2_SQRTPI * M_SQRT1_2);
         },
         {}}},
       {"silu",
-       {[](T x) { return F::silu(x); },
-        "sigmoid_alone",
-        "x σ(x) is a product: the rule has two terms",
+       {"sigmoid_alone",
+        "x σ(x) is a product: the second term of the product rule is missing",
         [](T x, T) { return x.sigmoid(); },
         {}}},
       {"softplus",
-       {[](T x) { return F::softplus(x); }, "sigmoid_of_the_value",
-        "σ is taken of y, which is at hand, not of x", [](T, T y) { return y.sigmoid(); }}},
-      {"sigmoid",
-       {[](T x) { return torch::sigmoid(x); }, "of_the_input", "y(1 − y) with x in the place of y",
-        [](T x, T) { return x * (1 - x); }}},
-      {"tanh",
-       {[](T x) { return torch::tanh(x); }, "square_forgotten", "1 − y instead of 1 − y²",
-        [](T, T y) { return 1 - y; }}},
+       {"sigmoid_of_the_value", "σ(y) instead of σ(x): y is the tensor that was kept",
+        [](T, T y) { return y.sigmoid(); }}},
+      {"sigmoid", {"of_the_input", "x(1 − x) instead of y(1 − y)", [](T x, T) { return x * (1 - x); }}},
+      {"tanh", {"square_forgotten", "1 − y instead of 1 − y²", [](T, T y) { return 1 - y; }}},
       {"hardtanh",
-       {[](T x) { return F::hardtanh(x); }, "one_side",
-        "the lower cut is forgotten: random inputs rarely reach it",
+       {"one_side", "the lower bound is forgotten: random inputs rarely reach it",
         [](T x, T) { return (x < 1).to(x.dtype()); }}},
       {"softsign",
-       {[](T x) { return F::softsign(x); },
-        "not_squared",
-        "the quotient rule leaves a square in the denominator",
+       {"not_squared",
+        "the quotient rule squares the denominator",
         [](T x, T) { return 1 / (1 + x.abs()); },
         {}}},
   };
   return all;
 }
 
-Entry activation(const ActivationEntry& entry) {
-  const Reference& reference = references().at(entry.name);
-  const Inputs inputs = [](std::int64_t rows, std::int64_t columns) {
+FunctionEntry activation(const nn::ActivationEntry& entry) {
+  const ActivationFacts& facts = activation_facts().at(entry.name);
+  std::vector<Case> cases = cases_of([](std::int64_t rows, std::int64_t columns) {
     return Tensors{draw({rows, columns}, 2)};
-  };
-  std::vector<Case> cases =
-      cases_of(inputs) +
-      std::vector<Case>{
-          {"kinks and far values",
-           {at::tensor({-1e4, -50., -1., -0., 0., 1., 20., 20.5, 50., 1e4}).to(at::kDouble).view({2, 5})},
-           false}};
-  if (!reference.infinities.empty()) {
-    cases.push_back({"infinite", {at::tensor(reference.infinities).to(at::kDouble).view({1, -1})}, false});
+  });
+  cases.push_back(
+      {"kinks and far values", {matrix({-1e4, -50, -1, -0., 0, 1, 20, 20.5, 50, 1e4}, 2)}, false});
+  if (!facts.infinities.empty()) {
+    cases.push_back({"infinite", {at::tensor(facts.infinities).to(at::kDouble).view({1, -1})}, false});
   }
-  const auto wrong_slope = reference.wrong_slope;
+  std::vector<Bug> bugs = {
+      {entry.name + "." + facts.bug, facts.why,
+       [slope = facts.wrong_slope](const Backward& b) {
+         return Tensors{b.grad_y * slope(b.inputs[0], b.y)};
+       }},
+      {entry.name + ".upstream_forgotten", "the local slope is returned, as if ∂L/∂y were 1",
+       [](const Backward& b) { return Tensors{b.grads[0] / b.grad_y}; }}};
+  if (entry.name == "relu") {
+    bugs.push_back({"relu.mask_from_gradient", "the mask is taken from the sign of ∂L/∂y, not of x",
+                    [](const Backward& b) { return Tensors{b.grad_y.clamp_min(0)}; }});
+  }
   return {.name = entry.name,
           .make = [&entry] { return of_layer([&entry](const auto&) { return entry.make(); }); },
-          .reference = [f = reference.function](const Tensors& in) { return f(in[0]); },
+          .reference = [function = torch_reference::activation(entry.name)](
+                           const Tensors& in) { return function(in[0]); },
           .cases = cases,
-          .bugs = {{entry.name + "." + reference.bug, reference.why,
-                    [wrong_slope](const Backward& b) {
-                      return Tensors{b.grad_y * wrong_slope(b.inputs[0], b.y)};
-                    }},
-                   {entry.name + ".upstream_forgotten", "the local slope is returned, as if ∂L/∂y were 1",
-                    [](const Backward& b) { return Tensors{b.grads[0] / b.grad_y}; }}}};
+          .bugs = bugs};
 }
 
 }  // namespace
 
-std::vector<Entry> activation_entries() {
-  std::vector<Entry> entries;
-  for (const ActivationEntry& entry : activations()) {
+std::vector<FunctionEntry> activation_entries() {
+  std::vector<FunctionEntry> entries;
+  for (const nn::ActivationEntry& entry : nn::activations()) {
     entries.push_back(activation(entry));
   }
   return entries;

@@ -25,8 +25,12 @@ Tensor draw(at::IntArrayRef shape, double scale) {
   return at::empty(shape, at::kDouble).normal_(0, 1, generator()).mul_(scale);
 }
 
-// A new one: set_current_seed would leave the second half of a pair of normal numbers to be drawn next.
+// A new one: set_current_seed keeps the second half of a pair of normal numbers, which would be drawn next.
 void restart_draws() { generator() = at::make_generator<at::CPUGeneratorImpl>(kSeed); }
+
+Tensor matrix(std::initializer_list<double> values, std::int64_t rows) {
+  return at::tensor(at::ArrayRef<double>(values)).to(at::kDouble).view({rows, -1});
+}
 
 Tensor strided(const Tensor& tensor) {
   std::vector<std::int64_t> shape;
@@ -35,7 +39,7 @@ Tensor strided(const Tensor& tensor) {
     shape.push_back(2 * tensor.size(axis));
     order.push_back(axis);
   }
-  // NaN becomes some number in a tensor of integers: a wrong one, and that is enough.
+  // A tensor of integers has no NaN; any wrong number will do.
   Tensor memory =
       tensor.is_floating_point() ? at::full(shape, NAN, tensor.options()) : at::ones(shape, tensor.options());
   memory = memory.permute(order);
@@ -72,11 +76,6 @@ std::vector<Case> cases_of(const Inputs& inputs, const Limits& limits) {
     cases.back().inputs[0].mul_(1e4);
   }
   return cases;
-}
-
-std::vector<Case> operator+(std::vector<Case> a, const std::vector<Case>& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
 }
 
 }  // namespace twingrad::catalogue

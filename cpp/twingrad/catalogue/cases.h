@@ -6,30 +6,32 @@
 
 #include "twingrad/catalogue/entry.h"
 
-/// Where the entries are checked: the cases that every function has.
+/// The cases that every function has.
 namespace twingrad::catalogue {
 
 /// Draws from N(0, 1) · scale, float64.
 Tensor draw(at::IntArrayRef shape, double scale = 1);
 
-/// Begins the draws anew. Every list of entries and every check does, so that each draws the same in every run,
-/// whatever else is run.
+/// Restarts the random numbers. Every list of entries and every check does, so that each draws the same
+/// numbers no matter what else is run.
 void restart_draws();
 
-/// The same values in memory that is not contiguous: the axes lie in reverse order, every second element is a
-/// gap, and the gaps are NaN, so that whoever reads one is found out.
+/// A tensor of float64 with this number of rows.
+Tensor matrix(std::initializer_list<double> values, std::int64_t rows = 1);
+
+/// The same values in memory that is not contiguous: the axes are reversed, and every second element is a gap
+/// that holds NaN, so that reading one shows.
 Tensor strided(const Tensor& tensor);
 
-/// The inputs of a function for a batch of that size.
+/// The inputs of a function for a batch of this size.
 using Inputs = std::function<Tensors(std::int64_t rows, std::int64_t columns)>;
 
-/// What cannot be asked of a function; the entry says why.
+/// The limits of a function's inputs; the entry says why.
 struct Limits {
-  std::int64_t rows = 0;     ///< the least
-  std::int64_t columns = 0;  ///< the least
-  bool far = true;           ///< whether inputs of 1e4 mean anything
-  /// The least sizes are 0, and LibTorch's value is NaN there, the mean over nothing.
-  bool mean = false;
+  std::int64_t rows = 0;     ///< minimum
+  std::int64_t columns = 0;  ///< minimum
+  bool far = true;           ///< whether inputs of 1e4 are meaningful
+  bool mean = false;         ///< LibTorch's value for an empty input is NaN, the mean over nothing
 };
 
 /// The cases that follow from how inputs are drawn: "random" (3 to 5 rows, 6 to 8 columns), "one row", "one
@@ -38,6 +40,10 @@ struct Limits {
 std::vector<Case> cases_of(const Inputs& inputs, const Limits& limits = {});
 
 /// a, then b.
-std::vector<Case> operator+(std::vector<Case> a, const std::vector<Case>& b);
+template <typename Element>
+std::vector<Element> operator+(std::vector<Element> a, const std::vector<Element>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
 
 }  // namespace twingrad::catalogue

@@ -4,10 +4,10 @@
 
 namespace twingrad::catalogue {
 
-ByHand of_layer(std::function<std::unique_ptr<Layer>(const std::vector<Parameter>&)> make) {
+HandWritten of_layer(std::function<std::unique_ptr<nn::Layer>(const std::vector<nn::Parameter>&)> make) {
   struct State {
-    std::unique_ptr<Layer> layer;
-    std::vector<Parameter> parameters;
+    std::unique_ptr<nn::Layer> layer;
+    std::vector<nn::Parameter> parameters;
   };
   const auto state = std::make_shared<State>();
   return {.forward =
@@ -23,15 +23,15 @@ ByHand of_layer(std::function<std::unique_ptr<Layer>(const std::vector<Parameter
           .backward =
               [state](const Tensor& grad_y) {
                 Tensors grads = {state->layer->backward(grad_y)};
-                for (const Parameter& parameter : state->parameters) {
+                for (const nn::Parameter& parameter : state->parameters) {
                   grads.push_back(parameter.grad);
                 }
                 return grads;
               }};
 }
 
-ByHand of_loss(std::function<std::unique_ptr<Loss>(const Tensors& inputs)> make) {
-  const auto loss = std::make_shared<std::unique_ptr<Loss>>();
+HandWritten of_loss(std::function<std::unique_ptr<nn::Loss>(const Tensors& inputs)> make) {
+  const auto loss = std::make_shared<std::unique_ptr<nn::Loss>>();
   return {.forward =
               [=](const Tensors& inputs) {
                 *loss = make(inputs);

@@ -6,43 +6,45 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "twingrad/layers/layer.h"
 #include "twingrad/losses/loss.h"
 
-/// The catalogue: every gradient that this library writes by hand, with what proves it.
+/// The catalogue: every hand-written gradient of this library, with what proves it.
 namespace twingrad::catalogue {
 
-using namespace nn;  // NOLINT: the catalogue is about these, and the header is not installed
-
+using at::Tensor;
 using Tensors = std::vector<Tensor>;
 
 inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-/// A function with its backward by hand, on plain tensors: the input first, then the parameters, then the
-/// constants, to which no gradient flows (the target of a loss, class weights, a mask, running statistics).
-struct ByHand {
+/// A function with a hand-written backward pass, on plain tensors. Its inputs are the input proper, the
+/// parameters and the constants, which have no gradient (the target of a loss, class weights, a mask, running
+/// statistics).
+struct HandWritten {
   std::function<Tensor(const Tensors& inputs)> forward;
-  /// From ∂L/∂y of the last forward: ∂L/∂ of the input and of each parameter, in their order. What follows
-  /// them is ignored.
+  /// Given ∂L/∂y for the last forward, returns ∂L/∂ of the input and of each parameter, in order. Further
+  /// tensors are ignored.
   std::function<Tensors(const Tensor& grad_y)> backward;
 };
 
-/// Inputs at which an entry is checked.
+/// Inputs at which a function is checked.
 struct Case {
   std::string name;  ///< "random", "one row", "saturated", …
-  Tensors inputs;    ///< float64, but for indices and masks
-  /// Whether central differences can be an oracle too. They cannot at a kink, or where values of 1e4 leave
-  /// them no digits; there autograd is the only one.
+  Tensors inputs;    ///< float64, except for indices and masks
+  /// Whether central differences apply too. They do not at a kink, nor where values of 1e4 leave them no
+  /// digits; there autograd is the only reference.
   bool smooth = true;
-  /// LibTorch's value or a gradient holds NaN here, for example the mean over no rows. Then ours has to be
-  /// NaN at the same places; elsewhere, and in every other case, NaN fails.
+  /// LibTorch's value or a gradient contains NaN here, for example the mean over no rows. Ours must then be
+  /// NaN in the same places. Anywhere else, and in every other case, NaN fails.
   bool nan_expected = false;
-  bool strided_upstream = false;  ///< ∂L/∂y comes as a tensor that is not contiguous
+  bool strided_upstream = false;  ///< ∂L/∂y is not contiguous
 };
 
-/// All that a planted bug may look at: one backward pass, and the right gradients.
+/// What a planted bug is computed from: one backward pass and the correct gradients.
 struct Backward {
   const Tensors& inputs;
   const Tensor& y;
@@ -50,46 +52,72 @@ struct Backward {
   const Tensors& grads;
 };
 
-/// A classic mistake. It must be rejected.
+/// A common mistake. It must be rejected.
 struct Bug {
-  std::string name;  ///< "linear.transpose_forgotten": the entry and the mistake
-  std::string why;   ///< one line on why people make it
-  /// The gradients that the mistake leads to.
-  std::function<Tensors(const Backward&)> wrong;
+  std::string name;                               ///< "linear.transpose_forgotten": the entry and the mistake
+  std::string why;                                ///< one line: what is wrong, or why the mistake is made
+  std::function<Tensors(const Backward&)> wrong;  ///< the gradients that result
 };
 
-/// One function of the catalogue.
-struct Entry {
-  std::string name;                                 ///< "cross_entropy.label_smoothing"
-  std::function<ByHand()> make;                     ///< by hand
-  std::function<Tensor(const Tensors&)> reference;  ///< the same in operations that autograd knows
-  std::size_t constants = 0;                        ///< how many of the last inputs get no gradient
+/// A layer or a loss of the catalogue.
+struct FunctionEntry {
+  std::string name;  ///< "cross_entropy.label_smoothing"
+  std::function<HandWritten()> make;
+  std::function<Tensor(const Tensors&)> reference;  ///< the same in operations that autograd differentiates
+  std::size_t constants = 0;                        ///< how many of the last inputs have no gradient
   std::vector<Case> cases;
-  std::vector<Bug> bugs;
+  std::vector<Bug> bugs = {};
 };
 
-/// All layers, then all losses.
-std::vector<Entry> layer_entries();
-std::vector<Entry> loss_entries();
+std::vector<FunctionEntry> layer_entries();
+std::vector<FunctionEntry> loss_entries();
 
 /// The layers by family; layer_entries joins them.
-std::vector<Entry> activation_entries();
-std::vector<Entry> normalization_entries();
+std::vector<FunctionEntry> activation_entries();
+std::vector<FunctionEntry> normalization_entries();
 
-/// A layer of this library as a ByHand: make turns parameters (and constants) into the layer. A gradient that
-/// the layer does not fill stays NaN, and fails.
-ByHand of_layer(std::function<std::unique_ptr<Layer>(const std::vector<Parameter>&)> make);
+/// A layer of this library. make constructs it from the parameters and constants. A gradient that the layer
+/// does not write remains NaN, and fails.
+HandWritten of_layer(std::function<std::unique_ptr<nn::Layer>(const std::vector<nn::Parameter>&)> make);
 
-/// A loss of this library as a ByHand. Its inputs are the input, the target and what `make` turns into the
-/// loss: weights.
-ByHand of_loss(std::function<std::unique_ptr<Loss>(const Tensors& inputs)> make);
+/// A loss of this library. Its inputs are the input, the target and weights, if any.
+HandWritten of_loss(std::function<std::unique_ptr<nn::Loss>(const Tensors& inputs)> make);
 
-/// A layer that needs no more than the arguments of its constructor.
-template <typename LayerType, typename... Arguments>
-std::function<ByHand()> make_layer(Arguments... arguments) {
+/// A layer that is constructed from its first `parameters` parameters, followed by these arguments.
+template <typename LayerType, std::size_t parameters = 0, typename... Arguments>
+std::function<HandWritten()> make_layer(Arguments... arguments) {
   return [=] {
-    return of_layer([=](const std::vector<Parameter>&) { return std::make_unique<LayerType>(arguments...); });
+    return of_layer([=](const std::vector<nn::Parameter>& p) {
+      return [&]<std::size_t... i>(std::index_sequence<i...>) {
+        return std::make_unique<LayerType>(p[i]..., arguments...);
+      }
+      (std::make_index_sequence<parameters>());
+    });
   };
+}
+
+/// A loss and its reference with the same options: LossType(options…) and reference(input, target, options…).
+/// options returns them as a tuple; it is given the inputs, of which those after the target are weights.
+template <typename LossType, typename Options, typename Reference>
+FunctionEntry loss_entry(const std::string& name, const std::vector<Case>& cases, const Options& options,
+                         const Reference& reference) {
+  return {.name = name,
+          .make =
+              [=] {
+                return of_loss([=](const Tensors& in) {
+                  const auto make = [](const auto&... option) {
+                    return std::make_unique<LossType>(option...);
+                  };
+                  return std::apply(make, options(in));
+                });
+              },
+          .reference =
+              [=](const Tensors& in) {
+                return std::apply([&](const auto&... option) { return reference(in[0], in[1], option...); },
+                                  options(in));
+              },
+          .constants = cases.front().inputs.size() - 1,
+          .cases = cases};
 }
 
 /// The gradients with ∂L/∂x replaced: most bugs are in it.

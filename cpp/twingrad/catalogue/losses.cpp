@@ -1,7 +1,3 @@
-#include <torch/nn/functional.h>
-
-#include <limits>
-
 #include "twingrad/catalogue/cases.h"
 #include "twingrad/losses/bce_with_logits_loss.h"
 #include "twingrad/losses/cross_entropy_loss.h"
@@ -14,67 +10,71 @@
 #include "twingrad/losses/smooth_l1_loss.h"
 #include "twingrad/losses/soft_cross_entropy_loss.h"
 #include "twingrad/losses/weighted_cross_entropy_loss.h"
+#include "twingrad/mlp/torch_reference.h"
 
 // The inputs of a loss are the input, the target, and weights if it has any; all but the first are constants.
 
 namespace twingrad::catalogue {
 namespace {
 
-at::Reduction::Reduction of_torch(Reduction reduction) {
-  return reduction == Reduction::mean  ? at::Reduction::Mean
-         : reduction == Reduction::sum ? at::Reduction::Sum
-                                       : at::Reduction::None;
-}
+using nn::Reduction;
 
 /// "mse", "mse.sum", "mse.none"
 std::string name_with(const std::string& name, Reduction reduction) {
   return name + (reduction == Reduction::mean ? "" : reduction == Reduction::sum ? ".sum" : ".none");
 }
 
-/// Classes 1, 3, 5, … of C, in a circle: every case of four columns or more has the class 3 in its second row.
+/// Classes 1, 3, 5, … modulo C: with four columns or more, the second row always has class 3.
 Tensor class_indices(std::int64_t rows, std::int64_t columns) {
   return (at::arange(rows, at::kLong) * 2 + 1).remainder(columns);
 }
 
-/// Of the classes, all different.
+/// Weights [C], all different.
 Tensor class_weights(std::int64_t columns) { return at::arange(columns, at::kDouble).mul_(0.75).add_(0.5); }
 
-Tensor one_hot(const Backward& b) {
-  return at::zeros_like(b.grads[0]).scatter_(1, b.inputs[1].unsqueeze(1), 1);
+/// The divisor of the mean over the rows, otherwise 1.
+double divisor(const Backward& b, Reduction reduction) {
+  return reduction == Reduction::mean ? static_cast<double>(b.grads[0].size(0)) : 1;
 }
-
-/// What the mean divides by.
-double rows_of(const Backward& b) { return static_cast<double>(b.grads[0].size(0)); }
 
 /// ∂J/∂ℓ, in the shape of the input or broadcast to it.
 Tensor upstream_of(const Backward& b) { return b.grad_y.dim() == 1 ? b.grad_y.unsqueeze(1) : b.grad_y; }
 
-/// The mistake in the reduction that fits it, and a lost sign: every loss has these two.
+/// 1 at the class in each row, 0 elsewhere.
+Tensor one_hot(const Tensor& classes, const Tensor& like) {
+  return at::zeros_like(like).scatter_(1, classes.dim() == 1 ? classes.unsqueeze(1) : classes, 1);
+}
+
+/// The two bugs of every loss: one in the reduction, and a lost sign.
 std::vector<Bug> reduction_bugs(const std::string& name, Reduction reduction) {
   Bug wrong_scale = {name + ".missing_one_over_n",
-                     "the mean's 1/N belongs to the gradient too; Adam hides its absence",
-                     [](const Backward& b) { return Tensors{b.grads[0] * rows_of(b)}; }};
+                     "the mean's factor 1/N belongs to the gradient too; Adam hides its absence",
+                     [](const Backward& b) { return Tensors{b.grads[0] * divisor(b, Reduction::mean)}; }};
   if (reduction == Reduction::sum) {
-    wrong_scale = {name + ".extra_one_over_n", "the 1/N of the mean, left in after a change to the sum",
-                   [](const Backward& b) { return Tensors{b.grads[0] / rows_of(b)}; }};
+    wrong_scale = {name + ".extra_one_over_n", "the mean's factor 1/N is left in after a change to the sum",
+                   [](const Backward& b) { return Tensors{b.grads[0] / divisor(b, Reduction::mean)}; }};
   } else if (reduction == Reduction::none) {
     wrong_scale = {name + ".upstream_forgotten",
-                   "without a reduction every loss has an upstream gradient of its own",
+                   "without a reduction every loss has its own upstream gradient",
                    [](const Backward& b) { return Tensors{b.grads[0] / upstream_of(b)}; }};
   }
   return {wrong_scale,
-          {name + ".sign", "the gradient of the likelihood, where that of the loss is asked for",
+          {name + ".sign", "the gradient of the likelihood instead of the loss: the sign is wrong",
            [](const Backward& b) { return Tensors{-b.grads[0]}; }}};
 }
 
-std::vector<Bug> operator+(std::vector<Bug> bugs, const Bug& bug) {
-  bugs.push_back(bug);
-  return bugs;
+/// An entry with the bugs of every loss.
+template <typename LossType>
+FunctionEntry entry_of(const std::string& name, Reduction reduction, const std::vector<Case>& cases,
+                       const auto& options, const auto& reference) {
+  FunctionEntry entry = loss_entry<LossType>(name, cases, options, reference);
+  entry.bugs = reduction_bugs(name, reduction);
+  return entry;
 }
 
 // ---- From classes ----
 
-/// Logits of ±1e4 that saturate, with the label on the largest, on the smallest and in between.
+/// Saturated logits of ±1e4, with the label on the largest, on the smallest and in between.
 Case saturated(const Inputs& inputs) {
   Case at = {"logits of ±1e4", inputs(5, 4), false};
   at.inputs[0].zero_().select(1, 0).fill_(1e4);
@@ -82,11 +82,19 @@ Case saturated(const Inputs& inputs) {
   return at;
 }
 
-/// The log-probability −∞ for one label: the loss is infinite, and still has a gradient. (Not +∞: ∞ − ∞ is
-/// NaN.)
+/// The log-probability −∞ for one label: the loss is infinite, but has a gradient.
 Case impossible(const Inputs& inputs) {
   Case at = {"infinite", inputs(5, 4), false};
   at.inputs[0][0][1] = -kInfinity;
+  return at;
+}
+
+/// NaN for the label of a row, NaN in a row that may be ignored, and +∞, where ∞ − ∞ is NaN.
+Case not_finite(const Inputs& inputs) {
+  Case at = {.name = "NaN", .inputs = inputs(5, 4), .smooth = false, .nan_expected = true};
+  at.inputs[0][0][1] = NAN;
+  at.inputs[0][1][3] = NAN;
+  at.inputs[0][2][0] = kInfinity;
   return at;
 }
 
@@ -102,34 +110,29 @@ Inputs of_classes(bool logits, bool weights) {
   };
 }
 
-/// One column at least: among no classes there is no label.
-Limits class_limits(Reduction reduction) { return {.columns = 1, .mean = reduction == Reduction::mean}; }
-
-Entry cross_entropy(Reduction reduction) {
-  const std::string name = name_with("cross_entropy", reduction);
-  const Inputs inputs = of_classes(true, false);
-  return {
-      .name = name,
-      .make =
-          [=] {
-            return of_loss([=](const Tensors&) { return std::make_unique<CrossEntropyLoss>(reduction); });
-          },
-      .reference =
-          [=](const Tensors& in) { return torch::cross_entropy_loss(in[0], in[1], {}, of_torch(reduction)); },
-      .constants = 1,
-      .cases = cases_of(inputs, class_limits(reduction)) +
-               std::vector<Case>{saturated(inputs), impossible(inputs)},
-      .bugs = reduction_bugs(name, reduction) +
-              Bug{name + ".one_hot_forgotten", "p alone is the gradient of log Σ exp, the first of two terms",
-                  [=](const Backward& b) {
-                    const double rows = reduction == Reduction::mean ? rows_of(b) : 1;
-                    return Tensors{b.inputs[0].softmax(1) * upstream_of(b) / rows};
-                  }}};
+/// At least one column: among no classes there is no label.
+std::vector<Case> class_cases(const Inputs& inputs, Reduction reduction) {
+  return cases_of(inputs, {.columns = 1, .mean = reduction == Reduction::mean}) +
+         std::vector<Case>{impossible(inputs), not_finite(inputs)};
 }
 
-/// The variants that share a target of class indices.
+FunctionEntry cross_entropy(Reduction reduction) {
+  const std::string name = name_with("cross_entropy", reduction);
+  const Inputs inputs = of_classes(true, false);
+  FunctionEntry entry = entry_of<nn::CrossEntropyLoss>(
+      name, reduction, class_cases(inputs, reduction) + std::vector<Case>{saturated(inputs)},
+      [=](const Tensors&) { return std::tuple(reduction); }, torch_reference::plain_cross_entropy);
+  entry.bugs.push_back({name + ".one_hot_forgotten",
+                        "p is the gradient of log Σ exp z alone; the term −z_t is missing",
+                        [=](const Backward& b) {
+                          return Tensors{b.inputs[0].softmax(1) * upstream_of(b) / divisor(b, reduction)};
+                        }});
+  return entry;
+}
+
+/// The variants whose target is a class index.
 struct ClassVariant {
-  std::string name;
+  std::string name = {};
   bool weights = false;
   bool ignores = false;
   double smoothing = 0;
@@ -137,7 +140,7 @@ struct ClassVariant {
 
 constexpr std::int64_t kIgnored = 3;
 
-ClassLossOptions class_options(const ClassVariant& variant, Reduction reduction, const Tensors& inputs) {
+nn::ClassLossOptions class_options(const ClassVariant& variant, Reduction reduction, const Tensors& inputs) {
   return {.reduction = reduction,
           .class_weights = variant.weights ? inputs[2] : Tensor(),
           .ignore_index = variant.ignores ? kIgnored : -100};
@@ -155,37 +158,26 @@ std::vector<Case> all_ignored(const ClassVariant& variant, const Inputs& inputs,
   return {at};
 }
 
-Entry weighted_cross_entropy(const ClassVariant& variant, Reduction reduction) {
+FunctionEntry weighted_cross_entropy(const ClassVariant& variant, Reduction reduction) {
   const std::string name = name_with("cross_entropy." + variant.name, reduction);
   const Inputs inputs = of_classes(true, variant.weights);
-  const auto make = [=](const Tensors& in) {
-    return std::make_unique<WeightedCrossEntropyLoss>(class_options(variant, reduction, in),
-                                                      variant.smoothing);
-  };
-  return {.name = name,
-          .make = [=] { return of_loss(make); },
-          .reference =
-              [=](const Tensors& in) {
-                return torch::cross_entropy_loss(in[0], in[1], variant.weights ? in[2] : Tensor(),
-                                                 of_torch(reduction), variant.ignores ? kIgnored : -100,
-                                                 variant.smoothing);
-              },
-          .constants = variant.weights ? 2U : 1U,
-          .cases = cases_of(inputs, class_limits(reduction)) +
-                   std::vector<Case>{saturated(inputs), impossible(inputs)} +
-                   all_ignored(variant, inputs, reduction),
-          .bugs = reduction_bugs(name, reduction) +
-                  Bug{name + ".plain", "the option changes the loss, but the old gradient p − [j = t] stays",
-                      [=](const Backward& b) {
-                        const double rows = reduction == Reduction::mean ? rows_of(b) : 1;
-                        return Tensors{(b.inputs[0].softmax(1) - one_hot(b)) * upstream_of(b) / rows};
-                      }}};
+  FunctionEntry entry = entry_of<nn::WeightedCrossEntropyLoss>(
+      name, reduction,
+      class_cases(inputs, reduction) + std::vector<Case>{saturated(inputs)} +
+          all_ignored(variant, inputs, reduction),
+      [=](const Tensors& in) { return std::tuple(class_options(variant, reduction, in), variant.smoothing); },
+      torch_reference::cross_entropy);
+  entry.bugs.push_back({name + ".plain", "the loss uses the option, but the gradient is still p − [j = t]",
+                        [=](const Backward& b) {
+                          const Tensor wrong = b.inputs[0].softmax(1) - one_hot(b.inputs[1], b.grads[0]);
+                          return Tensors{wrong * upstream_of(b) / divisor(b, reduction)};
+                        }});
+  return entry;
 }
 
-Entry soft_cross_entropy(bool weights_and_smoothing) {
+FunctionEntry soft_cross_entropy(bool weights_and_smoothing) {
   const std::string name =
       std::string("cross_entropy.class_probabilities") + (weights_and_smoothing ? ".weighted" : "");
-  const double smoothing = weights_and_smoothing ? 0.1 : 0;
   const Inputs inputs = [=](std::int64_t rows, std::int64_t columns) {
     Tensors drawn = {draw({rows, columns}, 3), draw({rows, columns}).softmax(1)};
     if (weights_and_smoothing) {
@@ -193,51 +185,34 @@ Entry soft_cross_entropy(bool weights_and_smoothing) {
     }
     return drawn;
   };
-  const auto make = [=](const Tensors& in) {
-    return std::make_unique<SoftCrossEntropyLoss>(SoftCrossEntropyLossOptions{
-        .class_weights = weights_and_smoothing ? in[2] : Tensor(), .label_smoothing = smoothing});
-  };
-  return {.name = name,
-          .make = [=] { return of_loss(make); },
-          .reference =
-              [=](const Tensors& in) {
-                return torch::cross_entropy_loss(in[0], in[1], weights_and_smoothing ? in[2] : Tensor(),
-                                                 at::Reduction::Mean, -100, smoothing);
-              },
-          .constants = weights_and_smoothing ? 2U : 1U,
-          .cases = cases_of(inputs, class_limits(Reduction::mean)) +
-                   std::vector<Case>{saturated(inputs), impossible(inputs)},
-          .bugs = reduction_bugs(name, Reduction::mean) +
-                  Bug{name + ".hard_label", "argmax of the probabilities, as if they were one-hot",
-                      [=](const Backward& b) {
-                        const Tensor hard =
-                            at::zeros_like(b.grads[0]).scatter_(1, b.inputs[1].argmax(1, true), 1);
-                        return Tensors{(b.inputs[0].softmax(1) - hard) * b.grad_y / rows_of(b)};
-                      }}};
+  FunctionEntry entry = entry_of<nn::SoftCrossEntropyLoss>(
+      name, Reduction::mean, class_cases(inputs, Reduction::mean) + std::vector<Case>{saturated(inputs)},
+      [=](const Tensors& in) {
+        return std::tuple(
+            nn::SoftCrossEntropyLossOptions{.class_weights = weights_and_smoothing ? in[2] : Tensor(),
+                                            .label_smoothing = weights_and_smoothing ? 0.1 : 0});
+      },
+      torch_reference::soft_cross_entropy);
+  entry.bugs.push_back(
+      {name + ".hard_label", "the largest probability is taken for a one-hot label", [=](const Backward& b) {
+         const Tensor hard = one_hot(b.inputs[1].argmax(1, true), b.grads[0]);
+         return Tensors{(b.inputs[0].softmax(1) - hard) * b.grad_y / divisor(b, Reduction::mean)};
+       }});
+  return entry;
 }
 
 // ---- Likelihoods ----
 
-Entry nll(const ClassVariant& variant, Reduction reduction) {
+FunctionEntry nll(const ClassVariant& variant, Reduction reduction) {
   const std::string name = name_with(variant.name.empty() ? "nll" : "nll." + variant.name, reduction);
   const Inputs inputs = of_classes(false, variant.weights);
-  const auto make = [=](const Tensors& in) {
-    return std::make_unique<NLLLoss>(class_options(variant, reduction, in));
-  };
-  return {.name = name,
-          .make = [=] { return of_loss(make); },
-          .reference =
-              [=](const Tensors& in) {
-                return torch::nll_loss(in[0], in[1], variant.weights ? in[2] : Tensor(), of_torch(reduction),
-                                       variant.ignores ? kIgnored : -100);
-              },
-          .constants = variant.weights ? 2U : 1U,
-          .cases = cases_of(inputs, class_limits(reduction)) + std::vector<Case>{impossible(inputs)} +
-                   all_ignored(variant, inputs, reduction),
-          .bugs = reduction_bugs(name, reduction)};
+  return entry_of<nn::NLLLoss>(
+      name, reduction, class_cases(inputs, reduction) + all_ignored(variant, inputs, reduction),
+      [=](const Tensors& in) { return std::tuple(class_options(variant, reduction, in)); },
+      torch_reference::nll);
 }
 
-Entry negative_log_likelihood(Reduction reduction) {
+FunctionEntry negative_log_likelihood(Reduction reduction) {
   const std::string name = name_with("negative_log_likelihood", reduction);
   const Inputs inputs = [](std::int64_t rows, std::int64_t columns) {
     Tensor labels = at::zeros({rows, columns}, at::kDouble);
@@ -254,88 +229,80 @@ Entry negative_log_likelihood(Reduction reduction) {
   };
   // The sum over no columns is 0, not NaN. Nothing infinite: label · log p is 0 · ∞ = NaN.
   const Limits limits = {.columns = 1, .mean = reduction == Reduction::mean};
-  return {
-      .name = name,
-      .make =
-          [=] {
-            return of_loss([=](const Tensors&) { return std::make_unique<LogLikelihoodLoss>(reduction); });
-          },
-      .reference =
-          [=](const Tensors& in) {
-            const Tensor losses = -(in[1] * in[0]).sum(1);
-            return reduction == Reduction::mean  ? losses.mean()
-                   : reduction == Reduction::sum ? losses.sum()
-                                                 : losses;
-          },
-      .constants = 1,
-      .cases = cases_of(inputs, limits) + std::vector<Case>{{"no columns", inputs(4, 0)}},
-      .bugs = reduction_bugs(name, reduction) +
-              Bug{name + ".one_label_a_row", "argmax of the labels: right for one-hot rows alone",
-                  [=](const Backward& b) {
-                    if (b.grads[0].size(1) == 0) {
-                      return b.grads;
-                    }
-                    return Tensors{b.grads[0] *
-                                   at::zeros_like(b.grads[0]).scatter_(1, b.inputs[1].argmax(1, true), 1)};
-                  }}};
+  FunctionEntry entry = entry_of<nn::LogLikelihoodLoss>(
+      name, reduction, cases_of(inputs, limits) + std::vector<Case>{{"no columns", inputs(4, 0)}},
+      [=](const Tensors&) { return std::tuple(reduction); }, torch_reference::log_likelihood);
+  entry.bugs.push_back({name + ".one_label_a_row", "the largest label is taken for the only one in its row",
+                        [=](const Backward& b) {
+                          return b.grads[0].size(1) == 0
+                                     ? b.grads
+                                     : Tensors{b.grads[0] * one_hot(b.inputs[1].argmax(1, true), b.grads[0])};
+                        }});
+  return entry;
 }
 
 // ---- Differences, binary labels, divergence ----
 
-struct DifferenceVariant {
-  std::string name;
-  std::function<std::unique_ptr<Loss>(Reduction)> make;
-  std::function<Tensor(const Tensor& input, const Tensor& target, at::Reduction::Reduction)> reference;
-  std::string bug, why;
-  std::function<Tensor(const Tensor& d)> wrong_slope;
-};
+constexpr double kSeam = 0.5;  ///< β or δ
 
-std::vector<DifferenceVariant> difference_variants() {
-  using T = const Tensor&;
-  using R = at::Reduction::Reduction;
-  return {{"mse", [](Reduction r) { return std::make_unique<MSELoss>(r); },
-           [](T x, T t, R r) { return torch::mse_loss(x, t, r); }, "factor_two",
-           "the 2 of the square is forgotten", [](T d) { return d; }},
-          {"l1", [](Reduction r) { return std::make_unique<L1Loss>(r); },
-           [](T x, T t, R r) { return torch::l1_loss(x, t, r); }, "slope_of_the_square",
-           "d in place of sign(d)", [](T d) { return d; }},
-          {"smooth_l1", [](Reduction r) { return std::make_unique<SmoothL1Loss>(r, 0.5); },
-           [](T x, T t, R r) { return torch::smooth_l1_loss(x, t, r, 0.5); }, "beta_forgotten",
-           "inside, the slope is d/β: with β = 1 nobody sees it", [](T d) { return d.clamp(-0.5, 0.5); }},
-          {"huber", [](Reduction r) { return std::make_unique<HuberLoss>(r, 0.5); },
-           [](T x, T t, R r) { return torch::huber_loss(x, t, r, 0.5); }, "delta_forgotten",
-           "outside, the slope is δ sign(d): with δ = 1 nobody sees it",
-           [](T d) { return (d / 0.5).clamp(-1, 1); }}};
-}
-
-Limits entry_limits(Reduction reduction) { return {.mean = reduction == Reduction::mean}; }
-
-Entry difference_loss(const DifferenceVariant& variant, Reduction reduction) {
-  const std::string name = name_with(variant.name, reduction);
+/// A loss of the difference d = input − target, with the wrong slope that people write for it. parameters: β
+/// or δ.
+template <typename LossType>
+FunctionEntry difference_loss(const std::string& variant, Reduction reduction, const auto& reference, Bug bug,
+                              const std::function<Tensor(const Tensor& d)>& wrong_slope, auto... parameters) {
+  const std::string name = name_with(variant, reduction);
   const Inputs inputs = [](std::int64_t rows, std::int64_t columns) {
     return Tensors{draw({rows, columns}), draw({rows, columns})};
   };
+  const auto at_differences = [](const char* case_name, const Tensor& d) {
+    return Case{case_name, {d, at::zeros_like(d)}, false};
+  };
   Case equal = {"no difference", inputs(5, 4), false};
   equal.inputs[0].copy_(equal.inputs[1]);
-  Case infinite = {"infinite", inputs(2, 3), false};
-  infinite.inputs[0][0][1] = kInfinity;
-  infinite.inputs[0][1][0] = -kInfinity;
-  const auto wrong_slope = variant.wrong_slope;
-  return {
-      .name = name,
-      .make = [=] { return of_loss([=](const Tensors&) { return variant.make(reduction); }); },
-      .reference = [=](const Tensors& in) { return variant.reference(in[0], in[1], of_torch(reduction)); },
-      .constants = 1,
-      .cases = cases_of(inputs, entry_limits(reduction)) + std::vector<Case>{equal, infinite},
-      .bugs = reduction_bugs(name, reduction) +
-              Bug{name + "." + variant.bug, variant.why, [=](const Backward& b) {
-                    const double count =
-                        reduction == Reduction::mean ? static_cast<double>(b.grads[0].numel()) : 1;
-                    return Tensors{wrong_slope(b.inputs[0] - b.inputs[1]) * b.grad_y / count};
-                  }}};
+  Case with_nan = at_differences("NaN", matrix({NAN, 1}));
+  with_nan.nan_expected = true;
+  FunctionEntry entry = entry_of<LossType>(
+      name, reduction,
+      cases_of(inputs, {.mean = reduction == Reduction::mean}) +
+          std::vector<Case>{equal, at_differences("infinite", matrix({kInfinity, 1, -kInfinity, 2}, 2)),
+                            at_differences("seam", matrix({kSeam, -kSeam, -0.0})), with_nan},
+      [=](const Tensors&) { return std::tuple(reduction, parameters...); }, reference);
+  bug.name = name + "." + bug.name;
+  bug.wrong = [=](const Backward& b) {
+    const auto count = reduction == Reduction::mean ? static_cast<double>(b.grads[0].numel()) : 1;
+    return Tensors{wrong_slope(b.inputs[0] - b.inputs[1]) * b.grad_y / count};
+  };
+  entry.bugs.push_back(bug);
+  return entry;
 }
 
-Entry bce_with_logits(const std::string& variant, Reduction reduction) {
+FunctionEntry mse(Reduction reduction) {
+  return difference_loss<nn::MSELoss>("mse", reduction, torch_reference::mse,
+                                      {"factor_two", "the factor 2 of the square is missing", {}},
+                                      [](const Tensor& d) { return d; });
+}
+
+FunctionEntry l1(Reduction reduction) {
+  return difference_loss<nn::L1Loss>("l1", reduction, torch_reference::l1,
+                                     {"slope_of_the_square", "d instead of sign(d)", {}},
+                                     [](const Tensor& d) { return d; });
+}
+
+FunctionEntry smooth_l1(Reduction reduction) {
+  return difference_loss<nn::SmoothL1Loss>(
+      "smooth_l1", reduction, torch_reference::smooth_l1,
+      {"beta_forgotten", "for |d| < β the slope is d/β; with β = 1 it does not show", {}},
+      [](const Tensor& d) { return d.clamp(-kSeam, kSeam); }, kSeam);
+}
+
+FunctionEntry huber(Reduction reduction) {
+  return difference_loss<nn::HuberLoss>(
+      "huber", reduction, torch_reference::huber,
+      {"delta_forgotten", "for |d| > δ the slope is δ sign(d); with δ = 1 it does not show", {}},
+      [](const Tensor& d) { return (d / kSeam).clamp(-1, 1); }, kSeam);
+}
+
+FunctionEntry bce_with_logits(const std::string& variant, Reduction reduction) {
   const std::string name = name_with("bce_with_logits" + (variant.empty() ? "" : "." + variant), reduction);
   const bool weight = variant == "weight";
   const bool positive = variant == "pos_weight";
@@ -349,72 +316,49 @@ Entry bce_with_logits(const std::string& variant, Reduction reduction) {
     }
     return drawn;
   };
-  const auto make = [=](const Tensors& in) {
-    return std::make_unique<BCEWithLogitsLoss>(
-        BCEWithLogitsLossOptions{.reduction = reduction,
-                                 .weight = weight ? in[2] : Tensor(),
-                                 .pos_weight = positive ? in[2] : Tensor()});
-  };
   // Nothing infinite: (1 − t) z is 0 · ∞ = NaN, in LibTorch too.
   Case far = {"far logits", inputs(5, 4), false};
-  far.inputs[0].copy_(at::tensor({1e4, -1e4, 50., -50.}).to(at::kDouble).expand({5, 4}));
-  return {.name = name,
-          .make = [=] { return of_loss(make); },
-          .reference =
-              [=](const Tensors& in) {
-                return torch::binary_cross_entropy_with_logits(in[0], in[1], weight ? in[2] : Tensor(),
-                                                               positive ? in[2] : Tensor(),
-                                                               of_torch(reduction));
-              },
-          .constants = weight || positive ? 2U : 1U,
-          .cases = cases_of(inputs, entry_limits(reduction)) + std::vector<Case>{far},
-          .bugs = reduction_bugs(name, reduction)};
+  far.inputs[0].copy_(matrix({1e4, -1e4, 50, -50}).expand({5, 4}));
+  return entry_of<nn::BCEWithLogitsLoss>(
+      name, reduction, cases_of(inputs, {.mean = reduction == Reduction::mean}) + std::vector<Case>{far},
+      [=](const Tensors& in) {
+        return std::tuple(nn::BCEWithLogitsLossOptions{.reduction = reduction,
+                                                       .weight = weight ? in[2] : Tensor(),
+                                                       .pos_weight = positive ? in[2] : Tensor()});
+      },
+      torch_reference::bce_with_logits);
 }
 
-Entry kl_divergence(const std::string& variant, Reduction reduction) {
+FunctionEntry kl_divergence(const std::string& variant, Reduction reduction) {
   const std::string name = name_with("kl_divergence" + (variant.empty() ? "" : "." + variant), reduction);
-  const bool log_target = variant == "log_target";
-  const bool batch_mean = variant == "batch_mean";
+  const nn::KLDivLossOptions options = {
+      .reduction = reduction, .log_target = variant == "log_target", .batch_mean = variant == "batch_mean"};
   const Inputs inputs = [=](std::int64_t rows, std::int64_t columns) {
     const Tensor target = draw({rows, columns}).log_softmax(1);
-    return Tensors{draw({rows, columns}).log_softmax(1), log_target ? target : target.exp()};
-  };
-  const auto make = [=](const Tensors&) {
-    return std::make_unique<KLDivLoss>(
-        KLDivLossOptions{.reduction = reduction, .log_target = log_target, .batch_mean = batch_mean});
+    return Tensors{draw({rows, columns}).log_softmax(1), options.log_target ? target : target.exp()};
   };
   // Over no columns the mean over the rows is 0, not NaN.
-  Limits limits = entry_limits(reduction);
-  limits.columns = 1;
-  std::vector<Case> cases = cases_of(inputs, limits) + std::vector<Case>{impossible(inputs)};
-  const bool mean_of_entries = reduction == Reduction::mean && !batch_mean;
-  cases.push_back({.name = "no columns",
-                   .inputs = inputs(4, 0),
-                   .smooth = !mean_of_entries,
-                   .nan_expected = mean_of_entries});
-  return {.name = name,
-          .make = [=] { return of_loss(make); },
-          .reference =
-              [=](const Tensors& in) {
-                if (batch_mean) {
-                  return torch::kl_div(in[0], in[1], at::Reduction::Sum) / static_cast<double>(in[0].size(0));
-                }
-                return torch::kl_div(in[0], in[1], of_torch(reduction), log_target);
-              },
-          .constants = 1,
-          .cases = cases,
-          .bugs = reduction_bugs(name, reduction)};
+  const bool mean_of_entries = reduction == Reduction::mean && !options.batch_mean;
+  const Case no_columns = {.name = "no columns",
+                           .inputs = inputs(4, 0),
+                           .smooth = !mean_of_entries,
+                           .nan_expected = mean_of_entries};
+  return entry_of<nn::KLDivLoss>(
+      name, reduction,
+      cases_of(inputs, {.columns = 1, .mean = reduction == Reduction::mean}) +
+          std::vector<Case>{impossible(inputs), no_columns},
+      [=](const Tensors&) { return std::tuple(options); }, torch_reference::kl_div);
 }
 
 }  // namespace
 
-std::vector<Entry> loss_entries() {
+std::vector<FunctionEntry> loss_entries() {
   const ClassVariant smoothing{.name = "label_smoothing", .smoothing = 0.1};
   const ClassVariant weights{.name = "class_weights", .weights = true};
   const ClassVariant ignores{.name = "ignore_index", .ignores = true};
   const ClassVariant together{.name = "all_options", .weights = true, .ignores = true, .smoothing = 0.1};
   restart_draws();
-  std::vector<Entry> entries;
+  std::vector<FunctionEntry> entries;
   const auto add_each_reduction = [&](const auto& make) {
     for (const Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none}) {
       entries.push_back(make(reduction));
@@ -430,8 +374,8 @@ std::vector<Entry> loss_entries() {
   add_each_reduction([](Reduction reduction) { return nll({}, reduction); });
   entries.push_back(nll(weights, Reduction::mean));
   entries.push_back(nll(ignores, Reduction::mean));
-  for (const DifferenceVariant& variant : difference_variants()) {
-    add_each_reduction([&](Reduction reduction) { return difference_loss(variant, reduction); });
+  for (const auto& loss : {mse, l1, smooth_l1, huber}) {
+    add_each_reduction(loss);
   }
   add_each_reduction([](Reduction reduction) { return bce_with_logits("", reduction); });
   entries.push_back(bce_with_logits("weight", Reduction::mean));

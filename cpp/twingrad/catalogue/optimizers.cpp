@@ -1,370 +1,320 @@
 #include "twingrad/catalogue/optimizers.h"
 
-#include <torch/optim/adagrad.h>
-#include <torch/optim/adam.h>
-#include <torch/optim/adamw.h>
-#include <torch/optim/rmsprop.h>
-#include <torch/optim/sgd.h>
-
+#include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "twingrad/catalogue/cases.h"
-#include "twingrad/optim/adagrad.h"
-#include "twingrad/optim/adam.h"
-#include "twingrad/optim/rmsprop.h"
-#include "twingrad/optim/sgd.h"
+#include "twingrad/mlp/torch_reference_optimizer.h"
+#include "twingrad/optim/make_optimizer.h"
 
 namespace twingrad::catalogue {
 namespace {
 
-/// The memory of a wrong rule.
-struct Memory {
+using Kind = OptimizerOptions::Kind;
+
+/// The state of a wrong rule.
+struct RuleState {
   int step = 0;
   Tensor first, second, largest;
 };
 
 /// An optimizer that is one function: how the bugs are written.
-class Rule final : public Optimizer {
+class Rule final : public optim::Optimizer {
  public:
-  using Function = std::function<void(Tensor& w, const Tensor& g, Memory& memory)>;
+  using Function = std::function<void(Tensor& w, const Tensor& g, RuleState& state)>;
   explicit Rule(Function function) : function_(std::move(function)) {}
 
-  void step(Tensor& parameters, TensorList gradient_parts) override {
-    if (memory_.step++ == 0) {
-      memory_.first = at::zeros_like(parameters);
-      memory_.second = at::zeros_like(parameters);
+  void step(Tensor& parameters, at::TensorList gradient_parts) override {
+    if (state_.step++ == 0) {
+      state_.first = at::zeros_like(parameters);
+      state_.second = at::zeros_like(parameters);
+      state_.largest = at::zeros_like(parameters);
     }
-    function_(parameters, sum(gradient_parts), memory_);
+    function_(parameters, sum(gradient_parts), state_);
   }
 
   void set_lr(double /*lr*/) override {}
-
-  std::vector<StateVector> state() override {
-    return {{"first", &memory_.first}, {"second", &memory_.second}};
-  }
+  std::vector<StateVector> state() override { return {}; }
 
  private:
   Function function_;
-  Memory memory_;
+  RuleState state_;
 };
 
 OptimizerBug bug(const std::string& name, const std::string& why, const Rule::Function& rule) {
   return {name, why, [rule] { return std::make_unique<Rule>(rule); }};
 }
 
-OptimizerBug wrong_options(const std::string& name, const std::string& why, const SGDOptions& options) {
-  return {name, why, [=] { return std::make_unique<SGD>(options); }};
-}
-OptimizerBug wrong_options(const std::string& name, const std::string& why, const AdamOptions& options) {
-  return {name, why, [=] { return std::make_unique<Adam>(options); }};
-}
-OptimizerBug wrong_options(const std::string& name, const std::string& why, const RMSpropOptions& options) {
-  return {name, why, [=] { return std::make_unique<RMSprop>(options); }};
-}
-OptimizerBug wrong_options(const std::string& name, const std::string& why, const AdagradOptions& options) {
-  return {name, why, [=] { return std::make_unique<Adagrad>(options); }};
+OptimizerBug wrong_options(const std::string& name, const std::string& why, const OptimizerOptions& options) {
+  return {name, why, [options] { return optim::make_optimizer(options); }};
 }
 
 // ---- SGD ----
 
-OptimizerEntry sgd(const std::string& name, const SGDOptions& options,
-                   const std::vector<OptimizerBug>& bugs) {
-  return {.name = name,
-          .make = [=] { return std::make_unique<SGD>(options); },
-          .reference =
-              [=](const Tensor& parameters) {
-                return std::make_unique<torch::optim::SGD>(std::vector<Tensor>{parameters},
-                                                           torch::optim::SGDOptions(options.lr)
-                                                               .momentum(options.momentum)
-                                                               .dampening(options.dampening)
-                                                               .weight_decay(options.weight_decay)
-                                                               .nesterov(options.nesterov));
-              },
-          .bugs = bugs};
-}
-
 std::vector<OptimizerEntry> sgd_entries() {
+  const auto sgd = [](OptimizerOptions options) {
+    options.kind = Kind::sgd;
+    options.lr = 0.01;
+    return options;
+  };
   return {
-      sgd("sgd", {.lr = 0.01},
-          {bug("sgd.ascent", "the sign is lost between the gradient and the step",
-               [](Tensor& w, const Tensor& g, Memory&) { w.add_(g, 0.01); }),
-           bug("sgd.normalized", "the direction alone is followed: the gradient is divided by its length",
-               [](Tensor& w, const Tensor& g, Memory&) { w.sub_(g / g.norm(), 0.01); })}),
-      sgd("sgd.weight_decay", {.lr = 0.01, .weight_decay = 0.1},
-          {bug("sgd.weight_decay.without_rate", "decay beside the rate: λ w instead of α λ w",
-               [](Tensor& w, const Tensor& g, Memory&) { w.mul_(1 - 0.1).sub_(g, 0.01); }),
-           bug("sgd.weight_decay.of_the_size", "the decay of |w| in place of w²/2: a constant pull, as in L1",
-               [](Tensor& w, const Tensor& g, Memory&) { w.sub_(g + 0.1 * w.sign(), 0.01); })}),
-      sgd("sgd.momentum", {.lr = 0.01, .momentum = 0.9},
-          {bug("sgd.momentum.reset", "the velocity is a local variable and begins at zero in every step",
-               [](Tensor& w, const Tensor& g, Memory&) { w.sub_(g, 0.01); }),
-           bug("sgd.momentum.average", "v ← μ v + (1 − μ) g, as in Adam: a step ten times smaller",
-               [](Tensor& w, const Tensor& g, Memory& m) {
-                 m.first.mul_(0.9).add_(g, 0.1);
-                 w.sub_(m.first, 0.01);
-               })}),
-      sgd("sgd.dampening", {.lr = 0.01, .momentum = 0.9, .dampening = 0.5},
-          {bug("sgd.dampening.in_the_first_step", "the first velocity is the gradient itself, undamped",
-               [](Tensor& w, const Tensor& g, Memory& m) {
-                 m.first.mul_(0.9).add_(g, 0.5);
-                 w.sub_(m.first, 0.01);
-               }),
-           wrong_options("sgd.dampening.forgotten", "the option is read and not used",
-                         SGDOptions{.lr = 0.01, .momentum = 0.9})}),
-      sgd("sgd.nesterov", {.lr = 0.01, .momentum = 0.9, .nesterov = true},
-          {bug("sgd.nesterov.old_velocity", "the look-ahead is taken with the velocity before its update",
-               [](Tensor& w, const Tensor& g, Memory& m) {
-                 const Tensor direction = g + 0.9 * m.first;
-                 m.first.mul_(0.9).add_(g);
-                 w.sub_(direction, 0.01);
-               }),
-           wrong_options("sgd.nesterov.no_look_ahead", "the step is the velocity alone: plain momentum",
-                         SGDOptions{.lr = 0.01, .momentum = 0.9})}),
+      {"sgd",
+       sgd({}),
+       {bug("sgd.ascent", "the sign is lost between the gradient and the step",
+            [](Tensor& w, const Tensor& g, RuleState&) { w.add_(g, 0.01); }),
+        bug("sgd.normalized", "the gradient is divided by its norm, so only its direction counts",
+            [](Tensor& w, const Tensor& g, RuleState&) { w.sub_(g / g.norm(), 0.01); })}},
+      {"sgd.weight_decay",
+       sgd({.weight_decay = 0.1}),
+       {bug("sgd.weight_decay.without_rate", "λ w instead of α λ w: the decay lacks the learning rate",
+            [](Tensor& w, const Tensor& g, RuleState&) { w.mul_(1 - 0.1).sub_(g, 0.01); }),
+        bug("sgd.weight_decay.of_the_size", "the gradient of |w| instead of w²/2: L1 regularization",
+            [](Tensor& w, const Tensor& g, RuleState&) { w.sub_(g + 0.1 * w.sign(), 0.01); })}},
+      {"sgd.momentum",
+       sgd({.momentum = 0.9}),
+       {bug("sgd.momentum.reset",
+            "the velocity is a local variable, so it is zero at the start of every step",
+            [](Tensor& w, const Tensor& g, RuleState&) { w.sub_(g, 0.01); }),
+        bug("sgd.momentum.average", "v ← μ v + (1 − μ) g, as in Adam: a step ten times smaller",
+            [](Tensor& w, const Tensor& g, RuleState& s) {
+              s.first.mul_(0.9).add_(g, 0.1);
+              w.sub_(s.first, 0.01);
+            })}},
+      {"sgd.dampening",
+       sgd({.momentum = 0.9, .dampening = 0.5}),
+       {bug("sgd.dampening.in_the_first_step", "dampening does not apply to the first velocity, which is g",
+            [](Tensor& w, const Tensor& g, RuleState& s) {
+              s.first.mul_(0.9).add_(g, 0.5);
+              w.sub_(s.first, 0.01);
+            }),
+        wrong_options("sgd.dampening.forgotten", "the option is read but not used", sgd({.momentum = 0.9}))}},
+      {"sgd.nesterov",
+       sgd({.momentum = 0.9, .nesterov = true}),
+       {bug("sgd.nesterov.old_velocity", "the look-ahead uses the velocity before its update",
+            [](Tensor& w, const Tensor& g, RuleState& s) {
+              const Tensor direction = g + 0.9 * s.first;
+              s.first.mul_(0.9).add_(g);
+              w.sub_(direction, 0.01);
+            }),
+        wrong_options("sgd.nesterov.no_look_ahead", "the step is the velocity alone: plain momentum",
+                      sgd({.momentum = 0.9}))}},
   };
 }
 
 // ---- Adam ----
 
-OptimizerEntry adam(const std::string& name, const AdamOptions& options,
-                    const std::vector<OptimizerBug>& bugs) {
-  return {.name = name,
-          .make = [=] { return std::make_unique<Adam>(options); },
-          .reference = [=](const Tensor& parameters) -> std::unique_ptr<torch::optim::Optimizer> {
-            const std::vector<Tensor> leaves = {parameters};
-            if (options.decoupled) {
-              return std::make_unique<torch::optim::AdamW>(leaves, torch::optim::AdamWOptions(options.lr)
-                                                                       .weight_decay(options.weight_decay)
-                                                                       .amsgrad(options.amsgrad));
-            }
-            return std::make_unique<torch::optim::Adam>(leaves, torch::optim::AdamOptions(options.lr)
-                                                                    .weight_decay(options.weight_decay)
-                                                                    .amsgrad(options.amsgrad));
-          },
-          .bugs = bugs};
+/// m ← β₁ m + (1 − β₁) g,  v ← β₂ v + (1 − β₂) g²
+void update_moments(RuleState& s, const Tensor& g) {
+  s.first.mul_(0.9).add_(g, 0.1);
+  s.second.mul_(0.999).addcmul_(g, g, 0.001);
 }
 
-/// Adam with each of its parts in the caller's hand.
-Rule::Function adam_rule(double correction1_on, double correction2_on, bool epsilon_inside_root,
-                         bool epsilon_uncorrected) {
-  return [=](Tensor& w, const Tensor& g, Memory& m) {
-    m.first.mul_(0.9).add_(g, 0.1);
-    m.second.mul_(0.999).addcmul_(g, g, 0.001);
-    const double correction1 = 1 - correction1_on * std::pow(0.9, m.step);
-    const double correction2 = 1 - correction2_on * std::pow(0.999, m.step);
-    const double epsilon = 1e-8;
-    const Tensor root = epsilon_inside_root   ? (m.second / correction2 + epsilon).sqrt()
-                        : epsilon_uncorrected ? (m.second.sqrt() + epsilon) / std::sqrt(correction2)
-                                              : (m.second / correction2).sqrt() + epsilon;
-    w.sub_(1e-3 * (m.first / correction1) / root);
-  };
+/// 1 − βᵗ
+double correction(double beta, const RuleState& s) { return 1 - std::pow(beta, s.step); }
+
+/// Adam's step from the numerator m̂ and the corrected v̂.
+void adam_step(Tensor& w, const Tensor& m, const Tensor& v) { w.sub_(1e-3 * m / (v.sqrt() + 1e-8)); }
+
+std::vector<OptimizerBug> adam_bugs() {
+  return {bug("adam.no_correction_of_the_mean", "m starts at zero, and the bias this causes is not corrected",
+              [](Tensor& w, const Tensor& g, RuleState& s) {
+                update_moments(s, g);
+                adam_step(w, s.first, s.second / correction(0.999, s));
+              }),
+          bug("adam.no_correction_of_the_square", "v is not corrected: the first steps are far too long",
+              [](Tensor& w, const Tensor& g, RuleState& s) {
+                update_moments(s, g);
+                adam_step(w, s.first / correction(0.9, s), s.second);
+              }),
+          bug("adam.epsilon_inside_the_root", "√(v̂ + ε) instead of √v̂ + ε: shows only in tiny gradients",
+              [](Tensor& w, const Tensor& g, RuleState& s) {
+                update_moments(s, g);
+                const Tensor root = (s.second / correction(0.999, s) + 1e-8).sqrt();
+                w.sub_(1e-3 * s.first / correction(0.9, s) / root);
+              }),
+          bug("adam.epsilon_before_the_correction",
+              "ε is added to √v, not to √v̂: a published variant that differs only for tiny gradients",
+              [](Tensor& w, const Tensor& g, RuleState& s) {
+                update_moments(s, g);
+                const Tensor root = (s.second.sqrt() + 1e-8) / std::sqrt(correction(0.999, s));
+                w.sub_(1e-3 * s.first / correction(0.9, s) / root);
+              }),
+          bug("adam.square_not_squared", "v averages |g| instead of g²",
+              [](Tensor& w, const Tensor& g, RuleState& s) {
+                s.first.mul_(0.9).add_(g, 0.1);
+                s.second.mul_(0.999).add_(g.abs(), 0.001);
+                adam_step(w, s.first / correction(0.9, s), s.second / correction(0.999, s));
+              })};
+}
+
+OptimizerOptions adamw(OptimizerOptions options) {
+  options.kind = Kind::adamw;
+  return options;
 }
 
 std::vector<OptimizerEntry> adam_entries() {
   return {
-      adam("adam", {},
-           {bug("adam.no_correction_of_the_mean", "m begins at zero, and its pull back there is forgotten",
-                adam_rule(0, 1, false, false)),
-            bug("adam.no_correction_of_the_square", "the same for v: the first steps are far too long",
-                adam_rule(1, 0, false, false)),
-            bug("adam.epsilon_inside_the_root", "√(v̂ + ε) instead of √v̂ + ε: shows in tiny gradients alone",
-                adam_rule(1, 1, true, false)),
-            bug("adam.epsilon_before_the_correction",
-                "ε is added to √v: a published variant, seen in tiny gradients alone",
-                adam_rule(1, 1, false, true)),
-            bug("adam.square_not_squared", "v takes the gradient where it should take its square",
-                [](Tensor& w, const Tensor& g, Memory& m) {
-                  m.first.mul_(0.9).add_(g, 0.1);
-                  m.second.mul_(0.999).add_(g.abs(), 0.001);
-                  w.sub_(1e-3 * (m.first / (1 - std::pow(0.9, m.step))) /
-                         ((m.second / (1 - std::pow(0.999, m.step))).sqrt() + 1e-8));
-                })}),
-      adam("adam.weight_decay", {.weight_decay = 0.1},
-           {wrong_options("adam.weight_decay.decoupled",
-                          "AdamW's decay in Adam: they differ, and both are called weight decay",
-                          AdamOptions{.weight_decay = 0.1, .decoupled = true}),
-            bug("adam.weight_decay.after_the_moments",
-                "λ w is added to the step and divided by √v̂, but m and v do not see it",
-                [](Tensor& w, const Tensor& g, Memory& m) {
-                  m.first.mul_(0.9).add_(g, 0.1);
-                  m.second.mul_(0.999).addcmul_(g, g, 0.001);
-                  const Tensor mean = m.first / (1 - std::pow(0.9, m.step)) + 0.1 * w;
-                  w.sub_(1e-3 * mean / ((m.second / (1 - std::pow(0.999, m.step))).sqrt() + 1e-8));
-                })}),
-      adam("adamw", {.weight_decay = 0.01, .decoupled = true},
-           {wrong_options("adamw.coupled", "Adam's decay in AdamW", AdamOptions{.weight_decay = 0.01}),
-            wrong_options("adamw.decay_without_rate", "w is multiplied by 1 − λ, not by 1 − α λ",
-                          AdamOptions{.weight_decay = 10, .decoupled = true})}),
+      {"adam", {}, adam_bugs()},
+      {"adam.weight_decay",
+       {.weight_decay = 0.1},
+       {wrong_options("adam.weight_decay.decoupled", "AdamW's decay in Adam: both are called weight decay",
+                      adamw({.weight_decay = 0.1})),
+        bug("adam.weight_decay.after_the_moments", "λ w is added to m̂ after m and v were updated",
+            [](Tensor& w, const Tensor& g, RuleState& s) {
+              update_moments(s, g);
+              adam_step(w, s.first / correction(0.9, s) + 0.1 * w, s.second / correction(0.999, s));
+            })}},
+      {"adamw",
+       adamw({.weight_decay = 0.01}),
+       {wrong_options("adamw.coupled", "Adam's decay in AdamW", {.weight_decay = 0.01}),
+        wrong_options("adamw.decay_without_rate", "w is multiplied by 1 − λ, not by 1 − α λ",
+                      adamw({.weight_decay = 10}))}},
+      {"adam.amsgrad",
+       {.amsgrad = true},
+       {wrong_options("adam.amsgrad.forgets", "the current v replaces the largest v", {}),
+        bug("adam.amsgrad.corrected_first", "the largest v̂ instead of the correction of the largest v",
+            [](Tensor& w, const Tensor& g, RuleState& s) {
+              update_moments(s, g);
+              at::maximum_out(s.largest, s.largest, s.second / correction(0.999, s));
+              adam_step(w, s.first / correction(0.9, s), s.largest);
+            })}},
+      {"adamw.amsgrad",
+       adamw({.amsgrad = true, .weight_decay = 0.01}),
+       {wrong_options("adamw.amsgrad.coupled", "Adam's decay in AdamW",
+                      {.amsgrad = true, .weight_decay = 0.01}),
+        wrong_options("adamw.amsgrad.forgets", "the current v replaces the largest v",
+                      adamw({.weight_decay = 0.01}))}},
   };
 }
 
-// ---- AMSGrad, RMSprop, Adagrad ----
+// ---- RMSprop, Adagrad ----
 
-OptimizerEntry rmsprop(const std::string& name, const RMSpropOptions& options,
-                       const std::vector<OptimizerBug>& bugs) {
-  return {.name = name,
-          .make = [=] { return std::make_unique<RMSprop>(options); },
-          .reference =
-              [=](const Tensor& parameters) {
-                return std::make_unique<torch::optim::RMSprop>(std::vector<Tensor>{parameters},
-                                                               torch::optim::RMSpropOptions(options.lr)
-                                                                   .alpha(options.alpha)
-                                                                   .eps(options.eps)
-                                                                   .weight_decay(options.weight_decay)
-                                                                   .momentum(options.momentum)
-                                                                   .centered(options.centered));
-              },
-          .bugs = bugs};
+/// RMSprop's step: v ← a v + (1 − a) g²,  w ← w − α d / (√v + ε).
+void rmsprop_step(Tensor& w, const Tensor& g, const Tensor& d, RuleState& s) {
+  s.second.mul_(0.99).addcmul_(g, g, 0.01);
+  w.sub_(0.01 * d / (s.second.sqrt() + 1e-8));
 }
 
-OptimizerEntry adagrad(const std::string& name, const AdagradOptions& options,
-                       const std::vector<OptimizerBug>& bugs) {
-  return {.name = name,
-          .make = [=] { return std::make_unique<Adagrad>(options); },
-          .reference =
-              [=](const Tensor& parameters) {
-                return std::make_unique<torch::optim::Adagrad>(
-                    std::vector<Tensor>{parameters},
-                    torch::optim::AdagradOptions(options.lr)
-                        .lr_decay(options.lr_decay)
-                        .weight_decay(options.weight_decay)
-                        .initial_accumulator_value(options.initial_accumulator_value)
-                        .eps(options.eps));
-              },
-          .bugs = bugs};
-}
-
-std::vector<OptimizerEntry> adaptive_entries() {
+std::vector<OptimizerEntry> rmsprop_entries() {
+  const auto rmsprop = [](OptimizerOptions options) {
+    options.kind = Kind::rmsprop;
+    options.lr = 0.01;
+    return options;
+  };
   return {
-      adam("adam.amsgrad", {.amsgrad = true},
-           {wrong_options("adam.amsgrad.forgets", "the largest v is replaced by the newest", AdamOptions{}),
-            bug("adam.amsgrad.corrected_first", "the largest of v̂ in place of the v̂ of the largest v",
-                [](Tensor& w, const Tensor& g, Memory& m) {
-                  if (m.step == 1) {
-                    m.largest = at::zeros_like(w);
-                  }
-                  m.first.mul_(0.9).add_(g, 0.1);
-                  m.second.mul_(0.999).addcmul_(g, g, 0.001);
-                  at::maximum_out(m.largest, m.largest, m.second / (1 - std::pow(0.999, m.step)));
-                  w.sub_(1e-3 * (m.first / (1 - std::pow(0.9, m.step))) / (m.largest.sqrt() + 1e-8));
-                })}),
-      adam("adamw.amsgrad", {.weight_decay = 0.01, .decoupled = true, .amsgrad = true},
-           {wrong_options("adamw.amsgrad.coupled", "Adam's decay in AdamW",
-                          AdamOptions{.weight_decay = 0.01, .amsgrad = true}),
-            wrong_options("adamw.amsgrad.forgets", "the largest v is replaced by the newest",
-                          AdamOptions{.weight_decay = 0.01, .decoupled = true})}),
-      rmsprop("rmsprop", {},
-              {bug("rmsprop.epsilon_inside_the_root",
-                   "√(v + ε) in place of √v + ε: shows in tiny gradients alone",
-                   [](Tensor& w, const Tensor& g, Memory& m) {
-                     m.second.mul_(0.99).addcmul_(g, g, 0.01);
-                     w.sub_(0.01 * g / (m.second + 1e-8).sqrt());
-                   }),
-               bug("rmsprop.corrected", "Adam's correction for the zero start, which RMSprop does not have",
-                   [](Tensor& w, const Tensor& g, Memory& m) {
-                     m.second.mul_(0.99).addcmul_(g, g, 0.01);
-                     w.sub_(0.01 * g / ((m.second / (1 - std::pow(0.99, m.step))).sqrt() + 1e-8));
-                   })}),
-      rmsprop(
-          "rmsprop.momentum", {.momentum = 0.9},
-          {wrong_options("rmsprop.momentum.forgotten", "the velocity is computed and not used",
-                         RMSpropOptions{}),
-           bug("rmsprop.momentum.before_the_root", "the velocity gathers g, and is divided by √v afterwards",
-               [](Tensor& w, const Tensor& g, Memory& m) {
-                 m.second.mul_(0.99).addcmul_(g, g, 0.01);
-                 m.first.mul_(0.9).add_(g);
-                 w.sub_(0.01 * m.first / (m.second.sqrt() + 1e-8));
-               })}),
-      rmsprop(
-          "rmsprop.centered", {.centered = true},
-          {wrong_options("rmsprop.centered.mean_forgotten", "v in place of v − m²", RMSpropOptions{}),
-           bug("rmsprop.centered.mean_not_squared", "v − m: a variance is the mean square less the square",
-               [](Tensor& w, const Tensor& g, Memory& m) {
-                 m.second.mul_(0.99).addcmul_(g, g, 0.01);
-                 m.first.mul_(0.99).add_(g, 0.01);
-                 w.sub_(0.01 * g / ((m.second - m.first).abs().sqrt() + 1e-8));
-               })}),
-      rmsprop(
-          "rmsprop.weight_decay", {.weight_decay = 0.1},
-          {bug("rmsprop.weight_decay.after_the_square", "the decay is added after v has taken the gradient",
-               [](Tensor& w, const Tensor& g, Memory& m) {
-                 m.second.mul_(0.99).addcmul_(g, g, 0.01);
-                 w.sub_(0.01 * (g + 0.1 * w) / (m.second.sqrt() + 1e-8));
-               }),
-           wrong_options("rmsprop.weight_decay.forgotten", "the decay is an option that nothing reads",
-                         RMSpropOptions{})}),
-      adagrad("adagrad", {},
-              {bug("adagrad.forgets", "a running mean in place of the sum: RMSprop",
-                   [](Tensor& w, const Tensor& g, Memory& m) {
-                     m.second.mul_(0.99).addcmul_(g, g, 0.01);
-                     w.sub_(0.01 * g / (m.second.sqrt() + 1e-10));
-                   }),
-               bug("adagrad.root_forgotten", "the step is divided by the sum of squares, not by its root",
-                   [](Tensor& w, const Tensor& g, Memory& m) {
-                     m.second.addcmul_(g, g);
-                     w.sub_(0.01 * g / (m.second + 1e-10));
-                   })}),
-      adagrad("adagrad.rate_decay", {.lr_decay = 0.01},
-              {wrong_options("adagrad.rate_decay.forgotten", "the decay is an option that nothing reads",
-                             AdagradOptions{}),
-               bug("adagrad.rate_decay.from_one",
-                   "α / (1 + t decay) counts t from 0; from 1 the first step is too short",
-                   [](Tensor& w, const Tensor& g, Memory& m) {
-                     m.second.addcmul_(g, g);
-                     w.sub_(0.01 / (1 + 0.01 * m.step) * g / (m.second.sqrt() + 1e-10));
-                   })}),
-      adagrad("adagrad.weight_decay", {.weight_decay = 0.1, .initial_accumulator_value = 0.5},
-              {wrong_options("adagrad.weight_decay.start_at_zero",
-                             "the sum begins at 0, whatever the option says",
-                             AdagradOptions{.weight_decay = 0.1}),
-               wrong_options("adagrad.weight_decay.forgotten", "the decay is an option that nothing reads",
-                             AdagradOptions{.initial_accumulator_value = 0.5})}),
+      {"rmsprop",
+       rmsprop({}),
+       {bug("rmsprop.epsilon_inside_the_root", "√(v + ε) instead of √v + ε: shows only in tiny gradients",
+            [](Tensor& w, const Tensor& g, RuleState& s) {
+              s.second.mul_(0.99).addcmul_(g, g, 0.01);
+              w.sub_(0.01 * g / (s.second + 1e-8).sqrt());
+            }),
+        bug("rmsprop.corrected", "Adam's bias correction, which RMSprop does not have",
+            [](Tensor& w, const Tensor& g, RuleState& s) {
+              s.second.mul_(0.99).addcmul_(g, g, 0.01);
+              w.sub_(0.01 * g / ((s.second / correction(0.99, s)).sqrt() + 1e-8));
+            })}},
+      {"rmsprop.momentum",
+       rmsprop({.momentum = 0.9}),
+       {wrong_options("rmsprop.momentum.forgotten", "the velocity is computed but not used", rmsprop({})),
+        bug("rmsprop.momentum.before_the_root", "the velocity accumulates g and is divided by √v afterwards",
+            [](Tensor& w, const Tensor& g, RuleState& s) {
+              s.first.mul_(0.9).add_(g);
+              rmsprop_step(w, g, s.first, s);
+            })}},
+      {"rmsprop.centered",
+       rmsprop({.centered = true}),
+       {wrong_options("rmsprop.centered.mean_forgotten", "v instead of v − m²", rmsprop({})),
+        bug("rmsprop.centered.mean_not_squared", "v − m instead of v − m²: the mean is not squared",
+            [](Tensor& w, const Tensor& g, RuleState& s) {
+              s.second.mul_(0.99).addcmul_(g, g, 0.01);
+              s.first.mul_(0.99).add_(g, 0.01);
+              w.sub_(0.01 * g / ((s.second - s.first).abs().sqrt() + 1e-8));
+            })}},
+      {"rmsprop.weight_decay",
+       rmsprop({.weight_decay = 0.1}),
+       {bug("rmsprop.weight_decay.after_the_square", "the decay is added after v was updated",
+            [](Tensor& w, const Tensor& g, RuleState& s) { rmsprop_step(w, g, g + 0.1 * w, s); }),
+        wrong_options("rmsprop.weight_decay.forgotten", "the option is read but not used", rmsprop({}))}},
   };
+}
+
+std::vector<OptimizerEntry> adagrad_entries() {
+  const auto adagrad = [](OptimizerOptions options) {
+    options.kind = Kind::adagrad;
+    options.lr = 0.01;
+    options.eps = 1e-10;
+    return options;
+  };
+  return {
+      {"adagrad",
+       adagrad({}),
+       {bug("adagrad.forgets", "a running mean instead of the sum: this is RMSprop",
+            [](Tensor& w, const Tensor& g, RuleState& s) {
+              s.second.mul_(0.99).addcmul_(g, g, 0.01);
+              w.sub_(0.01 * g / (s.second.sqrt() + 1e-10));
+            }),
+        bug("adagrad.root_forgotten", "the step is divided by the sum of squares instead of its root",
+            [](Tensor& w, const Tensor& g, RuleState& s) {
+              s.second.addcmul_(g, g);
+              w.sub_(0.01 * g / (s.second + 1e-10));
+            })}},
+      {"adagrad.rate_decay",
+       adagrad({.lr_decay = 0.01}),
+       {wrong_options("adagrad.rate_decay.forgotten", "the option is read but not used", adagrad({})),
+        bug("adagrad.rate_decay.from_one",
+            "α / (1 + t η) counts t from 0; from 1 the first step is too short",
+            [](Tensor& w, const Tensor& g, RuleState& s) {
+              s.second.addcmul_(g, g);
+              w.sub_(0.01 / (1 + 0.01 * s.step) * g / (s.second.sqrt() + 1e-10));
+            })}},
+      {"adagrad.weight_decay",
+       adagrad({.weight_decay = 0.1, .initial_accumulator_value = 0.5}),
+       {wrong_options("adagrad.weight_decay.start_at_zero",
+                      "initial_accumulator_value is not used: the sum starts at 0",
+                      adagrad({.weight_decay = 0.1})),
+        wrong_options("adagrad.weight_decay.forgotten", "the option is read but not used",
+                      adagrad({.initial_accumulator_value = 0.5}))}},
+  };
+}
+
+double finite_max(const Tensor& values) {
+  const double value = values.max().item<double>();
+  return std::isfinite(value) ? value : kInfinity;
 }
 
 }  // namespace
 
 std::vector<OptimizerEntry> optimizer_entries() {
-  std::vector<OptimizerEntry> entries = sgd_entries();
-  for (OptimizerEntry& entry : adam_entries()) {
-    entries.push_back(std::move(entry));
-  }
-  for (OptimizerEntry& entry : adaptive_entries()) {
-    entries.push_back(std::move(entry));
-  }
-  return entries;
+  return sgd_entries() + adam_entries() + rmsprop_entries() + adagrad_entries();
 }
 
-Walk walk_together(Optimizer& by_hand, const OptimizerEntry& entry, const at::TensorOptions& options) {
+StepDifference compare_steps(optim::Optimizer& optimizer, const OptimizerOptions& options,
+                             const at::TensorOptions& placement) {
   constexpr int kSteps = 1000;
   constexpr std::int64_t kParameters = 60;
-  // What float32 rounds away of the start and of a gradient is not the rule's error.
+  // Rounded to float32 first: the rounding of the start and of a gradient is not the rule's error.
   const auto drawn = [&](const Tensor& scale) {
-    return (draw({kParameters}) * scale).to(options).to(options.dtype(at::kDouble));
+    return (draw({kParameters}) * scale).to(placement).to(placement.dtype(at::kDouble));
   };
   const Tensor sizes = at::logspace(-9, 1, kParameters, 10, at::kDouble);
-  Tensor expected = drawn(at::ones({kParameters}, at::kDouble)).set_requires_grad(true);
-  const auto reference = entry.reference(expected);
-  Tensor parameters = expected.detach().to(options, false, /*copy=*/true);
-  Walk walk;
+  const Tensor expected = drawn(at::ones({kParameters}, at::kDouble)).set_requires_grad(true);
+  torch_reference::Optimizer reference(options, {expected});
+  Tensor parameters = expected.detach().to(placement, false, /*copy=*/true);
+  StepDifference worst;
   for (int step = 0; step < kSteps; ++step) {
     const Tensor gradient = drawn(sizes);
     expected.mutable_grad() = gradient.clone();
-    reference->step();
-    by_hand.step(parameters, gradient.to(options));
-    const Tensor scale = expected.detach().abs().clamp_min(1);
+    reference.step();
+    optimizer.step(parameters, gradient.to(placement));
     const Tensor distance = (parameters.to(at::kDouble) - expected.detach()).abs();
-    const auto largest = [](const Tensor& values) {
-      const double value = values.max().item<double>();
-      return std::isfinite(value) ? value : std::numeric_limits<double>::infinity();
-    };
-    walk.max_abs_difference = std::max(walk.max_abs_difference, largest(distance));
-    walk.max_rel_difference = std::max(walk.max_rel_difference, largest(distance / scale));
+    worst.absolute = std::max(worst.absolute, finite_max(distance));
+    worst.relative = std::max(worst.relative, finite_max(distance / expected.detach().abs().clamp_min(1)));
     if (parameters.scalar_type() != at::kDouble) {
       parameters.copy_(expected.detach());
     }
   }
-  return walk;
+  return worst;
 }
 
 }  // namespace twingrad::catalogue

@@ -1,20 +1,22 @@
 #include "twingrad/catalogue/schedules.h"
 
-#include <torch/nn/utils/clip_grad.h>
-#include <torch/optim/schedulers/step_lr.h>
-#include <torch/optim/sgd.h>
-
+#include <array>
 #include <cmath>
-#include <limits>
 #include <numbers>
 
 #include "twingrad/catalogue/cases.h"
 #include "twingrad/catalogue/schedule_tables.h"
+#include "twingrad/mlp/torch_reference_optimizer.h"
 #include "twingrad/optim/clip_by_norm.h"
 #include "twingrad/optim/schedule.h"
 
 namespace twingrad::catalogue {
 namespace {
+
+using optim::CosineAnnealingLR;
+using optim::LinearLR;
+using optim::OneCycleLR;
+using optim::StepLR;
 
 constexpr double kBase = 0.1;  // as in the tables
 using Rate = std::function<double(std::int64_t t)>;
@@ -57,24 +59,13 @@ Tensor recorded(const std::array<double, steps>& table) {
   return at::tensor(at::ArrayRef<double>(table.data(), steps), at::kDouble);
 }
 
-Tensor rates_of_step_lr(unsigned step_size, double gamma, int steps) {
-  const Tensor parameter = at::zeros({1}).requires_grad_(true);
-  torch::optim::SGD optimizer(std::vector<Tensor>{parameter}, torch::optim::SGDOptions(kBase));
-  torch::optim::StepLR scheduler(optimizer, step_size, gamma);
-  std::vector<double> values;
-  for (int t = 0; t < steps; ++t) {
-    scheduler.step();  // before an update, where Python's comes after it: the first call changes nothing
-    values.push_back(optimizer.param_groups()[0].options().get_lr());
-  }
-  return at::tensor(values, at::kDouble);
-}
-
 ValuesEntry step_decay() {
   const StepLR right = {.step_size = 4, .gamma = 0.5};
-  return schedule("schedule.step", "torch::optim", rates_of_step_lr(4, 0.5, 20), rate_of(right),
-                  {{"one_step_early", "t counts from 1 here and from 0 there",
+  return schedule("schedule.step", "torch::optim",
+                  at::tensor(torch_reference::step_lr(kBase, 4, 0.5, 20), at::kDouble), rate_of(right),
+                  {{"one_step_early", "t is counted from 1 instead of 0",
                     [=](std::int64_t t) { return right.rate(kBase, t + 1); }},
-                   {"no_staircase", "t / step_size in floating point: γ takes effect in every step",
+                   {"no_staircase", "t / step_size is not rounded down, so every step applies a bit of γ",
                     [](std::int64_t t) { return kBase * std::pow(0.5, static_cast<double>(t) / 4); }}});
 }
 
@@ -82,9 +73,9 @@ ValuesEntry cosine() {
   const CosineAnnealingLR right = {.t_max = 10, .eta_min = 0.01};
   return schedule(
       "schedule.cosine", "Python", recorded(python::kCosine), rate_of(right),
-      {{"whole_period", "2π in place of π: the rate is back at its start after t_max",
+      {{"whole_period", "2π instead of π: after t_max the rate is back at its start",
         rate_of(CosineAnnealingLR{.t_max = 5, .eta_min = 0.01})},
-       {"minimum_added", "η_min is added, but the amplitude is not lessened by it", [](std::int64_t t) {
+       {"minimum_added", "η_min is added, but the amplitude is not reduced by it", [](std::int64_t t) {
           return 0.01 + kBase * (1 + std::cos(std::numbers::pi * static_cast<double>(t) / 10)) / 2;
         }}});
 }
@@ -92,9 +83,9 @@ ValuesEntry cosine() {
 ValuesEntry warm_up() {
   const LinearLR right = {.start_factor = 0.1, .end_factor = 0.8, .total_steps = 7};
   return schedule("schedule.warm_up", "Python", recorded(python::kWarmUp), rate_of(right),
-                  {{"from_zero", "t / total, as the paper draws it: the first step is lost, its rate is 0",
+                  {{"from_zero", "t / total: the rate of the first step is 0",
                     [](std::int64_t t) { return kBase * 0.8 * std::min(1.0, static_cast<double>(t) / 7); }},
-                   {"never_level", "nothing stops the line at the end of the warm-up", [](std::int64_t t) {
+                   {"never_level", "the rate goes on rising after the warm-up", [](std::int64_t t) {
                       return kBase * (0.1 + (0.8 - 0.1) * static_cast<double>(t) / 7);
                     }}});
 }
@@ -113,28 +104,30 @@ std::vector<ValuesEntry> one_cycles() {
   };
   return {
       schedule("schedule.one_cycle", "Python", recorded(python::kOneCycle), rate_of(cosine),
-               {{"final_of_the_top", "the last rate is base / final_div_factor: the initial one is meant",
+               {{"final_of_the_top",
+                 "the last rate is base / final_div_factor, not the initial rate / final_div_factor",
                  changed(cosine, [](OneCycleLR& s) { s.final_div_factor /= s.div_factor; })},
-                {"one_step_more", "the last step is counted as total, not total − 1: the end is not reached",
+                {"one_step_more", "the last step is total, not total − 1, so the final rate is not reached",
                  changed(cosine, [](OneCycleLR& s) { ++s.total_steps; })}}),
       schedule("schedule.one_cycle.linear", "Python", recorded(python::kOneCycleLinear), rate_of(linear),
-               {{"cosine", "the way of annealing is an option that nothing reads",
+               {{"cosine", "the annealing strategy is not used",
                  changed(linear, [](OneCycleLR& s) { s.anneal = OneCycleLR::Anneal::cosine; })},
-                {"from_the_top", "it begins at the largest rate: div_factor is not applied to the start",
+                {"from_the_top", "div_factor is not applied: the first rate is the largest",
                  [=](std::int64_t t) {
                    return t < 5 ? kBase : linear.rate(kBase, t);  // 5 = pct_start · total − 1
                  }}}),
       schedule("schedule.one_cycle.three_phase", "Python", recorded(python::kOneCycleThreePhase),
                rate_of(three_phase),
-               {{"two_phases", "the third phase is an option that nothing reads",
+               {{"two_phases", "three_phase is not used",
                  changed(three_phase, [](OneCycleLR& s) { s.three_phase = false; })},
-                {"final_of_the_top", "the last rate is base / final_div_factor: the initial one is meant",
+                {"final_of_the_top",
+                 "the last rate is base / final_div_factor, not the initial rate / final_div_factor",
                  changed(three_phase, [](OneCycleLR& s) { s.final_div_factor /= s.div_factor; })}})};
 }
 
 // ---- Clipping ----
 
-/// Gradients that float32 holds exactly: far shorter than the largest norm, as long, far longer.
+/// Gradients that float32 represents exactly, with norms far below the maximum, near it and far above it.
 Tensors gradients() {
   Tensors all;
   for (const double size : {1e-6, 1e-3, 0.1, 1., 100.}) {
@@ -143,7 +136,7 @@ Tensors gradients() {
   return all;
 }
 
-/// Clips them with max_norm 1, the shortest with 1e-7: there the 1e-6 in the denominator tells.
+/// Clips them with max_norm 1, the smallest with 1e-7, where the 1e-6 in the denominator shows.
 using Clip = std::function<double(Tensor& gradient, double max_norm)>;
 
 Tensors clip_each(const Tensors& gradients, const at::TensorOptions& options, const Clip& clip) {
@@ -167,61 +160,53 @@ ValuesEntry clipping(const std::string& name, double norm_type) {
   return {
       .name = name,
       .oracle = "torch::nn::utils",
-      .values = values([=](Tensor& g, double max_norm) { return clip_by_norm(g, max_norm, norm_type); }),
+      .values =
+          values([=](Tensor& g, double max_norm) { return optim::clip_by_norm(g, max_norm, norm_type); }),
       .reference =
           [=] {
-            // A network's gradients are several tensors, and their norm is that of all.
+            // As of several parameters: the norm is that of all.
             return clip_each(all, at::kDouble, [=](Tensor& g, double max_norm) {
-              Tensors parameters;
-              for (const Tensor& part : g.split(4)) {
-                parameters.push_back(at::zeros_like(part).set_requires_grad(true));
-                parameters.back().mutable_grad() = part;
-              }
-              return torch::nn::utils::clip_grad_norm_(parameters, max_norm, norm_type);
+              return torch_reference::clip_grad_norm(g.split(4), max_norm, norm_type);
             });
           },
       .has_float32 = true,
-      .bugs = {{name + ".each_by_itself", "every tensor is clipped by its own norm: the direction changes",
-                values([=](Tensor& g, double max_norm) {
-                  const double norm = norm_of(g);
-                  for (Tensor part : g.split(4)) {
-                    clip_by_norm(part, max_norm, norm_type);
-                  }
-                  return norm;
-                })},
-               {name + ".short_ones_too", "without the min(1, …) a short gradient is made longer",
-                values([=](Tensor& g, double max_norm) {
-                  const double norm = norm_of(g);
-                  g.mul_(max_norm / (norm + 1e-6));
-                  return norm;
-                })},
-               {name + ".epsilon_forgotten", "max_norm / |g|: shows in tiny gradients alone",
-                values([=](Tensor& g, double max_norm) {
-                  const double norm = norm_of(g);
-                  g.mul_(std::min(1.0, max_norm / norm));
-                  return norm;
-                })},
-               {name + ".norm_after", "the norm is reported from after the clipping",
-                values([=](Tensor& g, double max_norm) {
-                  clip_by_norm(g, max_norm, norm_type);
-                  return norm_of(g);
-                })}}};
+      .bugs = {
+          {name + ".each_by_itself", "each tensor is clipped by its own norm, which changes the direction",
+           values([=](Tensor& g, double max_norm) {
+             const double norm = norm_of(g);
+             for (Tensor part : g.split(4)) {
+               optim::clip_by_norm(part, max_norm, norm_type);
+             }
+             return norm;
+           })},
+          {name + ".short_ones_too", "min(1, …) is missing: a gradient below the maximum is scaled up",
+           values([=](Tensor& g, double max_norm) {
+             const double norm = norm_of(g);
+             g.mul_(max_norm / (norm + 1e-6));
+             return norm;
+           })},
+          {name + ".epsilon_forgotten", "max_norm / |g| without the 1e-6: shows only in tiny gradients",
+           values([=](Tensor& g, double max_norm) {
+             const double norm = norm_of(g);
+             g.mul_(std::min(1.0, max_norm / norm));
+             return norm;
+           })},
+          {name + ".norm_after", "the norm that is returned is the one after clipping",
+           values([=](Tensor& g, double max_norm) {
+             optim::clip_by_norm(g, max_norm, norm_type);
+             return norm_of(g);
+           })}}};
 }
 
 }  // namespace
 
 std::vector<ValuesEntry> schedule_entries() {
-  std::vector<ValuesEntry> entries = {step_decay(), cosine(), warm_up()};
-  for (ValuesEntry& entry : one_cycles()) {
-    entries.push_back(std::move(entry));
-  }
-  return entries;
+  return std::vector<ValuesEntry>{step_decay(), cosine(), warm_up()} + one_cycles();
 }
 
 std::vector<ValuesEntry> clipping_entries() {
   restart_draws();
-  return {clipping("clip_by_norm", 2),
-          clipping("clip_by_norm.largest", std::numeric_limits<double>::infinity())};
+  return {clipping("clip_by_norm", 2), clipping("clip_by_norm.largest", kInfinity)};
 }
 
 }  // namespace twingrad::catalogue

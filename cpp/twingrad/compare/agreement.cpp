@@ -11,37 +11,57 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
+const NamedTensor* find(const std::vector<NamedTensor>& tensors, const std::string& name) {
+  const auto found = std::find_if(tensors.begin(), tensors.end(),
+                                  [&](const NamedTensor& tensor) { return tensor.name == name; });
+  return found == tensors.end() ? nullptr : &*found;
+}
+
 }  // namespace
 
-void compare_gradients(const Twin& autograd, const Twin& manual, Agreement& agreement) {
-  const std::vector<NamedTensor> ours = manual.gradients();
-  const std::vector<NamedTensor> theirs = autograd.gradients();
-  agreement.max_abs_gradient_difference = agreement.max_rel_gradient_difference = -1;
-  for (std::size_t i = 0; i < std::max(ours.size(), theirs.size()); ++i) {
-    const bool paired = i < ours.size() && i < theirs.size() && ours[i].name == theirs[i].name;
-    const auto [absolute, relative] =
-        paired ? difference(theirs[i].tensor, ours[i].tensor) : Difference{kInfinity, kInfinity};
-    agreement.max_abs_gradient_difference = std::max(agreement.max_abs_gradient_difference, absolute);
-    if (relative > agreement.max_rel_gradient_difference) {
-      agreement.max_rel_gradient_difference = relative;
-      agreement.worst = i < ours.size() ? ours[i].name : theirs[i].name;
+LargestDifference largest_difference(const std::vector<NamedTensor>& expected,
+                                     const std::vector<NamedTensor>& actual) {
+  if (actual.empty() && expected.empty()) {
+    return {kInfinity, kInfinity, ""};
+  }
+  LargestDifference largest;
+  const auto add = [&](const std::string& name, const Difference& difference) {
+    largest.absolute = std::max(largest.absolute, difference.absolute);
+    if (largest.worst.empty() || difference.relative > largest.relative) {
+      largest.relative = difference.relative;
+      largest.worst = name;
+    }
+  };
+  for (const auto& [name, tensor] : actual) {
+    const NamedTensor* other = find(expected, name);
+    add(name, difference(other == nullptr ? at::Tensor() : other->tensor, tensor));
+  }
+  for (const auto& [name, tensor] : expected) {
+    if (find(actual, name) == nullptr) {
+      add(name, {kInfinity, kInfinity});
     }
   }
-  if (ours.empty()) {  // nothing compared is nothing proved
-    agreement.max_abs_gradient_difference = agreement.max_rel_gradient_difference = kInfinity;
-  }
+  return largest;
+}
+
+void compare_gradients(const Twin& autograd, const Twin& manual, Agreement& agreement) {
+  const LargestDifference largest = largest_difference(autograd.gradients(), manual.gradients());
+  agreement.max_abs_gradient_difference = largest.absolute;
+  agreement.max_rel_gradient_difference = largest.relative;
+  agreement.worst = largest.worst;
   agreement.loss_difference = relative_to(std::abs(agreement.autograd_loss - agreement.manual_loss),
                                           std::abs(agreement.autograd_loss));
 }
 
+LargestDifference compare_optimizer_state(const Twin& autograd, const Twin& manual) {
+  const std::vector<NamedTensor> theirs = autograd.optimizer_state();
+  const std::vector<NamedTensor> ours = manual.optimizer_state();
+  return theirs.empty() && ours.empty() ? LargestDifference{} : largest_difference(theirs, ours);
+}
+
 void compare_weights(const Twin& autograd, const Twin& manual, Agreement& agreement) {
-  const std::vector<NamedTensor> ours = manual.parameters();
-  const std::vector<NamedTensor> theirs = autograd.parameters();
-  agreement.max_abs_weight_difference = ours.size() == theirs.size() ? 0 : kInfinity;
-  for (std::size_t i = 0; i < std::min(ours.size(), theirs.size()); ++i) {
-    agreement.max_abs_weight_difference =
-        std::max(agreement.max_abs_weight_difference, difference(theirs[i].tensor, ours[i].tensor).absolute);
-  }
+  agreement.max_abs_weight_difference =
+      largest_difference(autograd.parameters(), manual.parameters()).absolute;
 }
 
 void count_flips(const MlpSpec& spec, const Twin& autograd, const Twin& manual, Agreement& agreement) {

@@ -1,16 +1,18 @@
 #include "twingrad/mlp/autograd_twin.h"
 
-#include <torch/nn.h>
-#include <torch/optim/adagrad.h>
-#include <torch/optim/adam.h>
-#include <torch/optim/adamw.h>
-#include <torch/optim/rmsprop.h>
-#include <torch/optim/sgd.h>
+#include <torch/nn/modules/activation.h>
+#include <torch/nn/modules/batchnorm.h>
+#include <torch/nn/modules/container/functional.h>
+#include <torch/nn/modules/container/sequential.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/normalization.h>
 
 #include <functional>
-#include <limits>
 
+#include "twingrad/mlp/torch_reference.h"
+#include "twingrad/mlp/torch_reference_optimizer.h"
 #include "twingrad/mlp/training_loss.h"
+#include "twingrad/mlp/visit_loss.h"
 
 namespace twingrad {
 
@@ -18,7 +20,7 @@ using at::Tensor;
 
 namespace {
 
-/// x W without a bias, W stored as [inputs, outputs]: the exercise's product as a module.
+/// x W without a bias, W [inputs, outputs], as in the classroom exercise.
 class MatmulImpl final : public torch::nn::Module {
  public:
   MatmulImpl(std::int64_t inputs, std::int64_t outputs)
@@ -41,7 +43,7 @@ class AddBiasImpl final : public torch::nn::Module {
 };
 TORCH_MODULE(AddBias);
 
-/// Dropout with a mask from outside: torch::nn::Dropout does not show its own.
+/// Dropout with a given mask; torch::nn::Dropout draws its own.
 class MaskedDropoutImpl final : public torch::nn::Module {
  public:
   explicit MaskedDropoutImpl(double p) : p_(p) {}
@@ -54,7 +56,7 @@ class MaskedDropoutImpl final : public torch::nn::Module {
 };
 TORCH_MODULE(MaskedDropout);
 
-/// x / √(mean x² + ε) · weight: C++ LibTorch has no module for it.
+/// torch_reference::rms_norm as a module.
 class RMSNormImpl final : public torch::nn::Module {
  public:
   RMSNormImpl(std::int64_t width, bool affine) {
@@ -62,19 +64,14 @@ class RMSNormImpl final : public torch::nn::Module {
       weight_ = register_parameter("weight", torch::ones({width}));
     }
   }
-  Tensor forward(const Tensor& x) {
-    const double epsilon = x.scalar_type() == torch::kDouble ? std::numeric_limits<double>::epsilon()
-                                                             : std::numeric_limits<float>::epsilon();
-    const Tensor normalized = x * (x.square().mean(1, /*keepdim=*/true) + epsilon).rsqrt();
-    return weight_.defined() ? normalized * weight_ : normalized;
-  }
+  Tensor forward(const Tensor& x) { return torch_reference::rms_norm(x, weight_); }
 
  private:
   Tensor weight_;
 };
 TORCH_MODULE(RMSNorm);
 
-/// Sends x through the modules and keeps what each of them gave, with its gradient if that is asked for.
+/// Runs the modules and stores the output of each; keep_gradients: and later its gradient.
 Tensor run(torch::nn::SequentialImpl& modules, Tensor x, bool keep_gradients, std::vector<Tensor>& outputs) {
   outputs.clear();
   for (auto& module : modules) {
@@ -87,7 +84,7 @@ Tensor run(torch::nn::SequentialImpl& modules, Tensor x, bool keep_gradients, st
   return x;
 }
 
-/// x + F(x), where F is the Sequential that it is.
+/// x + F(x), where F is this Sequential.
 class ResidualImpl final : public torch::nn::SequentialImpl {
  public:
   Tensor forward(const Tensor& x) { return x + run(*this, x, keep_gradients_, outputs_); }
@@ -99,303 +96,136 @@ class ResidualImpl final : public torch::nn::SequentialImpl {
   std::vector<Tensor> outputs_;
 };
 
-torch::nn::Functional append_ones() {
-  return torch::nn::Functional([](const Tensor& x) {
-    return torch::cat({x, torch::ones({x.size(0), 1}, x.options())}, 1);
-  });
-}
-
-torch::nn::Functional exercise_softmax() {
-  return torch::nn::Functional([](const Tensor& x) {
-    const Tensor e = torch::exp(x);
-    return e / (e.sum(1, /*keepdim=*/true) + kExerciseEpsilon);
-  });
-}
-
-torch::nn::Functional exercise_log() {
-  return torch::nn::Functional([](const Tensor& x) { return torch::log(x + kExerciseEpsilon); });
-}
-
-void push_activation(torch::nn::SequentialImpl& network, const std::string& name) {
-  const std::vector<std::pair<std::string, std::function<void()>>> modules = {
-      {"relu", [&] { network.push_back(torch::nn::ReLU()); }},
-      {"leaky_relu", [&] { network.push_back(torch::nn::LeakyReLU()); }},
-      {"elu", [&] { network.push_back(torch::nn::ELU()); }},
-      {"selu", [&] { network.push_back(torch::nn::SELU()); }},
-      {"gelu", [&] { network.push_back(torch::nn::GELU()); }},
-      {"gelu_tanh",
-       [&] { network.push_back(torch::nn::GELU(torch::nn::GELUOptions().approximate("tanh"))); }},
-      {"silu", [&] { network.push_back(torch::nn::SiLU()); }},
-      {"softplus", [&] { network.push_back(torch::nn::Softplus()); }},
-      {"sigmoid", [&] { network.push_back(torch::nn::Sigmoid()); }},
-      {"tanh", [&] { network.push_back(torch::nn::Tanh()); }},
-      {"hardtanh", [&] { network.push_back(torch::nn::Hardtanh()); }},
-      {"softsign", [&] { network.push_back(torch::nn::Softsign()); }},
-  };
-  for (const auto& [known, push] : modules) {
-    if (known == name) {
-      return push();
-    }
-  }
-  throw std::logic_error("an activation without a torch::nn module: " + name);
-}
-
 void push_layer(torch::nn::SequentialImpl& network, const MlpSpec& spec, const LayerSpec& layer) {
   using Kind = LayerSpec::Kind;
+  namespace nn = torch::nn;
+  namespace reference = torch_reference;
   switch (layer.kind) {
     case Kind::linear:
-      network.push_back(
-          torch::nn::Linear(torch::nn::LinearOptions(layer.inputs, layer.outputs).bias(layer.has_bias)));
-      return;
+      return network.push_back(
+          nn::Linear(nn::LinearOptions(layer.inputs, layer.outputs).bias(layer.has_bias)));
     case Kind::matmul:
-      network.push_back(Matmul(layer.inputs, layer.outputs));
-      return;
+      return network.push_back(Matmul(layer.inputs, layer.outputs));
     case Kind::add_bias:
-      network.push_back(AddBias(layer.outputs));
-      return;
+      return network.push_back(AddBias(layer.outputs));
     case Kind::append_ones:
-      network.push_back(append_ones());
-      return;
+      return network.push_back(nn::Functional(reference::append_ones));
     case Kind::batch_norm:
-      network.push_back(torch::nn::BatchNorm1d(torch::nn::BatchNorm1dOptions(layer.outputs)
+      return network.push_back(nn::BatchNorm1d(nn::BatchNorm1dOptions(layer.outputs)
                                                    .affine(spec.normalization_affine)
                                                    .track_running_stats(spec.normalization_statistics)));
-      return;
     case Kind::layer_norm:
-      network.push_back(torch::nn::LayerNorm(
-          torch::nn::LayerNormOptions({layer.outputs}).elementwise_affine(spec.normalization_affine)));
-      return;
+      return network.push_back(
+          nn::LayerNorm(nn::LayerNormOptions({layer.outputs}).elementwise_affine(spec.normalization_affine)));
     case Kind::rms_norm:
-      network.push_back(RMSNorm(layer.outputs, spec.normalization_affine));
-      return;
+      return network.push_back(RMSNorm(layer.outputs, spec.normalization_affine));
     case Kind::dropout:
-      network.push_back(MaskedDropout(layer.dropped));
-      return;
+      return network.push_back(MaskedDropout(layer.dropped));
     case Kind::activation:
-      push_activation(network, spec.activation);
-      return;
+      return network.push_back(nn::Functional(reference::activation(spec.activation)));
     case Kind::softmax:
-      network.push_back(torch::nn::Softmax(/*dim=*/1));
-      return;
+      return network.push_back(nn::Softmax(/*dim=*/1));
     case Kind::exercise_softmax:
-      network.push_back(exercise_softmax());
-      return;
+      return network.push_back(nn::Functional(reference::unshifted_softmax, kExerciseEpsilon));
     case Kind::log:
-      network.push_back(exercise_log());
-      return;
+      return network.push_back(nn::Functional(reference::log, kExerciseEpsilon));
     case Kind::log_softmax:
-      network.push_back(torch::nn::LogSoftmax(/*dim=*/1));
-      return;
+      return network.push_back(nn::LogSoftmax(/*dim=*/1));
     case Kind::residual: {
       const auto block = std::make_shared<ResidualImpl>();
       for (const LayerSpec& inner : layer.branch) {
         push_layer(*block, spec, inner);
       }
-      network.push_back(block);
-      return;
+      return network.push_back(block);
     }
   }
 }
 
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& options,
-                                                        const std::vector<Tensor>& parameters) {
-  using Kind = OptimizerOptions::Kind;
-  switch (options.kind) {
-    case Kind::sgd:
-      return std::make_unique<torch::optim::SGD>(parameters, torch::optim::SGDOptions(options.lr)
-                                                                 .momentum(options.momentum)
-                                                                 .dampening(options.dampening)
-                                                                 .nesterov(options.nesterov)
-                                                                 .weight_decay(options.weight_decay));
-    case Kind::adam:
-      return std::make_unique<torch::optim::Adam>(parameters, torch::optim::AdamOptions(options.lr)
-                                                                  .betas({options.beta1, options.beta2})
-                                                                  .eps(options.eps)
-                                                                  .weight_decay(options.weight_decay)
-                                                                  .amsgrad(options.amsgrad));
-    case Kind::adamw:
-      return std::make_unique<torch::optim::AdamW>(parameters, torch::optim::AdamWOptions(options.lr)
-                                                                   .betas({options.beta1, options.beta2})
-                                                                   .eps(options.eps)
-                                                                   .weight_decay(options.weight_decay)
-                                                                   .amsgrad(options.amsgrad));
-    case Kind::rmsprop:
-      return std::make_unique<torch::optim::RMSprop>(parameters, torch::optim::RMSpropOptions(options.lr)
-                                                                     .alpha(options.alpha)
-                                                                     .eps(options.eps)
-                                                                     .weight_decay(options.weight_decay)
-                                                                     .momentum(options.momentum)
-                                                                     .centered(options.centered));
-    case Kind::adagrad:
-      return std::make_unique<torch::optim::Adagrad>(
-          parameters, torch::optim::AdagradOptions(options.lr)
-                          .lr_decay(options.lr_decay)
-                          .weight_decay(options.weight_decay)
-                          .initial_accumulator_value(options.initial_accumulator_value)
-                          .eps(options.eps));
+/// The reduced loss of an output and a target.
+using LossFunction = std::function<Tensor(const Tensor& output, const Tensor& target)>;
+
+LossFunction make_loss_function(const MlpSpec& spec, const at::TensorOptions& options) {
+  const auto bind = [](auto /*type*/, const auto& reference, const auto&... arguments) -> LossFunction {
+    return
+        [=](const Tensor& output, const Tensor& target) { return reference(output, target, arguments...); };
+  };
+  return visit_loss(spec, options, bind);
+}
+
+/// Detached, but sharing memory.
+std::vector<NamedTensor> named_tensors(const torch::OrderedDict<std::string, Tensor>& tensors) {
+  std::vector<NamedTensor> named;
+  for (const auto& item : tensors) {
+    named.push_back({item.key(), item.value().detach()});
   }
-  throw std::logic_error("a kind of optimizer without a torch::optim class");
-}
-
-/// Hands each part of what torch::optim remembers of one parameter to `take`: (name, tensor or number).
-template <typename Take>
-void visit(torch::optim::SGDParamState& state, const Take& take) {
-  take("momentum_buffer", state.momentum_buffer());
-}
-template <typename State, typename Take>
-void visit_adam(State& state, const Take& take) {
-  take("step", state.step());
-  take("exp_avg", state.exp_avg());
-  take("exp_avg_sq", state.exp_avg_sq());
-  take("max_exp_avg_sq", state.max_exp_avg_sq());
-}
-template <typename Take>
-void visit(torch::optim::AdamParamState& state, const Take& take) {
-  visit_adam(state, take);
-}
-template <typename Take>
-void visit(torch::optim::AdamWParamState& state, const Take& take) {
-  visit_adam(state, take);
-}
-template <typename Take>
-void visit(torch::optim::RMSpropParamState& state, const Take& take) {
-  take("step", state.step());
-  take("square_avg", state.square_avg());
-  take("momentum_buffer", state.momentum_buffer());
-  take("grad_avg", state.grad_avg());
-}
-template <typename Take>
-void visit(torch::optim::AdagradParamState& state, const Take& take) {
-  take("step", state.step());
-  take("sum", state.sum());
-}
-
-/// Calls `use` with an (unused) state of the type that this kind of optimizer has.
-template <typename Use>
-void with_state_type(OptimizerOptions::Kind kind, const Use& use) {
-  using Kind = OptimizerOptions::Kind;
-  switch (kind) {
-    case Kind::sgd:
-      return use(torch::optim::SGDParamState());
-    case Kind::adam:
-      return use(torch::optim::AdamParamState());
-    case Kind::adamw:
-      return use(torch::optim::AdamWParamState());
-    case Kind::rmsprop:
-      return use(torch::optim::RMSpropParamState());
-    case Kind::adagrad:
-      return use(torch::optim::AdagradParamState());
-  }
-}
-
-/// Where an optimizer keeps the state of a parameter: under its address, which is a text in older releases of LibTorch.
-template <typename Map>
-typename Map::key_type key_of(const Map& /*states*/, const Tensor& parameter) {
-  if constexpr (std::is_same_v<typename Map::key_type, std::string>) {
-    std::ostringstream text;
-    text << parameter.unsafeGetTensorImpl();
-    return text.str();
-  } else {
-    return parameter.unsafeGetTensorImpl();
-  }
-}
-
-Tensor weights_of(const std::vector<double>& weights, const at::TensorOptions& options) {
-  return weights.empty() ? Tensor() : torch::tensor(weights, torch::kDouble).to(options);
+  return named;
 }
 
 }  // namespace
 
+struct AutogradTwin::Modules {
+  torch::nn::Sequential network;
+  LossFunction loss;
+  std::unique_ptr<torch_reference::Optimizer> optimizer;
+  std::vector<std::string> parameter_names;
+  bool keep_gradients = false;
+
+  /// Calls visit(block) for each residual block.
+  void for_each_block(const auto& visit) {
+    for (const auto& module : network->children()) {
+      if (auto* block = module->as<ResidualImpl>()) {
+        visit(*block);
+      }
+    }
+  }
+};
+
 AutogradTwin::AutogradTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const Tensor& initial,
                            const at::TensorOptions& options, const ThreadSettings& threads)
-    : spec_(spec),
-      threads_(threads),
-      optimizer_kind_(optimizer.kind),
-      class_weights_(weights_of(spec.class_weights, options)),
-      positive_weights_(weights_of(spec.positive_weights, options)),
-      clip_norm_(optimizer.clip_norm),
-      clip_norm_type_(optimizer.clip_norm_type) {
+    : spec_(spec), threads_(threads), modules_(std::make_unique<Modules>()) {
+  torch::nn::Sequential& network = modules_->network;
   for (const LayerSpec& layer : layers_of(spec)) {
-    push_layer(*network_, spec, layer);
+    push_layer(*network, spec, layer);
   }
-  network_->to(options.device(), c10::typeMetaToScalarType(options.dtype()));
+  network->to(options.device(), c10::typeMetaToScalarType(options.dtype()));
+  modules_->loss = make_loss_function(spec, options);
   const torch::NoGradGuard no_grad;
+  const std::vector<Tensor> parameters = network->parameters();
   const std::vector<ParameterSpec> specs = parameters_of(spec);
-  std::vector<Tensor> parameters = network_->parameters();
   for (std::size_t i = 0; i < specs.size(); ++i) {
     parameters[i].copy_(initial.narrow(0, specs[i].offset, specs[i].size).view(specs[i].shape));
+    modules_->parameter_names.push_back(specs[i].name);
   }
-  optimizer_ = make_optimizer(optimizer, parameters);
+  modules_->optimizer = std::make_unique<torch_reference::Optimizer>(optimizer, parameters);
 }
 
-Tensor AutogradTwin::loss_of(const Tensor& output, const Tensor& labels) const {
-  const Tensor target = target_of(spec_, labels, output.detach());
-  const bool is_mean = spec_.reduction == nn::Reduction::mean;
-  const auto reduction = is_mean ? torch::Reduction::Mean : torch::Reduction::Sum;
-  const std::int64_t ignored = spec_.ignore_index.value_or(-100);  // LibTorch's default: no class
-  switch (spec_.loss) {
-    case LossKind::cross_entropy:
-    case LossKind::class_probabilities:
-      return torch::cross_entropy_loss(output, target, class_weights_, reduction, ignored,
-                                       spec_.label_smoothing);
-    case LossKind::softmax_log:
-    case LossKind::exercise_softmax_log: {
-      const Tensor losses = -(target * output).sum(1);
-      return is_mean ? losses.mean() : losses.sum();
-    }
-    case LossKind::nll:
-      return torch::nll_loss(output, target, class_weights_, reduction, ignored);
-    case LossKind::kl_divergence:
-      if (is_mean && spec_.batch_mean) {
-        return torch::kl_div(output, target, torch::Reduction::Sum, spec_.log_target) /
-               static_cast<double>(output.size(0));
-      }
-      return torch::kl_div(output, target, reduction, spec_.log_target);
-    case LossKind::bce_with_logits:
-      return torch::binary_cross_entropy_with_logits(output, target, class_weights_, positive_weights_,
-                                                     reduction);
-    case LossKind::mse:
-      return torch::mse_loss(output, target, reduction);
-    case LossKind::l1:
-      return torch::l1_loss(output, target, reduction);
-    case LossKind::smooth_l1:
-      return torch::smooth_l1_loss(output, target, reduction, spec_.smooth_l1_beta);
-    case LossKind::huber:
-      return torch::huber_loss(output, target, reduction, spec_.huber_delta);
-  }
-  throw std::logic_error("a kind of loss without a function of LibTorch");
-}
+AutogradTwin::~AutogradTwin() = default;
 
 double AutogradTwin::forward(const Tensor& images, const Tensor& labels) {
   use_threads(threads_);
-  for (const auto& module : network_->children()) {
-    if (auto* block = module->as<ResidualImpl>()) {
-      block->keep_gradients(keep_intermediate_gradients_);
-    }
-  }
-  const Tensor output = run(*network_, images, keep_intermediate_gradients_, outputs_);
-  for (const auto& module : network_->children()) {
-    if (const auto* block = module->as<ResidualImpl>()) {
-      outputs_.insert(outputs_.end(), block->outputs().begin(), block->outputs().end());
-    }
-  }
-  loss_ = loss_of(output, labels);
+  const bool keep = modules_->keep_gradients;
+  modules_->for_each_block([&](ResidualImpl& block) { block.keep_gradients(keep); });
+  const Tensor output = run(*modules_->network, images, keep, outputs_);
+  modules_->for_each_block([&](const ResidualImpl& block) {
+    outputs_.insert(outputs_.end(), block.outputs().begin(), block.outputs().end());
+  });
+  loss_ = modules_->loss(output, target_of(spec_, labels, output.detach()));
   return mean_loss(spec_, loss_.item<double>(), labels);
 }
 
-at::Tensor AutogradTwin::predict(const Tensor& images) {
+Tensor AutogradTwin::predict(const Tensor& images) {
   use_threads(threads_);
   const at::NoGradGuard no_grad;
-  run(*network_, images, /*keep_gradients=*/false, outputs_);
+  run(*modules_->network, images, /*keep_gradients=*/false, outputs_);
   return logits();
 }
 
 void AutogradTwin::backward() {
   use_threads(threads_);
-  optimizer_->zero_grad();
+  modules_->optimizer->zero_grad();
   loss_.backward();
   output_gradients_.clear();
-  if (keep_intermediate_gradients_) {
+  if (modules_->keep_gradients) {
     for (const Tensor& output : outputs_) {
       output_gradients_.push_back(output.requires_grad() ? output.grad() : Tensor());
     }
@@ -404,28 +234,23 @@ void AutogradTwin::backward() {
 
 void AutogradTwin::update() {
   use_threads(threads_);
-  if (clip_norm_ > 0) {
-    torch::nn::utils::clip_grad_norm_(network_->parameters(), clip_norm_, clip_norm_type_);
-  }
-  optimizer_->step();
+  modules_->optimizer->step();
 }
 
-void AutogradTwin::set_lr(double learning_rate) {
-  for (torch::optim::OptimizerParamGroup& group : optimizer_->param_groups()) {
-    group.options().set_lr(learning_rate);
-  }
-}
+void AutogradTwin::set_lr(double lr) { modules_->optimizer->set_lr(lr); }
 
-void AutogradTwin::train(bool training) { network_->train(training); }
+void AutogradTwin::train(bool on) { modules_->network->train(on); }
 
 void AutogradTwin::set_dropout_masks(const std::vector<Tensor>& masks) {
   std::size_t next = 0;
-  for (const auto& module : network_->modules(/*include_self=*/false)) {
+  for (const auto& module : modules_->network->modules(/*include_self=*/false)) {
     if (auto* dropout = module->as<MaskedDropoutImpl>()) {
       dropout->set_mask(masks.at(next++));
     }
   }
 }
+
+void AutogradTwin::keep_intermediate_gradients(bool keep) { modules_->keep_gradients = keep; }
 
 Tensor AutogradTwin::logits() const { return outputs_[logits_index(spec_)].detach(); }
 
@@ -439,73 +264,24 @@ std::vector<NamedTensor> AutogradTwin::intermediates() const {
 }
 
 std::vector<NamedTensor> AutogradTwin::parameters() const {
-  std::vector<NamedTensor> named;
-  for (const auto& parameter : network_->named_parameters()) {
-    named.push_back({parameter.key(), parameter.value().detach()});
-  }
-  return named;
+  return named_tensors(modules_->network->named_parameters());
 }
 
 std::vector<NamedTensor> AutogradTwin::buffers() const {
-  std::vector<NamedTensor> named;
-  for (const auto& buffer : network_->named_buffers()) {
-    named.push_back({buffer.key(), buffer.value()});
-  }
-  return named;
+  return named_tensors(modules_->network->named_buffers());
 }
 
 std::vector<NamedTensor> AutogradTwin::optimizer_state() const {
-  std::vector<NamedTensor> named;
-  auto& states = optimizer_->state();
-  with_state_type(optimizer_kind_, [&]<typename State>(const State& /*type*/) {
-    for (const auto& parameter : network_->named_parameters()) {
-      const auto found = states.find(key_of(states, parameter.value()));
-      if (found == states.end()) {
-        continue;
-      }
-      visit(static_cast<State&>(*found->second), [&](const char* name, auto& value) {
-        if constexpr (std::is_same_v<std::decay_t<decltype(value)>, Tensor>) {
-          if (value.defined()) {
-            named.push_back({parameter.key() + "." + name, value.detach()});
-          }
-        } else {
-          named.push_back({parameter.key() + "." + name, at::scalar_tensor(value, at::kLong)});
-        }
-      });
-    }
-  });
-  return named;
+  return modules_->optimizer->state(modules_->parameter_names);
 }
 
 void AutogradTwin::load_optimizer_state(const std::vector<NamedTensor>& state) {
-  if (state.empty()) {
-    return;
-  }
-  auto& states = optimizer_->state();
-  with_state_type(optimizer_kind_, [&]<typename State>(const State& /*type*/) {
-    for (const auto& parameter : network_->named_parameters()) {
-      auto loaded = std::make_unique<State>();
-      visit(*loaded, [&](const char* name, auto& value) {
-        const std::string key = parameter.key() + "." + name;
-        const bool is_there = std::any_of(state.begin(), state.end(),
-                                          [&](const NamedTensor& tensor) { return tensor.name == key; });
-        if constexpr (std::is_same_v<std::decay_t<decltype(value)>, Tensor>) {
-          if (is_there) {
-            value = find_tensor(state, key, parameter.value().sizes())
-                        .to(parameter.value().options().requires_grad(false), false, /*copy=*/true);
-          }
-        } else {
-          value = find_tensor(state, key, {}).template item<std::int64_t>();
-        }
-      });
-      states[key_of(states, parameter.value())] = std::move(loaded);
-    }
-  });
+  modules_->optimizer->load_state(modules_->parameter_names, state);
 }
 
 std::vector<NamedTensor> AutogradTwin::gradients() const {
   std::vector<NamedTensor> named;
-  for (const auto& parameter : network_->named_parameters()) {
+  for (const auto& parameter : modules_->network->named_parameters()) {
     named.push_back({parameter.key(), parameter.value().grad()});
   }
   const std::vector<std::string> names = result_names(spec_);

@@ -18,18 +18,8 @@
 #include "twingrad/layers/residual.h"
 #include "twingrad/layers/rms_norm.h"
 #include "twingrad/layers/softmax.h"
-#include "twingrad/losses/bce_with_logits_loss.h"
-#include "twingrad/losses/cross_entropy_loss.h"
-#include "twingrad/losses/huber_loss.h"
-#include "twingrad/losses/kl_div_loss.h"
-#include "twingrad/losses/l1_loss.h"
-#include "twingrad/losses/log_likelihood_loss.h"
-#include "twingrad/losses/mse_loss.h"
-#include "twingrad/losses/nll_loss.h"
-#include "twingrad/losses/smooth_l1_loss.h"
-#include "twingrad/losses/soft_cross_entropy_loss.h"
-#include "twingrad/losses/weighted_cross_entropy_loss.h"
 #include "twingrad/mlp/training_loss.h"
+#include "twingrad/mlp/visit_loss.h"
 #include "twingrad/runtime/signals.h"
 
 namespace twingrad {
@@ -41,48 +31,12 @@ namespace {
 /// Maximum rows per block: enough for efficient products, few enough for a core's cache.
 constexpr std::int64_t kBlockRows = 256;
 
-/// Weights per class as a tensor; undefined if there are none.
-Tensor weights_of(const std::vector<double>& weights, const at::TensorOptions& options) {
-  return weights.empty() ? Tensor() : at::tensor(weights, at::TensorOptions(at::kDouble)).to(options);
-}
-
 std::unique_ptr<nn::Loss> make_loss(const MlpSpec& spec, const at::TensorOptions& options) {
-  const nn::Reduction reduction = spec.reduction;
-  const Tensor class_weights = weights_of(spec.class_weights, options);
-  nn::ClassLossOptions class_options{.reduction = reduction, .class_weights = class_weights};
-  class_options.ignore_index = spec.ignore_index.value_or(class_options.ignore_index);
-  switch (spec.loss) {
-    case LossKind::cross_entropy:
-      if (spec.label_smoothing > 0 || class_weights.defined() || spec.ignore_index) {
-        return std::make_unique<nn::WeightedCrossEntropyLoss>(class_options, spec.label_smoothing);
-      }
-      return std::make_unique<nn::CrossEntropyLoss>(reduction);
-    case LossKind::class_probabilities:
-      return std::make_unique<nn::SoftCrossEntropyLoss>(nn::SoftCrossEntropyLossOptions{
-          .reduction = reduction, .class_weights = class_weights, .label_smoothing = spec.label_smoothing});
-    case LossKind::softmax_log:
-    case LossKind::exercise_softmax_log:
-      return std::make_unique<nn::LogLikelihoodLoss>(reduction);
-    case LossKind::nll:
-      return std::make_unique<nn::NLLLoss>(class_options);
-    case LossKind::kl_divergence:
-      return std::make_unique<nn::KLDivLoss>(nn::KLDivLossOptions{
-          .reduction = reduction, .log_target = spec.log_target, .batch_mean = spec.batch_mean});
-    case LossKind::bce_with_logits:
-      return std::make_unique<nn::BCEWithLogitsLoss>(
-          nn::BCEWithLogitsLossOptions{.reduction = reduction,
-                                       .weight = class_weights,
-                                       .pos_weight = weights_of(spec.positive_weights, options)});
-    case LossKind::mse:
-      return std::make_unique<nn::MSELoss>(reduction);
-    case LossKind::l1:
-      return std::make_unique<nn::L1Loss>(reduction);
-    case LossKind::smooth_l1:
-      return std::make_unique<nn::SmoothL1Loss>(reduction, spec.smooth_l1_beta);
-    case LossKind::huber:
-      return std::make_unique<nn::HuberLoss>(reduction, spec.huber_delta);
-  }
-  throw std::logic_error("a kind of loss without a class");
+  const auto make = [](auto type, const auto& /*reference*/,
+                       const auto&... arguments) -> std::unique_ptr<nn::Loss> {
+    return std::make_unique<typename decltype(type)::type>(arguments...);
+  };
+  return visit_loss(spec, options, make);
 }
 
 /// A layer inside a residual block that records its result and the gradient of its result.

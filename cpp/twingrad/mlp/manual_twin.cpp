@@ -3,52 +3,14 @@
 #include <algorithm>
 
 #include "twingrad/mlp/training_loss.h"
-#include "twingrad/optim/adagrad.h"
-#include "twingrad/optim/adam.h"
 #include "twingrad/optim/clip_by_norm.h"
-#include "twingrad/optim/rmsprop.h"
-#include "twingrad/optim/sgd.h"
+#include "twingrad/optim/make_optimizer.h"
 
 namespace twingrad {
 
 using at::Tensor;
 
 namespace {
-
-std::unique_ptr<optim::Optimizer> make_optimizer(const OptimizerOptions& options) {
-  using Kind = OptimizerOptions::Kind;
-  switch (options.kind) {
-    case Kind::sgd:
-      return std::make_unique<optim::SGD>(optim::SGDOptions{.lr = options.lr,
-                                                            .momentum = options.momentum,
-                                                            .dampening = options.dampening,
-                                                            .weight_decay = options.weight_decay,
-                                                            .nesterov = options.nesterov});
-    case Kind::adam:
-    case Kind::adamw:
-      return std::make_unique<optim::Adam>(optim::AdamOptions{.lr = options.lr,
-                                                              .betas = {options.beta1, options.beta2},
-                                                              .eps = options.eps,
-                                                              .weight_decay = options.weight_decay,
-                                                              .decoupled = options.kind == Kind::adamw,
-                                                              .amsgrad = options.amsgrad});
-    case Kind::rmsprop:
-      return std::make_unique<optim::RMSprop>(optim::RMSpropOptions{.lr = options.lr,
-                                                                    .alpha = options.alpha,
-                                                                    .eps = options.eps,
-                                                                    .weight_decay = options.weight_decay,
-                                                                    .momentum = options.momentum,
-                                                                    .centered = options.centered});
-    case Kind::adagrad:
-      return std::make_unique<optim::Adagrad>(
-          optim::AdagradOptions{.lr = options.lr,
-                                .lr_decay = options.lr_decay,
-                                .weight_decay = options.weight_decay,
-                                .initial_accumulator_value = options.initial_accumulator_value,
-                                .eps = options.eps});
-  }
-  throw std::logic_error("a kind of optimizer without a class");
-}
 
 /// A slice of fewer parameters does not pay for waking a thread.
 constexpr std::int64_t kLeastSlice = 16384;
@@ -80,7 +42,7 @@ ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, c
     const auto slice_of = [&](const Tensor& flat) {
       return flat.slice(0, first * kBlock, std::min(count, (first + size) * kBlock));
     };
-    Slice slice{.values = slice_of(parameters_.values()), .optimizer = make_optimizer(optimizer)};
+    Slice slice{.values = slice_of(parameters_.values()), .optimizer = optim::make_optimizer(optimizer)};
     for (const auto& shard : shards_) {
       slice.gradients.push_back(slice_of(shard->parameters().gradients()));
     }

@@ -74,7 +74,8 @@ class Twin {
   /// memory with the twin.
   virtual std::vector<NamedTensor> buffers() const = 0;
 
-  /// The state of the optimizer by name; empty before the first step. Read it before the next update.
+  /// The state of the optimizer by the names of torch::optim, "0.weight.exp_avg", "0.weight.step", …; empty before the
+  /// first step. Read it before the next update.
   virtual std::vector<NamedTensor> optimizer_state() const = 0;
 
   /// Restores the state of an optimizer with the same options. Throws std::invalid_argument if this is not what

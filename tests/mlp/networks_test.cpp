@@ -2,11 +2,12 @@
 
 #include <cmath>
 #include <functional>
-#include <tuple>
+#include <utility>
 
 #include "twingrad/layers/activations.h"
 #include "twingrad/mlp/torch_reference.h"
 #include "twingrad/mlp/training_loss.h"
+#include "twingrad/runtime/fields.h"
 #include "twins.h"
 
 namespace twingrad {
@@ -79,13 +80,13 @@ Variant variant_of(const std::string& name, const Change& common, const Change& 
 /// Every option of every loss, with the mean and the sum.
 std::vector<Variant> loss_variants() {
   const std::vector<double> weights = {0.5, 2, 1, 3};
-  const std::vector<std::tuple<LossOption, std::string, Change>> options = {
-      {LossOption::label_smoothing, "label_smoothing", [](MlpSpec& s) { s.label_smoothing = 0.1; }},
-      {LossOption::class_weights, "class_weights", [=](MlpSpec& s) { s.class_weights = weights; }},
-      {LossOption::ignore_index, "ignore_index", [](MlpSpec& s) { s.ignore_index = 2; }},
-      {LossOption::positive_weights, "positive_weights", [=](MlpSpec& s) { s.positive_weights = weights; }},
-      {LossOption::beta, "beta", [](MlpSpec& s) { s.smooth_l1_beta = 0.3; }},
-      {LossOption::delta, "delta", [](MlpSpec& s) { s.huber_delta = 0.3; }}};
+  const std::vector<std::pair<std::string, Change>> options = {
+      {"--label-smoothing", [](MlpSpec& s) { s.label_smoothing = 0.1; }},
+      {"--class-weights", [=](MlpSpec& s) { s.class_weights = weights; }},
+      {"--ignore-index", [](MlpSpec& s) { s.ignore_index = 2; }},
+      {"--positive-weights", [=](MlpSpec& s) { s.positive_weights = weights; }},
+      {"--smooth-l1-beta", [](MlpSpec& s) { s.smooth_l1_beta = 0.3; }},
+      {"--huber-delta", [](MlpSpec& s) { s.huber_delta = 0.3; }}};
   std::vector<Variant> all;
   for (const LossEntry& entry : losses()) {
     const Change mean = [&](MlpSpec& s) { s.loss = entry.kind; };
@@ -98,10 +99,10 @@ std::vector<Variant> loss_variants() {
           entry.name, [](MlpSpec&) {}, mean));
     }
     all.push_back(variant_of(entry.name + " sum", mean, sum));
-    for (const auto& [option, name, change] : options) {
-      if (entry.takes(option)) {
-        all.push_back(variant_of(entry.name + " " + name, mean, change));
-        all.push_back(variant_of(entry.name + " sum " + name, sum, change));
+    for (const auto& [option, change] : options) {
+      if (loss_fields().at(option).belongs_to(entry.name)) {
+        all.push_back(variant_of(entry.name + " " + option, mean, change));
+        all.push_back(variant_of(entry.name + " sum " + option, sum, change));
       }
     }
   }

@@ -107,7 +107,7 @@ class ZipReader {
     const char* what = "the end record of a ZIP archive as the last 22 bytes";
     if (file_.size() < kEndRecordSize) refuse(0, what, fmt::format("a file of {} bytes", file_.size()));
     directory_end_ = file_.size() - kEndRecordSize;
-    const ZipRecord end(take(directory_end_, kEndRecordSize, file_.size(), what, kEndRecord));
+    const ZipRecord end{take(directory_end_, kEndRecordSize, file_.size(), what, kEndRecord)};
     entry_count_ = end.word(10);
     std::uint64_t size = end.double_word(12);
     position_ = end.double_word(16);
@@ -128,9 +128,9 @@ class ZipReader {
     if (directory_end_ < kLocator64Size) return;
     const std::uint64_t locator_begin = directory_end_ - kLocator64Size;
     if (!file_.substr(locator_begin).starts_with(kLocator64)) return;
-    const ZipRecord locator(file_.substr(locator_begin));
-    const ZipRecord end(
-        take(locator.quad_word(8), kEndRecord64Size, locator_begin, "the ZIP64 end record", kEndRecord64));
+    const ZipRecord locator{file_.substr(locator_begin)};
+    const ZipRecord end{
+        take(locator.quad_word(8), kEndRecord64Size, locator_begin, "the ZIP64 end record", kEndRecord64)};
     const bool agrees = std::min<std::uint64_t>(end.quad_word(32), 0xffff) == entry_count_ &&
                         std::min<std::uint64_t>(end.quad_word(40), kElsewhere) == size &&
                         std::min<std::uint64_t>(end.quad_word(48), kElsewhere) == position_;
@@ -147,7 +147,7 @@ class ZipReader {
   DirectoryEntry read_directory_entry() {
     const char* what = "an entry of the directory";
     const std::uint64_t begin = position_;
-    const ZipRecord record(take(begin, kDirectoryEntrySize, directory_end_, what, kDirectoryEntry));
+    const ZipRecord record{take(begin, kDirectoryEntrySize, directory_end_, what, kDirectoryEntry)};
     const std::uint64_t name_size = record.word(28);
     const std::uint64_t extra_size = record.word(30);
     const std::uint64_t whole = kDirectoryEntrySize + name_size + extra_size + record.word(32);
@@ -195,8 +195,8 @@ class ZipReader {
 
   /// Finds the bytes of the entry, which follow its local header.
   void find_bytes(DirectoryEntry& entry) const {
-    const ZipRecord header(
-        take(entry.header, kLocalHeaderSize, directory_begin_, "the header of an entry", kLocalHeader));
+    const ZipRecord header{
+        take(entry.header, kLocalHeaderSize, directory_begin_, "the header of an entry", kLocalHeader)};
     const std::uint64_t name_size = header.word(26);
     const std::uint64_t header_size = kLocalHeaderSize + name_size + header.word(28);
     const std::uint64_t room = directory_begin_ - entry.header;

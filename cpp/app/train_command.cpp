@@ -230,8 +230,8 @@ int run_train_command(const GivenOptions& command_line) {
 }  // namespace
 
 std::function<int()> add_train_command(CLI::App& program) {
-  CLI::App& command = add_command(
-      program, "train", "Train both twins in lockstep on the same batches and compare all gradients.");
+  CLI::App& command =
+      add_command(program, "train", "Train both twins in lockstep and compare all gradients.");
   add_train_options(command);
   return [&command] { return run_train_command(given_train_options(command)); };
 }

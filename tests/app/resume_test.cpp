@@ -220,6 +220,7 @@ TEST_F(ResumeTest, OtherOptionsAreRefused) {
   expect_not_resumed("run", "--epochs 5 --seed 2", "seed");
   expect_not_resumed("run", "--epochs 5 --threads 1", "threads");
   expect_not_resumed("run", "--epochs 5 --out other", "--out");
+  expect_not_resumed("run", "--epochs 5 --momentum 0", "--momentum");
   EXPECT_EQ(resume("run", "--hidden 16").status, 0) << "the same value is accepted";
 }
 

@@ -151,7 +151,7 @@ bool parse(CLI::App& program, std::vector<std::string> arguments) {
     refuse(given_command(program), error);
   }
   const CLI::App& command = given_command(program);
-  const std::vector<std::string> unknown = program.remaining(/*recurse=*/!command.get_prefix_command());
+  const std::vector<std::string> unknown = program.remaining(/*recurse=*/true);
   if (unknown.empty()) {
     return true;
   }

@@ -5,19 +5,30 @@ include(GNUInstallDirs)
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/twingrad)
 # Two export sets: the gradient checker alone depends on LibTorch only.
-install(TARGETS twingrad-gradcheck EXPORT twingrad-gradcheck-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS twingrad-gradcheck EXPORT twingrad-gradcheck-targets
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS twingrad EXPORT twingrad-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(TWINGRAD_BUILD_APP)
   install(TARGETS twingrad-app RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/twingrad)
 endif()
-# Headers in a directory detail/ are internal.
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/twingrad DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-        FILES_MATCHING PATTERN *.h PATTERN detail EXCLUDE)
+# The public headers: gradient checker, layers, losses, optimizers, twins, trainer, and what these include.
+foreach(directory gradcheck layers losses optim ops mlp compare)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/twingrad/${directory} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/twingrad
+          FILES_MATCHING PATTERN *.h PATTERN detail EXCLUDE PATTERN function_clones.h EXCLUDE)
+endforeach()
+foreach(header data/batches data/dataset data/idx io/grey_image io/named_tensor io/tensor_file runtime/error
+               runtime/names runtime/threads training/observer training/options training/progress training/trainer)
+  get_filename_component(directory ${header} DIRECTORY)
+  install(FILES ${PROJECT_SOURCE_DIR}/cpp/twingrad/${header}.h
+          DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/twingrad/${directory})
+endforeach()
 install(EXPORT twingrad-gradcheck-targets NAMESPACE twingrad:: DESTINATION ${package_folder})
 install(EXPORT twingrad-targets NAMESPACE twingrad:: DESTINATION ${package_folder})
-configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/twingrad-config.cmake.in
-                              ${PROJECT_BINARY_DIR}/twingrad-config.cmake INSTALL_DESTINATION ${package_folder})
-write_basic_package_version_file(${PROJECT_BINARY_DIR}/twingrad-config-version.cmake COMPATIBILITY SameMinorVersion)
+configure_package_config_file(
+  ${PROJECT_SOURCE_DIR}/cmake/twingrad-config.cmake.in ${PROJECT_BINARY_DIR}/twingrad-config.cmake
+  INSTALL_DESTINATION ${package_folder})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/twingrad-config-version.cmake
+                                 COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/twingrad-config.cmake ${PROJECT_BINARY_DIR}/twingrad-config-version.cmake
         DESTINATION ${package_folder})

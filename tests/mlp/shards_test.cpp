@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "twingrad/compare/agreement.h"
+#include "twingrad/compare/compare_twins.h"
 #include "twingrad/data/batches.h"
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/dropout_masks.h"

@@ -4,7 +4,7 @@
 
 #include <array>
 
-#include "twingrad/compare/agreement.h"
+#include "twingrad/compare/compare_twins.h"
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/mlp/manual_twin.h"

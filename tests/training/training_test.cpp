@@ -4,7 +4,7 @@
 
 #include <set>
 
-#include "twingrad/compare/agreement.h"
+#include "twingrad/compare/compare_twins.h"
 #include "twingrad/data/batches.h"
 #include "twingrad/data/dataset.h"
 #include "twingrad/mlp/autograd_twin.h"

@@ -1,45 +1,26 @@
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
-#include <vector>
-
-#include "twingrad/compare/difference.h"
-#include "twingrad/mlp/spec.h"
-#include "twingrad/mlp/twin.h"
-#include "twingrad/training/progress.h"
 
 namespace twingrad {
 
-/// The largest difference of two lists of tensors that are paired by name. A tensor without a partner is
-/// infinitely far from it, and so are two empty lists: comparing nothing proves nothing.
-struct LargestDifference {
-  double absolute = 0;
-  double relative = 0;  ///< max|a − m| / max|a| of the worst tensor
-  std::string worst;    ///< its name
+/// The differences between the twins. Gradients are those of all parameters and all intermediate results.
+struct Agreement {
+  std::int64_t epoch = 0;  ///< 0: before the first update
+  std::int64_t step = 0;   ///< updates made so far
+  double max_abs_gradient_difference = 0;
+  double max_rel_gradient_difference = 0;
+  double max_abs_weight_difference = 0;
+  std::string worst;         ///< name of the gradient with the largest relative difference
+  double autograd_loss = 0;  ///< of the batch whose gradients these are
+  double manual_loss = 0;
+  double loss_difference = 0;  ///< |a − m| / |a|
+  /// Activation sign mismatches since the last report: how often the inputs of an activation were on
+  /// different sides of a kink in the two twins. Rounding causes this, and the gradients then differ
+  /// legitimately.
+  std::map<std::string, std::int64_t> flips;
 };
-LargestDifference largest_difference(const std::vector<NamedTensor>& expected,
-                                     const std::vector<NamedTensor>& actual);
-
-/// Sets the fields of `agreement` for gradients and loss, from the last backward of both twins.
-void compare_gradients(const Twin& autograd, const Twin& manual, Agreement& agreement);
-
-/// Sets the field for weights.
-void compare_weights(const Twin& autograd, const Twin& manual, Agreement& agreement);
-
-/// The states of the two optimizers, after the same number of updates: exp_avg, momentum_buffer, … of each
-/// parameter. 0 for optimizers without a state.
-LargestDifference compare_optimizer_state(const Twin& autograd, const Twin& manual);
-
-/// Adds to agreement.flips, for each activation, how many of its inputs are on different sides of a kink in the
-/// two twins after the last forward.
-void count_flips(const MlpSpec& spec, const Twin& autograd, const Twin& manual, Agreement& agreement);
-
-/// The bound on max_rel_gradient_difference (and on loss_difference) before the first update.
-///
-/// 1e-13 in float64 and 1e-6 in float32, some ten times what is measured, for the default initialization with
-/// up to three hidden layers and no normalization. Otherwise, and for weights that were trained before,
-/// rounding grows with the logits: 64 ε · max(1, largest |logit|).
-double agreement_bound(const MlpSpec& spec, at::ScalarType dtype, double largest_logit,
-                       bool weights_are_given = false);
 
 }  // namespace twingrad

@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cmath>
 
-#include "twingrad/compare/agreement.h"
+#include "twingrad/compare/compare_twins.h"
 #include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/runtime/error.h"
 

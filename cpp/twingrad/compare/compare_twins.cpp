@@ -1,4 +1,4 @@
-#include "twingrad/compare/agreement.h"
+#include "twingrad/compare/compare_twins.h"
 
 #include <algorithm>
 #include <cmath>

@@ -164,6 +164,7 @@ TEST_F(TrainerTest, ComparesBeforeTheFirstUpdateAndInEveryEpoch) {
   for (const Agreement& agreement : run.recorder.agreements) {
     EXPECT_LE(agreement.max_rel_gradient_difference, 1e-12);
     EXPECT_LE(agreement.max_abs_weight_difference, 1e-12);
+    EXPECT_LE(agreement.max_abs_optimizer_state_difference, 1e-12);
     EXPECT_GE(agreement.max_rel_gradient_difference, 0);
     EXPECT_FALSE(agreement.worst.empty());
   }

@@ -13,6 +13,7 @@ struct Agreement {
   double max_abs_gradient_difference = 0;
   double max_rel_gradient_difference = 0;
   double max_abs_weight_difference = 0;
+  double max_abs_optimizer_state_difference = 0;
   std::string worst;         ///< name of the gradient with the largest relative difference
   double autograd_loss = 0;  ///< of the batch whose gradients these are
   double manual_loss = 0;

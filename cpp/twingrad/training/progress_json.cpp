@@ -47,6 +47,7 @@ void visit_members(auto& visitor, Is<Agreement> auto& agreement) {
   visitor("max_abs_gradient_difference", agreement.max_abs_gradient_difference);
   visitor("max_rel_gradient_difference", agreement.max_rel_gradient_difference);
   visitor("max_abs_weight_difference", agreement.max_abs_weight_difference);
+  visitor("max_abs_optimizer_state_difference", agreement.max_abs_optimizer_state_difference);
   visitor("worst", agreement.worst);
   visitor("autograd_loss", agreement.autograd_loss);
   visitor("manual_loss", agreement.manual_loss);

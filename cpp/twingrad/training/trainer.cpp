@@ -293,6 +293,8 @@ std::vector<Trainer::Evaluation> Trainer::evaluate() {
 void Trainer::report_epoch() {
   if (twins_.size() == 2) {
     compare_weights(*twins_[0], *twins_[1], progress_.agreement);
+    progress_.agreement.max_abs_optimizer_state_difference =
+        compare_optimizer_state(*twins_[0], *twins_[1]).absolute;
   }
   const std::vector<Evaluation> test = evaluate();
   progress_.result.last.clear();

@@ -168,6 +168,7 @@ TEST_F(TrainerTest, ComparesBeforeTheFirstUpdateAndInEveryEpoch) {
     EXPECT_GE(agreement.max_rel_gradient_difference, 0);
     EXPECT_FALSE(agreement.worst.empty());
   }
+  EXPECT_GT(run.recorder.agreements[2].max_abs_optimizer_state_difference, 0) << "rounding";
 }
 
 TEST_F(TrainerTest, EitherTwinTrainsAlone) {

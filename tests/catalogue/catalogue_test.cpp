@@ -4,16 +4,12 @@
 #include <set>
 
 #include "expect_agreement.h"
+#include "twingrad/catalogue/targets.h"
 
 namespace twingrad::catalogue {
 namespace {
 
 std::vector<FunctionEntry> function_entries() { return layer_entries() + loss_entries(); }
-
-bool all_passed(const std::vector<Check>& checks) {
-  return !checks.empty() &&
-         std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.passed; });
-}
 
 /// Calls `visit` with every entry, of any kind.
 void for_each_entry(const auto& visit) {
@@ -113,7 +109,7 @@ TEST(Catalogue, TheUpstreamGradientOfALossDefaultsToOne) {
   }
 }
 
-TEST(Catalogue, ErrorsDoNotDependOnWhatElseWasRun) {
+TEST(Catalogue, ErrorsDoNotDependOnOtherChecks) {
   const FunctionEntry entry = layer_entries()[3];
   const std::vector<Check> alone = check(entry);
   check(optimizer_entries()[0]);
@@ -134,7 +130,7 @@ std::set<std::string> case_names(const FunctionEntry& entry) {
   return names;
 }
 
-TEST(Catalogue, EveryEntryIsCheckedAtTheEdges) {
+TEST(Catalogue, EveryEntryHasTheStandardCases) {
   const std::set<std::string> no_single_row = {"batch_norm", "batch_norm.no_affine",
                                                "batch_norm.no_statistics"};
   const std::set<std::string> no_single_column = {"unshifted_softmax", "layer_norm", "layer_norm.no_affine",
@@ -150,7 +146,7 @@ TEST(Catalogue, EveryEntryIsCheckedAtTheEdges) {
   }
 }
 
-TEST(Catalogue, InputsOfTheCaseNotContiguousAreNot) {
+TEST(Catalogue, TheCaseNotContiguousHasStridedInputs) {
   for (const FunctionEntry& entry : function_entries()) {
     for (const Case& at : entry.cases) {
       if (at.name == "not contiguous") {
@@ -184,7 +180,7 @@ bool agrees(const Case& at, const std::function<Tensor(const Tensor&)>& change) 
   return all_passed(check(identity(at, change)));
 }
 
-TEST(Catalogue, NaNPassesOnlyWhereTheCaseExpectsItAndLibTorchHasIt) {
+TEST(Catalogue, NaNPassesOnlyIfExpectedAndInTheSamePlaces) {
   const Tensor holds_nan = at::tensor({1., NAN, 3.}).to(at::kDouble);
   const auto same = [](const Tensor& x) { return x.clone(); };
   const auto with = [](std::int64_t index, double value) {
@@ -213,7 +209,7 @@ TEST(Catalogue, AnInfinityMustBeMatchedExactly) {
       agrees({"finite", {at::ones({3}, at::kDouble)}, false}, [](const Tensor& x) { return x / 0; }));
 }
 
-// ---- What is missing ----
+// ---- Incomplete entries ----
 
 TEST(Catalogue, AnEntryWithoutCasesFails) {
   FunctionEntry entry = layer_entries().front();
@@ -247,7 +243,7 @@ TEST(Catalogue, AMissingGradientFails) {
   EXPECT_FALSE(all_passed(check(linear_with([](Tensors& grads) { grads.pop_back(); }))));
 }
 
-TEST(Catalogue, CentralDifferencesAreBestAtAMediumStep) {
+TEST(Catalogue, CentralDifferencesAreMostAccurateAtAMediumStep) {
   const std::vector<SweepPoint> points = sweep(layer_entries()[3]);  // softmax
   const auto least =
       std::min_element(points.begin(), points.end(),

@@ -57,7 +57,7 @@ TEST_F(CheckBackwardTest, Float32IsCheckedInFloat64) {
   EXPECT_FALSE(check_backward(exp_of, wrong, {at::randn({3})}));
 }
 
-TEST_F(CheckBackwardTest, IfAnInputRequiresAGradientOnlyThoseThatDoAreChecked) {
+TEST_F(CheckBackwardTest, ChecksOnlyInputsThatRequireAGradientIfAnyDoes) {
   const GradcheckFunction forward = [](T in) -> Tensors { return {in[0] * in[1]}; };
   const GradcheckBackward first_only = [](T in, T, T g) -> Tensors { return {g[0] * in[1], Tensor()}; };
   EXPECT_TRUE(check_backward(forward, first_only, {variable({3}), constant({3})}));
@@ -76,7 +76,7 @@ TEST_F(CheckBackwardTest, AWrongNumberOrShapeOfGradientsFails) {
   expect_failure(check_backward(exp_of, summed, x), "expected [3, 2], found [2]");
 }
 
-TEST_F(CheckBackwardTest, AWrongDtypeIsAWarningAndOnRequestAFailure) {
+TEST_F(CheckBackwardTest, AWrongDtypeWarnsOrOnRequestFails) {
   const auto single = backward_of([](auto&, auto& y, auto& g) { return (g * y).to(at::kFloat); });
   const GradcheckResult lenient = check_backward(exp_of, single, {constant({3})});
   EXPECT_TRUE(lenient);
@@ -237,7 +237,7 @@ void add_unwritten_gradients(PlantedBugs& bugs) {
 }
 // clang-format on
 
-TEST_F(CheckBackwardTest, PlantedBugsFailAndTheirCauseIsNamed) {
+TEST_F(CheckBackwardTest, PlantedBugsFailWithTheRightCause) {
   PlantedBugs bugs;
   add_elementwise_bugs(bugs);
   add_reduction_bugs(bugs);

@@ -34,7 +34,8 @@ std::vector<RightFunction> right_functions() {
   const Tensor x = variable({3});
   const Tensor transposed = constant({4, 3}).t().requires_grad_();
   const Tensor strided = constant({4, 6}).slice(1, 1, 6, 2).requires_grad_();
-  const Tensor rows = at::tensor({0, 2, 0}, at::kLong), columns = at::tensor({1, 0, 3}, at::kLong).view({3, 1});
+  const Tensor rows = at::tensor({0, 2, 0}, at::kLong);
+  const Tensor columns = at::tensor({1, 0, 3}, at::kLong).view({3, 1});
   return {
       {"elementwise", {variable({3, 4})}, [](T in) -> Tensors { return {in[0].sin() * in[0].exp()}; }},
       {"scalar", {variable({})}, [](T in) -> Tensors { return {in[0].pow(3)}; }},
@@ -167,7 +168,7 @@ TEST_F(GradcheckTest, AnEmptyTensorPassesWithANote) {
   EXPECT_THAT(only_comparison(result).explanation, HasSubstr("nothing to compare"));
 }
 
-TEST_F(GradcheckTest, NanFailsOnEitherSideAndPassesOnlyOnBothWithEqualNan) {
+TEST_F(GradcheckTest, NanPassesOnlyOnBothSidesWithEqualNan) {
   const GradcheckOptions equal_nan = {.equal_nan = true};
   const GradcheckFunction nan_forward = [](T in) -> Tensors { return {in[0].sqrt()}; };
   const Tensor x = variable_of({-1, 1});

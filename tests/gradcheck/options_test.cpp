@@ -39,7 +39,7 @@ TEST_F(GradcheckOptionsTest, KinksFailByDefaultAndAreNamed) {
   EXPECT_THAT(result.to_string(), HasSubstr("kink"));
 }
 
-TEST_F(GradcheckOptionsTest, KinksCanBeExcusedButNotWrongSlopesThere) {
+TEST_F(GradcheckOptionsTest, KinksAreExcusedOnlyForSlopesBetweenTheOneSidedOnes) {
   const Tensor x = variable_of({-1, 0, 3e-7, 2});
   const GradcheckResult excused = gradcheck(relu_of, {x}, kReportKinks);
   EXPECT_TRUE(excused) << excused.to_string();
@@ -96,7 +96,7 @@ TEST_F(GradcheckOptionsTest, Float32IsCheckedInFloat64) {
   EXPECT_FALSE(gradcheck(exp_times(1.01), {x}));
 }
 
-TEST_F(GradcheckOptionsTest, AFunctionThatCapturesFloat32IsToldWhyFloat64Fails) {
+TEST_F(GradcheckOptionsTest, AFailureInFloat64NamesTheOption) {
   const Tensor captured = at::randn({3, 2});
   const GradcheckFunction function = [&](T in) -> Tensors { return {in[0].matmul(captured)}; };
   expect_failure(gradcheck(function, {at::randn({4, 3}).requires_grad_()}),
@@ -132,7 +132,7 @@ TEST_F(GradcheckOptionsTest, AWrongValueFailsInFastModeToo) {
   EXPECT_EQ(smooth.comparisons[0].kind, GradcheckComparison::Kind::value);
   EXPECT_EQ(smooth.comparisons[1].kind, GradcheckComparison::Kind::projection);
   EXPECT_TRUE(smooth.failures.empty()) << "the gradient is right";
-  EXPECT_FALSE(gradcheck(relu_of, {variable_of({0, 1})}, options)) << "though the kink is excused";
+  EXPECT_FALSE(gradcheck(relu_of, {variable_of({0, 1})}, options)) << "although the kink is excused";
 }
 
 TEST_F(GradcheckOptionsTest, LazilyConjugatedValuesAreComparedWithAReference) {
@@ -165,7 +165,7 @@ TEST_F(GradcheckOptionsTest, AWrongGradientIsFoundWhenRowsArePerturbedTogether) 
   EXPECT_FALSE(gradcheck(leaks_between_rows, {variable({4, 3})}, kBatched));
 }
 
-TEST_F(GradcheckOptionsTest, RowsThatAreNotIndependentFail) {
+TEST_F(GradcheckOptionsTest, DependentRowsFail) {
   const Tensors x = {variable({5, 3})};
   const GradcheckFunction centred = [](T in) -> Tensors { return {in[0] - in[0].mean(0, true)}; };
   const GradcheckFunction neighbours = [](T in) -> Tensors { return {in[0] * in[0].roll(1, 0)}; };

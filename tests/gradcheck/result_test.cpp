@@ -110,11 +110,11 @@ TEST(ExpectGradientsMatch, FailsWithTheTable) {
                           "more text");
 }
 
-TEST(ExpectGradientsMatch, AssertLeavesTheTest) {
+TEST(ExpectGradientsMatch, AssertReturnsFromTheTest) {
   EXPECT_FATAL_FAILURE(ASSERT_GRADIENTS_MATCH(wrong_square(), {variable({2})}), "gradcheck: FAILED");
 }
 
-TEST(ExpectGradientsMatch, DoesNotCaptureAnElse) {
+TEST(ExpectGradientsMatch, DoesNotPairWithAFollowingElse) {
   bool reached = false;
   if (reached)
     EXPECT_GRADIENTS_MATCH(sin_of, {variable({2})});

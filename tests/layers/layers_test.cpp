@@ -14,8 +14,8 @@
 #include "twingrad/layers/softmax.h"
 #include "twingrad/mlp/torch_reference.h"
 
-// That the layers agree with autograd, central differences and float32 is what the catalogue checks. These
-// tests are about options, edges and misuse.
+// The catalogue compares the layers with autograd, central differences and float32. These tests cover
+// options, edge cases and misuse.
 
 namespace twingrad::nn {
 namespace {
@@ -34,7 +34,7 @@ Parameter parameter_of(at::IntArrayRef shape) {
 
 // ---- Linear, softmax ----
 
-TEST(Linear, TheFirstLayerSkipsTheGradientOfTheImages) {
+TEST(Linear, SkipsTheInputGradientOnRequest) {
   const Parameter weight = parameter_of({3, 4});
   const Parameter bias = parameter_of({3});
   Linear layer(weight, bias, InputGradient::skip);
@@ -54,7 +54,7 @@ TEST(Linear, BackwardOverwritesGradients) {
   EXPECT_TRUE(weight.grad.equal(once));
 }
 
-TEST(UnshiftedSoftmax, OverflowsFromTheDocumentedLogitOn) {
+TEST(UnshiftedSoftmax, OverflowsAtTheDocumentedLogit) {
   UnshiftedSoftmax layer(1e-12);
   const auto is_finite_at = [&](double x, at::ScalarType dtype) {
     return layer.forward(at::full({1, 2}, x, dtype)).isfinite().all().item<bool>();
@@ -76,7 +76,7 @@ TEST(UnshiftedSoftmax, AgreesJustBelowTheOverflowOfFloat64) {
 
 // ---- Dropout ----
 
-TEST(Dropout, TakesAMaskOfAnyDtypeAndAnyProbability) {
+TEST(Dropout, AcceptsAMaskOfAnyDtypeAndAnyProbability) {
   for (const double p : {0.0, 0.2, 0.5}) {
     const Tensor x = draw({5, 4});
     const Tensor mask = at::rand({5, 4}) >= p;
@@ -89,8 +89,8 @@ TEST(Dropout, TakesAMaskOfAnyDtypeAndAnyProbability) {
   }
 }
 
-TEST(Dropout, ComputesTheSameDigitsAsLibTorch) {
-  // The mask that LibTorch drew shows where its result is not 0.
+TEST(Dropout, IsBitIdenticalToLibTorch) {
+  // LibTorch's mask is true where its result is not 0.
   const Tensor x = at::rand({50, 40}) + 1;
   const Tensor y = at::dropout(x, 0.3, /*train=*/true);
   Dropout layer(0.3);
@@ -117,7 +117,7 @@ TEST(Dropout, ProbabilityOneGivesZero) {
   EXPECT_TRUE(layer.backward(draw({2, 3})).eq(0).all().item<bool>());
 }
 
-TEST(Dropout, RefusesAWrongProbabilityOrMask) {
+TEST(Dropout, RejectsAnInvalidProbabilityOrMask) {
   EXPECT_THROW(Dropout(-0.1), std::invalid_argument);
   EXPECT_THROW(Dropout(1.1), std::invalid_argument);
   Dropout layer;
@@ -154,12 +154,12 @@ FunctionEntry two_layer_block(bool nested) {
           })};
 }
 
-TEST(Residual, AgreesWithTwoLayersAndInsideAnotherResidual) {
+TEST(Residual, AgreesAroundTwoLayersAndWhenNested) {
   expect_agreement(two_layer_block(false));
   expect_agreement(two_layer_block(true));
 }
 
-TEST(Residual, WithoutABranchDoubles) {
+TEST(Residual, AnEmptyBranchDoublesTheInput) {
   Residual layer({});
   const Tensor x = draw({5, 4});
   EXPECT_TRUE(layer.forward(x).equal(2 * x));
@@ -174,13 +174,13 @@ TEST(Residual, SwitchesItsBranchToEvaluation) {
   EXPECT_TRUE(layer->forward(x).equal(2 * x));
 }
 
-TEST(Residual, RefusesABranchThatChangesTheShape) {
+TEST(Residual, RejectsABranchThatChangesTheShape) {
   EXPECT_THROW(residual_of(std::make_unique<AppendOnes>())->forward(draw({2, 3})), std::invalid_argument);
 }
 
 // ---- Activations ----
 
-TEST(Activations, AgreeEntryByEntryAtKinksAndFarValues) {
+TEST(Activations, AgreeEntryByEntryAtKinksAndLargeValues) {
   // In the catalogue, an error is relative to the largest entry of the batch.
   const Tensor x = matrix({-1e4, -50, -1, -0.0, 0, 1, 20, 20.5, 50, 1e4});
   for (const ActivationEntry& entry : activations()) {
@@ -197,8 +197,8 @@ TEST(Activations, AgreeEntryByEntryAtKinksAndFarValues) {
   }
 }
 
-TEST(Activations, ListEveryKinkAndNoOther) {
-  // Across a kink the slope jumps, elsewhere it changes by less than |f″| times the distance.
+TEST(Activations, ListExactlyTheirKinks) {
+  // Across a kink the slope jumps; elsewhere it changes by at most max|f″| times the distance.
   const double distance = 1e-6;
   for (const ActivationEntry& entry : activations()) {
     const std::unique_ptr<Layer> layer = entry.make();

@@ -11,8 +11,8 @@
 #include "twingrad/layers/rms_norm.h"
 #include "twingrad/mlp/torch_reference.h"
 
-// The catalogue checks the normalizations with their default options; these tests are about the others and
-// the edges.
+// The catalogue checks the normalizations with their default options. These tests cover other options and
+// edge cases.
 
 namespace twingrad::nn {
 namespace {
@@ -35,8 +35,8 @@ Parameter with_gradient(const Tensor& value) { return {value, at::full_like(valu
 /// x [rows, 4], a scale and a shift.
 Tensors affine_inputs(std::int64_t rows) { return {draw({rows, 4}, 2), draw({4}), draw({4})}; }
 
-/// Gradients a constant apart from these at any distance: x − μ loses 1e4 · 1e-16 of a deviation of 2, and
-/// the slope inherits it. 1e-11 is ten times that.
+/// Tolerance for inputs near 1e4 with standard deviation 2: x − μ has an error of 1e4 · 1e-16, which carries
+/// over to the gradient. 1e-11 is about ten times that.
 constexpr double kFarFromTheOrigin = 1e-11;
 
 // ---- BatchNorm1d ----
@@ -48,7 +48,7 @@ class BatchNormTest : public ::testing::Test {
   RunningStatistics statistics = {draw({4}), draw({4}).abs() + 0.5};
 };
 
-/// Batch statistics unless there are running ones. inputs: x, weight and bias, or x alone.
+/// In evaluation mode. Uses batch statistics if `running` is empty. inputs: x, weight and bias, or x alone.
 FunctionEntry batch_norm_entry(const Tensors& inputs, const RunningStatistics& running, double eps = 1e-5) {
   const bool affine = inputs.size() > 1;
   const bool evaluates = running.mean.defined();
@@ -73,7 +73,7 @@ TEST_F(BatchNormTest, AgreesForTwoRowsWithALargeEpsilon) {
   EXPECT_LE(autograd_error(batch_norm_entry(affine_inputs(2), {}, 0.5)), 1e-13);
 }
 
-TEST_F(BatchNormTest, WithoutRunningStatisticsEvaluationUsesThoseOfTheBatch) {
+TEST_F(BatchNormTest, EvaluationWithoutRunningStatisticsUsesBatchStatistics) {
   catalogue::expect_agreement(batch_norm_entry(affine_inputs(6), {}));
 }
 
@@ -99,7 +99,7 @@ torch::nn::BatchNorm1d torch_module(const Parameter& weight, const Parameter& bi
   return module;
 }
 
-TEST_F(BatchNormTest, RunningStatisticsFollowThoseOfTorchNn) {
+TEST_F(BatchNormTest, RunningStatisticsAgreeWithTorchNn) {
   for (const std::optional<double> momentum :
        {std::optional(0.1), std::optional(0.3), std::optional<double>()}) {
     SCOPED_TRACE(momentum.value_or(NAN));
@@ -125,14 +125,14 @@ TEST_F(BatchNormTest, RunningStatisticsFollowThoseOfTorchNn) {
   }
 }
 
-TEST_F(BatchNormTest, WritesTheRunningStatisticsIntoTheGivenTensors) {
+TEST_F(BatchNormTest, UpdatesTheGivenRunningStatisticsInPlace) {
   const Tensor before = statistics.mean.clone();
   BatchNorm1d layer(weight, bias, statistics);
   layer.forward(draw({6, 4}));
   EXPECT_FALSE(statistics.mean.equal(before)) << "a checkpoint contains these tensors";
 }
 
-TEST_F(BatchNormTest, RefusesOneRowInTrainingAsTorchNnDoes) {
+TEST_F(BatchNormTest, RejectsOneRowInTrainingAsTorchNnDoes) {
   const Tensor x = draw({1, 4});
   BatchNorm1d layer(weight, bias, statistics);
   EXPECT_THROW(layer.forward(x), std::invalid_argument);
@@ -160,7 +160,7 @@ TEST_F(BatchNormTest, AConstantColumnGivesTheBias) {
 
 // ---- LayerNorm, RMSNorm ----
 
-/// inputs: x and those of weight and bias that are used.
+/// inputs: x; x and weight; or x, weight and bias.
 FunctionEntry layer_norm_entry(const Tensors& inputs, double eps = 1e-5) {
   const auto make = inputs.size() == 1   ? make_layer<LayerNorm>(Parameter{}, Parameter{}, eps)
                     : inputs.size() == 2 ? make_layer<LayerNorm, 1>(Parameter{}, eps)
@@ -182,7 +182,7 @@ TEST(LayerNorm, AgreesFarFromTheOrigin) {
 }
 
 TEST(LayerNorm, ConstantRowsGiveZero) {
-  // x − μ is 0. LibTorch computes x/σ − μ/σ and is off by a rounding of |x|/√ε = 2,000, some 1e-12.
+  // x − μ is 0. LibTorch computes x/σ − μ/σ, with a rounding error of |x|/√ε = 2,000, about 1e-12.
   for (const std::int64_t columns : {1, 4}) {
     const Tensor x = at::full({2, columns}, 7, at::kDouble);
     const Tensor grad_y = draw({2, columns});
@@ -211,7 +211,7 @@ TEST(RMSNorm, AgreesWithAnotherEpsilonAndOneColumn) {
 }
 
 TEST(RMSNorm, AgreesAtZero) {
-  // The slope is 6.7e7 within 1.5e-8, too narrow for any step of a central difference.
+  // The slope is 6.7e7 only for |x| < 1.5e-8, which is too narrow for a central difference.
   EXPECT_LE(autograd_error(rms_norm_entry(at::zeros({2, 4}, at::kDouble), std::nullopt)), 1e-13);
 }
 

@@ -11,7 +11,7 @@
 #include "twingrad/mlp/spec.h"
 #include "twingrad/mlp/torch_reference.h"
 
-// The loss of the classroom exercise, a chain: softmax → log(p + ε) → −Σ label · log p.
+// The loss of the classroom exercise as a chain of layers: softmax → log(p + ε) → −Σ label · log p.
 
 namespace twingrad::nn {
 namespace {
@@ -57,7 +57,7 @@ FunctionEntry chain_entry(bool shifted, Reduction reduction, const Tensors& inpu
           .cases = {{"given", inputs, smooth}}};
 }
 
-TEST(Chain, AgreesAlsoForRowsWithSeveralLabels) {
+TEST(Chain, AgreesForRowsWithSeveralLabels) {
   const Tensor labels = matrix({1, 1, 0, 0, 0.5, 0, 0.25, 0.25, 0, 0, 0, 0, 0, 1, 0, 0}, 4);
   for (const Reduction reduction : {Reduction::mean, Reduction::sum}) {
     for (const bool shifted : {true, false}) {
@@ -72,26 +72,25 @@ TEST(Chain, AgreesInSaturatedRowsOfTheExercise) {
   EXPECT_LE(catalogue::autograd_error(chain_entry(false, Reduction::sum, {logits, labels}, false)), 1e-13);
 }
 
-TEST(Chain, StaysFiniteForShiftedLogitsOfTenThousand) {
+TEST(Chain, IsFiniteForShiftedLogitsOfTenThousand) {
   const Tensor logits = matrix({1e4, -1e4, 0, -1e4, 1e4, 1e4}, 2);
   const Tensor labels = matrix({0, 1, 0, 1, 0, 0}, 2);
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
     Chain chain(true, Reduction::mean);
     const Tensor value = chain.forward(logits.to(dtype), labels.to(dtype));
     EXPECT_NEAR(value.item<double>(), -std::log(kExerciseEpsilon), 1e-5);
-    // The price of the epsilon: the network is certain of the wrong answer, and has no gradient to correct
-    // it.
+    // Because of the epsilon, a confidently wrong prediction has gradient 0.
     EXPECT_TRUE(chain.backward().eq(0).all().item<bool>());
   }
 }
 
-TEST(Chain, OverflowsToNaNInFloat32IfNotShifted) {
+TEST(Chain, UnshiftedOverflowsToNaNInFloat32) {
   Chain chain(false, Reduction::sum);
   const Tensor logits = matrix({100, 0}).to(at::kFloat);
   EXPECT_TRUE(std::isnan(chain.forward(logits, matrix({1, 0}).to(at::kFloat)).item<double>()));
 }
 
-TEST(Chain, TheGradientCellOfTheExerciseAgrees) {
+TEST(Chain, AgreesInTheNetworkOfTheExercise) {
   // x [5, 6], W₁ [6, 5], W₂ [5, 6], L = Σ label · log softmax(relu(x W₁) W₂), without a minus sign.
   struct Network {
     Network(const Parameter& w1, const Parameter& w2) : product1(w1), product2(w2) {}

@@ -18,8 +18,8 @@
 #include "twingrad/losses/weighted_cross_entropy_loss.h"
 #include "twingrad/mlp/torch_reference.h"
 
-// The catalogue checks every loss with typical options. These tests are about combinations of options,
-// extreme values and misuse.
+// The catalogue checks every loss with typical options. These tests cover combinations of options, extreme
+// values and misuse.
 
 namespace twingrad::nn {
 namespace {
@@ -45,7 +45,7 @@ Tensor indices(std::initializer_list<std::int64_t> values) { return at::tensor(v
 /// Weights [C].
 Tensor some_weights(std::int64_t count) { return at::rand({count}, at::kDouble) + 0.2; }
 
-/// A loss with its reference, by reduction. The entry has one case with these inputs.
+/// Makes the entry of a loss for a reduction. It has one case with these inputs.
 using MakeEntry = std::function<FunctionEntry(Reduction reduction, const Tensors& inputs)>;
 
 /// options_of(reduction, input) returns the first argument of the loss; the others follow.
@@ -125,7 +125,7 @@ void expect_same_as_libtorch(const MakeEntry& make, const Tensor& input, const T
     const Tensor expected = entry.reference({input, target});
     const Tensor value = loss.forward({input, target});
     ASSERT_EQ(value.sizes(), expected.sizes());
-    // Some ten roundings of each entry; in extreme inputs an entry can be 1e-16 of a term that cancels.
+    // About ten roundings per entry; for extreme inputs an entry can be 1e-16 of a term that cancels.
     EXPECT_TRUE(value.allclose(expected, 1e-14, 1e-15, /*equal_nan=*/true)) << value << expected;
     const Tensor grad_loss = draw(expected.sizes());
     const Tensor grad = loss.backward(grad_loss)[0];
@@ -135,20 +135,20 @@ void expect_same_as_libtorch(const MakeEntry& make, const Tensor& input, const T
   }
 }
 
-/// The same for each row by itself.
+/// The same for each row as a separate batch.
 void expect_same_row_by_row(const MakeEntry& make, const Tensor& input, const Tensor& target) {
   for (std::int64_t row = 0; row < input.size(0); ++row) {
     expect_same_as_libtorch(make, input.narrow(0, row, 1), target.narrow(0, row, 1));
   }
 }
 
-// ---- Losses of a class ----
+// ---- Class losses ----
 
 TEST(ClassLosses, AgreeInEveryCombinationOfTheirOptions) {
   for (const bool weighted : {false, true}) {
     const Tensor weights = weighted ? some_weights(4) : Tensor();
     for (const std::int64_t ignore_index : {-100, 2}) {
-      // At least one row counts, and at least one does not.
+      // With index 2 one row is ignored, and others are not.
       const Tensor target = indices({3, 1, 2, 0, 1, ignore_index, 3});
       expect_agreement(nll(weights, ignore_index), {draw({7, 4}), target});
       for (const double smoothing : {0.0, 0.1, 1.0}) {
@@ -196,7 +196,7 @@ TEST(ClassLosses, WeightsThatSumToZeroGiveNaNAsInLibTorch) {
   const Tensor weights = at::tensor({0.0, 0.0, 1.0}, at::kDouble);
   const Tensor target = indices({0, 1, -100});
   expect_same_as_libtorch(cross_entropy(weights, -100, 0), draw({3, 3}), target);
-  // NLL multiplies all zeros of a row by 1/0, LibTorch only that of the target.
+  // NLLLoss multiplies all zeros of a row by 1/0, LibTorch only the entry of the target.
   NLLLoss loss({.class_weights = weights});
   EXPECT_TRUE(loss.forward(draw({3, 3}), target).isnan().item<bool>());
   EXPECT_TRUE(loss.backward()[0][0].isnan().item<bool>());
@@ -226,7 +226,7 @@ TEST(CrossEntropy, IsExactForLogitsOfTenThousand) {
   EXPECT_LE(relative(matrix({1, 1, -2}) / 3, loss.backward().narrow(0, 2, 1)), 1e-15);
 }
 
-TEST(CrossEntropy, RefusesATargetThatIsNotAClass) {
+TEST(CrossEntropy, RejectsAnInvalidClass) {
   for (const std::int64_t target : {-1, 4}) {
     CrossEntropyLoss loss;
     EXPECT_THROW(loss.forward(draw({1, 4}), indices({target})), c10::Error) << target;
@@ -235,7 +235,7 @@ TEST(CrossEntropy, RefusesATargetThatIsNotAClass) {
 
 // ---- Differences, binary labels, divergence ----
 
-TEST(DifferenceLosses, AgreeForOtherSeamsAndEqualLibTorchThereAndFarOut) {
+TEST(DifferenceLosses, AgreeForOtherThresholdsAndEqualLibTorchAtExtremes) {
   std::vector<std::pair<MakeEntry, double>> losses = {
       {make_entry<MSELoss>(torch_reference::mse, only_reduction), 0},
       {make_entry<L1Loss>(torch_reference::l1, only_reduction), 0}};
@@ -286,7 +286,7 @@ TEST(KLDiv, IsZeroWhereTheTargetIsZero) {
   expect_same_as_libtorch(kl_div(false, false), input, target);
   KLDivLoss loss({.reduction = Reduction::sum});
   EXPECT_DOUBLE_EQ(loss.forward(input, target).item<double>(), 1);
-  // With log t = −∞ LibTorch has 0 · (−∞ − x) = NaN, and so have we.
+  // With log t = −∞ both are 0 · (−∞ − x) = NaN.
   expect_same_as_libtorch(kl_div(true, false), input, matrix({0, -kInfinity, -kInfinity}));
 }
 
@@ -311,7 +311,7 @@ TEST(Losses, HaveTheDefaultsOfTorchNn) {
   EXPECT_LE(distance(NLLLoss(), torch::nn::NLLLoss(), classes), 1e-13);
 }
 
-TEST(Losses, RefuseWrongOptionsAndShapes) {
+TEST(Losses, RejectInvalidOptionsAndShapes) {
   using Wrong = std::invalid_argument;
   EXPECT_THROW(WeightedCrossEntropyLoss({}, -0.1), Wrong);
   EXPECT_THROW(WeightedCrossEntropyLoss({}, 1.1), Wrong);

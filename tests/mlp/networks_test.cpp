@@ -60,7 +60,7 @@ TEST_F(TwinsTest, AgreeForEveryNormalizationWithDropoutAndLabelSmoothing) {
   }
 }
 
-/// A network with an option, and the same without it.
+/// A network with an option, and the same network without it.
 struct Variant {
   std::string name;
   MlpSpec spec;
@@ -203,12 +203,11 @@ TEST_F(TwinsTest, LogarithmsOfSmoothLabelsGiveTheSameDivergence) {
   const Tensor from_probabilities = gradient_of(spec);
   spec.log_target = true;
   expect_twins_agree(spec);
-  // exp(log t) is t up to rounding.
+  // exp(log t) equals t up to rounding.
   EXPECT_LE(relative(from_probabilities, gradient_of(spec)), 1e-13);
 }
 
-/// The mean loss as LibTorch computes it from the logits, with labels from one_hot: nothing that both twins
-/// share.
+/// The mean loss computed by LibTorch from the logits and one-hot labels, without code that the twins share.
 double expected_loss(const MlpSpec& spec, const Tensor& logits, const Tensor& labels) {
   namespace reference = torch_reference;
   constexpr auto kMean = nn::Reduction::mean;

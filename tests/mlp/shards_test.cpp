@@ -35,7 +35,7 @@ ManualTwin twin_of(const MlpSpec& spec, int workers, at::ScalarType dtype = torc
 /// Wide enough that three threads get a shard each.
 MlpSpec wide() { return {.inputs = 300, .hidden = {200, 100}}; }
 
-TEST(Shards, DependOnlyOnTheShapesAndTheThreads) {
+TEST(Shards, DependOnlyOnShapesAndNumberOfThreads) {
   const MlpSpec spec{.inputs = 784, .hidden = {98}};
   EXPECT_EQ(twin_of(spec, 2).shards_for(128), 2);
   EXPECT_EQ(twin_of(spec, 4).shards_for(60'000), 4);
@@ -44,7 +44,7 @@ TEST(Shards, DependOnlyOnTheShapesAndTheThreads) {
   EXPECT_EQ(twin_of(spec, 4).shards_for(0), 1);
   MlpSpec batch_norm = spec;
   batch_norm.normalization = Normalization::batch;
-  EXPECT_EQ(twin_of(batch_norm, 4).shards_for(60'000), 1) << "its statistics are those of the entire batch";
+  EXPECT_EQ(twin_of(batch_norm, 4).shards_for(60'000), 1) << "it needs the statistics of the entire batch";
 }
 
 TEST(Shards, AgreeWithAutograd) {
@@ -85,19 +85,19 @@ TEST(Shards, AgreeWithAutograd) {
 TEST(Shards, ComputeGradientsEqualsForwardAndBackward) {
   torch::manual_seed(6);
   for (const int workers : {1, 2, 3}) {
-    for (const std::int64_t rows : {7, 600, 1500}) {  // 1500: several blocks a shard, of unequal length
+    for (const std::int64_t rows : {7, 600, 1500}) {  // 1500: several blocks per shard, of unequal length
       MlpSpec spec = wide();
       spec.dropout = 0.2;
       const Batch batch(spec, rows, torch::kDouble);
-      ManualTwin apart = twin_of(spec, workers);
+      ManualTwin separate = twin_of(spec, workers);
       ManualTwin together = twin_of(spec, workers);
-      apart.set_dropout_masks(batch.masks);
+      separate.set_dropout_masks(batch.masks);
       together.set_dropout_masks(batch.masks);
-      const double loss = apart.forward(batch.images, batch.labels);
-      apart.backward();
+      const double loss = separate.forward(batch.images, batch.labels);
+      separate.backward();
       EXPECT_NEAR(together.compute_gradients(batch.images, batch.labels), loss, 1e-13);
-      EXPECT_LE(relative(apart.logits(), together.logits()), 1e-14);
-      const std::vector<NamedTensor> expected = apart.gradients();
+      EXPECT_LE(relative(separate.logits(), together.logits()), 1e-14);
+      const std::vector<NamedTensor> expected = separate.gradients();
       const std::vector<NamedTensor> found = together.gradients();
       ASSERT_EQ(found.size(), parameters_of(spec).size()) << "only those of the parameters";
       for (std::size_t i = 0; i < found.size(); ++i) {
@@ -123,21 +123,21 @@ TEST(Shards, AnEmptyBatchHasGradientZero) {
 TEST(Shards, ReadingTheGradientsDoesNotChangeThem) {
   const MlpSpec spec = wide();
   const Batch batch(spec, 128, torch::kDouble);
-  ManualTwin looked_at = twin_of(spec, 3);
-  ManualTwin left_alone = twin_of(spec, 3);
-  for (ManualTwin* twin : {&looked_at, &left_alone}) {
+  ManualTwin read = twin_of(spec, 3);
+  ManualTwin unread = twin_of(spec, 3);
+  for (ManualTwin* twin : {&read, &unread}) {
     twin->compute_gradients(batch.images, batch.labels);
   }
-  const Tensor once = looked_at.gradients()[0].tensor.clone();
-  EXPECT_TRUE(once.equal(looked_at.gradients()[0].tensor));
-  looked_at.update();
-  left_alone.update();
+  const Tensor once = read.gradients()[0].tensor.clone();
+  EXPECT_TRUE(once.equal(read.gradients()[0].tensor));
+  read.update();
+  unread.update();
   for (std::size_t i = 0; i < parameters_of(spec).size(); ++i) {
-    EXPECT_TRUE(looked_at.parameters()[i].tensor.equal(left_alone.parameters()[i].tensor));
+    EXPECT_TRUE(read.parameters()[i].tensor.equal(unread.parameters()[i].tensor));
   }
 }
 
-TEST(Shards, ARunIsReproducibleBitForBit) {
+TEST(Shards, TrainingIsReproducibleBitForBit) {
   const MlpSpec spec = wide();
   const Batch batch(spec, 600, torch::kFloat);
   const auto run = [&] {
@@ -166,11 +166,10 @@ TEST(Shards, ClipTheGradientOfTheWholeBatch) {
   }
 }
 
-// ---- Memory
-// --------------------------------------------------------------------------------------------------------
+// ---- Memory ----
 
-/// LibTorch's allocator with a count. (LibTorch 1.13 and 2.6 differ in whether
-/// allocate is const and whether copy_data exists: the one that is not asked for overrides nothing.)
+/// Counts the calls of LibTorch's allocator. (LibTorch 1.13 and 2.6 differ in whether allocate is const and
+/// whether copy_data exists, so each version overrides only some of these functions.)
 class CountingAllocator final : public c10::Allocator {
  public:
   explicit CountingAllocator(c10::Allocator* inner) : inner_(inner) {}
@@ -205,7 +204,7 @@ TEST(Memory, CountsStorages) {
   EXPECT_EQ(storages_allocated_by([] { torch::ones({3}) + torch::ones({3}); }), 3);
 }
 
-TEST(Memory, ASteadyStateStepOfTheDefaultNetworkAllocatesNone) {
+TEST(Memory, ARepeatedTrainingStepAllocatesNothing) {
   const MlpSpec spec;  // 784-128-10, ReLU, cross-entropy
   const data::Dataset dataset = data::synthetic(1, 512, 10);
   for (const int threads : {1, 2}) {

@@ -51,7 +51,7 @@ TEST(MlpSpec, AResidualBlockIsANestedSequential) {
   EXPECT_FALSE(has_residual_block({.inputs = 20, .hidden = {8, 6}, .residual = true}))
       << "no layer preserves the width";
   EXPECT_TRUE(has_residual_block({.inputs = 20, .hidden = {20}, .residual = true}))
-      << "the first layer preserves that of the input";
+      << "the first layer preserves the width of the input";
 }
 
 TEST(MlpSpec, LaysOutParametersWithoutGaps) {
@@ -87,7 +87,7 @@ TEST(MlpSpec, TheSameSeedDrawsTheSameParameters) {
   EXPECT_FALSE(draw_initial_parameters({}, 4).equal(draw_initial_parameters({}, 5)));
 }
 
-TEST(FlatParameters, HoldTheGivenValues) {
+TEST(FlatParameters, ContainTheGivenValues) {
   for (const Bias bias : {Bias::every_layer, Bias::column_of_ones}) {
     const MlpSpec spec{.inputs = 5, .hidden = {4, 4}, .classes = 3, .bias = bias};
     const Tensor in_order = at::arange(parameter_count(spec), at::kFloat);
@@ -100,7 +100,7 @@ TEST(FlatParameters, HoldTheGivenValues) {
   }
 }
 
-TEST(FlatParameters, StoreAWeightAsItsProductReadsIt) {
+TEST(FlatParameters, StoreAWeightInTheLayoutOfItsProduct) {
   const MlpSpec spec{.inputs = 5, .hidden = {4}, .classes = 3};
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
     const bool is_transposed = !ops::product_library(dtype).empty();
@@ -114,7 +114,7 @@ TEST(FlatParameters, StoreAWeightAsItsProductReadsIt) {
                   .value.is_contiguous());
 }
 
-TEST(DropoutMasks, DependOnSeedAndStepAlone) {
+TEST(DropoutMasks, DependOnlyOnSeedAndStep) {
   const MlpSpec spec{
       .inputs = 401, .hidden = {400, 300}, .classes = 5, .input_dropout = 0.1, .dropout = 0.25};
   const std::vector<Tensor> masks = draw_dropout_masks(spec, 51, 1, 7);

@@ -21,7 +21,7 @@ using testing::relative;
 using testing::Twins;
 using testing::TwinsTest;
 
-TEST(LibTorchProductsGuard, GivesBothTwinsTheSameBitsInTheFirstLayer) {
+TEST(LibTorchProductsGuard, MakesTheFirstLayerOfBothTwinsBitIdentical) {
   const ops::LibTorchProductsGuard guard;
   const MlpSpec spec{.inputs = 784, .hidden = {128}};
   const Tensor images = at::rand({1000, 784});
@@ -33,7 +33,7 @@ TEST(LibTorchProductsGuard, GivesBothTwinsTheSameBitsInTheFirstLayer) {
   autograd.forward(images, labels);
   manual.forward(images, labels);
   EXPECT_TRUE(autograd.intermediates()[0].tensor.equal(manual.intermediates()[0].tensor))
-      << "otherwise an input of a ReLU may be on the other side of 0";
+      << "otherwise the inputs of a ReLU could have different signs";
 }
 
 TEST_F(TwinsTest, ABatchOfIgnoredRowsHasLossAndGradientZero) {
@@ -172,7 +172,7 @@ std::vector<std::string> names_of(const std::vector<NamedTensor>& tensors) {
   return names;
 }
 
-TEST_F(TwinsTest, NameTheOptimizerStateAsTorchOptimDoes) {
+TEST_F(TwinsTest, NameTheOptimizerStateAsInTorchOptim) {
   using ::testing::UnorderedElementsAre;
   const auto expect_names = [](const OptimizerOptions& optimizer, const auto& names) {
     Twins twins({.inputs = 4, .hidden = {}, .classes = 3}, optimizer, at::kDouble);
@@ -199,7 +199,7 @@ TEST_F(TwinsTest, NameTheOptimizerStateAsTorchOptimDoes) {
                UnorderedElementsAre("0.weight.step", "0.weight.sum", "0.bias.step", "0.bias.sum"));
 }
 
-TEST_F(TwinsTest, ContinueFromTheOptimizerStateOfTheOther) {
+TEST_F(TwinsTest, ContinueFromEachOthersOptimizerState) {
   const MlpSpec spec{.inputs = 20, .hidden = {16}, .classes = 5};
   for (const OptimizerOptions& optimizer : optimizers()) {
     SCOPED_TRACE(static_cast<int>(optimizer.kind));
@@ -217,7 +217,7 @@ TEST_F(TwinsTest, ContinueFromTheOptimizerStateOfTheOther) {
   }
 }
 
-TEST_F(TwinsTest, RefuseAnOptimizerStateThatIsNotComplete) {
+TEST_F(TwinsTest, RejectAnIncompleteOptimizerState) {
   Twins twins({.inputs = 4, .hidden = {}, .classes = 3}, {}, at::kDouble);
   twins.step();
   for (Twin* twin : twins.both) {
@@ -324,7 +324,7 @@ TEST_F(TwinsTest, ParametersAreViewsIntoOneVector) {
   }
 }
 
-TEST_F(TwinsTest, ForwardReturnsTheMeanEvenIfTheGradientIsThatOfTheSum) {
+TEST_F(TwinsTest, ForwardReturnsTheMeanForTheSumReductionToo) {
   const Tensor images = at::rand({10, 8}, at::kDouble);
   const Tensor labels = at::randint(0, 4, {10}, at::kLong);
   MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4};
@@ -338,7 +338,7 @@ TEST_F(TwinsTest, ForwardReturnsTheMeanEvenIfTheGradientIsThatOfTheSum) {
   EXPECT_LE(relative(mean.manual.gradients()[0].tensor * 10, sum.manual.gradients()[0].tensor), 1e-13);
 }
 
-TEST_F(TwinsTest, TheLearningRateOfBothCanBeSet) {
+TEST_F(TwinsTest, SetLrChangesTheLearningRateOfBothTwins) {
   const MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4};
   Twins twins(spec, {.lr = 1e-3}, at::kDouble);
   const Tensor before = twins.manual.parameters()[0].tensor.clone();
@@ -366,7 +366,7 @@ TEST(LargestDifference, PairsByNameInAnyOrder) {
   EXPECT_EQ(largest_difference({a, b}, {b, a}).absolute, 0);
 }
 
-TEST(LargestDifference, IsInfiniteForWhatCannotAgree) {
+TEST(LargestDifference, IsInfiniteForIncomparableTensors) {
   const double infinity = std::numeric_limits<double>::infinity();
   const Tensor one = at::ones({3});
   const auto relative_of = [&](const Tensor& a, const Tensor& m) {

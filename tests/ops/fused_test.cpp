@@ -11,8 +11,7 @@
 #include "twingrad/ops/fused_cross_entropy.h"
 #include "twingrad/ops/fused_relu.h"
 
-// Every fused operation is compared with its tensor version, for operands that it takes in one pass and for
-// those that it does not.
+// Every fused operation is compared with its tensor version, for operands of the fused loop and for others.
 
 namespace twingrad::ops {
 namespace {
@@ -26,13 +25,13 @@ Tensor strided_copy(const Tensor& tensor) {
   return at::stack({tensor, at::zeros_like(tensor)}, -1).select(-1, 0);
 }
 
-/// Equal bits: NaN where the other is NaN, and the sign of zeros.
+/// Equal values and signs of zero; NaN equals NaN.
 void expect_equal_bits(const Tensor& expected, const Tensor& actual) {
   EXPECT_TRUE(actual.allclose(expected, 0, 0, /*equal_nan=*/true)) << actual << expected;
   EXPECT_TRUE(actual.nan_to_num().signbit().equal(expected.nan_to_num().signbit()));
 }
 
-/// What is done to one operand, so that it is not as the fused loop expects it.
+/// A change to one operand that rules out the fused loop.
 struct Layout {
   std::string name;
   std::function<Tensor(const Tensor&)> change;
@@ -76,7 +75,7 @@ void expect_equal_relu_gradients(std::vector<Tensor> operands) {
   expect_equal_bits(expected, operands[0]);
 }
 
-TEST(FusedReLU, GivesTheSameBitsForAnyOperand) {
+TEST(FusedReLU, IsBitIdenticalForAnyOperand) {
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
     for (const std::vector<std::int64_t>& shape :
          std::vector<std::vector<std::int64_t>>{{5, 21}, {1}, {0, 3}}) {
@@ -101,14 +100,13 @@ CrossEntropyBuffers buffers_for(const Tensor& logits) {
           at::empty({logits.size(0), 1}, logits.options())};
 }
 
-/// Both versions of the value and of the gradient, from logits and targets in any layout.
+/// Compares both versions of the value and of the gradient.
 void expect_equal_cross_entropy(const Tensor& logits, const Tensor& target) {
   CrossEntropyBuffers fused = buffers_for(logits);
   CrossEntropyBuffers general = buffers_for(logits);
   fused_cross_entropy(logits, target, fused);
   cross_entropy(logits, target, general);
-  // Sums over the classes in another order are a few roundings apart; where one is not finite, the other is
-  // not.
+  // Sums in a different order differ by a few roundings.
   const double few = logits.scalar_type() == at::kFloat ? 1e-6 : 1e-15;
   const auto expect_close = [&](const Tensor& expected, const Tensor& actual) {
     EXPECT_TRUE(actual.allclose(expected, few, few, /*equal_nan=*/true)) << actual << expected;
@@ -212,8 +210,8 @@ Tensor sum_of(const std::vector<Tensor>& parts) {
   return sum;
 }
 
-/// A step of both versions; the parts are summed for the tensor version. bound: in roundings of entries of
-/// size 4.
+/// Compares one step of both versions, within some roundings of entries of size 4. The tensor version gets
+/// the sum of the parts.
 void expect_equal_adam_steps(const AdamVectors& start, const std::vector<Tensor>& parts,
                              const AdamCoefficients& c) {
   AdamVectors fused = start.copy();
@@ -252,12 +250,12 @@ TEST(FusedAdam, AgreesForOneTwoAndThreePartsInAnyLayout) {
   }
 }
 
-TEST(FusedAdam, TakesPartsOfAnotherDtypeThanTheParameters) {
+TEST(FusedAdam, AcceptsPartsOfAnotherDtype) {
   const AdamVectors start(128, at::kDouble);
   expect_equal_adam_steps(start, {at::randn({128}, at::kFloat)}, coefficients()[0]);
 }
 
-TEST(FusedAdam, PartsGiveTheSameBitsAsTheirSum) {
+TEST(FusedAdam, PartsAreBitIdenticalToTheirSum) {
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
     for (const std::int64_t size : kSizes) {
       AdamVectors by_parts(size, dtype);

@@ -14,7 +14,7 @@ using namespace ops;
 
 using at::Tensor;
 
-/// The same shape lying in memory in another way, with other numbers between its rows or columns where there is room.
+/// Matrices of one shape in different memory layouts, some with other elements between their rows or columns.
 std::vector<std::pair<std::string, Tensor>> layouts(std::int64_t rows, std::int64_t columns,
                                                     at::ScalarType dtype) {
   return {{"row by row", torch::empty({rows, columns}, dtype)},
@@ -25,7 +25,7 @@ std::vector<std::pair<std::string, Tensor>> layouts(std::int64_t rows, std::int6
           {"every second column", torch::empty({rows, 2 * columns}, dtype).slice(1, 0, 2 * columns, 2)}};
 }
 
-/// |x − y| may be K roundings of sums of |a b|: the bound of a sum of K products, in any order.
+/// Expects an error of at most K ε Σ|a b|, the bound for a sum of K products in any order.
 void expect_product(const Tensor& out, const Tensor& a, const Tensor& b, const std::string& what) {
   const double epsilon = a.scalar_type() == at::kFloat ? std::numeric_limits<float>::epsilon()
                                                        : std::numeric_limits<double>::epsilon();
@@ -35,7 +35,7 @@ void expect_product(const Tensor& out, const Tensor& a, const Tensor& b, const s
   EXPECT_TRUE(((out.to(at::kDouble) - exact).abs() <= bound).all().item<bool>()) << what;
 }
 
-TEST(Multiply, IsTheProductHoweverTheMatricesLie) {
+TEST(Matmul, ComputesTheProductInEveryLayout) {
   torch::manual_seed(1);
   struct Sizes {
     std::int64_t m, k, n;
@@ -48,7 +48,7 @@ TEST(Multiply, IsTheProductHoweverTheMatricesLie) {
           for (auto& [layout_of_out, out] : layouts(sizes.m, sizes.n, dtype)) {
             a.normal_();
             b.normal_();
-            out.fill_(std::numeric_limits<double>::quiet_NaN());  // what was there before does not count
+            out.fill_(std::numeric_limits<double>::quiet_NaN());  // must be overwritten
             EXPECT_EQ(&matmul(out, a, b), &out);
             expect_product(out, a, b, layout_of_a + " · " + layout_of_b + " → " + layout_of_out);
           }
@@ -58,7 +58,7 @@ TEST(Multiply, IsTheProductHoweverTheMatricesLie) {
   }
 }
 
-TEST(Multiply, WritesNothingBesideTheProduct) {
+TEST(Matmul, WritesOnlyTheOutput) {
   const Tensor whole = torch::full({8, 9}, -1.0F);
   Tensor part = whole.narrow(0, 0, 7).narrow(1, 0, 6);
   matmul(part, torch::ones({7, 4}), torch::ones({4, 6}));
@@ -66,14 +66,14 @@ TEST(Multiply, WritesNothingBesideTheProduct) {
   EXPECT_EQ(whole.sum().item<float>(), 7 * 6 * 4 - (8 * 9 - 7 * 6));
 }
 
-TEST(Multiply, TheProductOverNothingIsZero) {
+TEST(Matmul, AProductWithInnerSizeZeroIsZero) {
   Tensor out = torch::ones({2, 3});
   EXPECT_TRUE(matmul(out, torch::ones({2, 0}), torch::ones({0, 3})).equal(torch::zeros({2, 3})));
   Tensor none = torch::ones({0, 3});
   EXPECT_EQ(matmul(none, torch::ones({0, 2}), torch::ones({2, 3})).numel(), 0);
 }
 
-TEST(Multiply, WhatIsNotFiniteStaysSo) {
+TEST(Matmul, PropagatesNaNAndInfinity) {
   const float infinity = std::numeric_limits<float>::infinity();
   const Tensor a = torch::tensor({{0.0F, infinity}, {NAN, 1.0F}, {1.0F, 1.0F}});
   Tensor out = torch::empty({3, 2});
@@ -83,7 +83,7 @@ TEST(Multiply, WhatIsNotFiniteStaysSo) {
   EXPECT_EQ(out[0][1].item<float>(), infinity);
 }
 
-TEST(Multiply, AddsARowToEveryRow) {
+TEST(Addmm, AddsAVectorToEveryRow) {
   const Tensor a = torch::rand({17, 33});
   const Tensor b = torch::rand({33, 10});
   const Tensor c = torch::rand({10});
@@ -94,23 +94,23 @@ TEST(Multiply, AddsARowToEveryRow) {
   }
 }
 
-TEST(Multiply, IsDoneByTheLibraryThatIsNamed) {
+TEST(Matmul, UsesTheLibraryThatProductLibraryReturns) {
   Tensor out = torch::empty({64, 98});
   const Tensor x = torch::rand({64, 784});
   const Tensor w = torch::rand({98, 784});
   const Tensor transposed = w.t().contiguous();
   for (const Tensor& b : {w.t(), transposed}) {
-    // Of six thousand sums of 784 products two libraries round some in different ways.
+    // Two libraries round at least one of six thousand sums of 784 products differently.
     EXPECT_EQ(matmul(out, x, b).equal(at::mm(x, b)), product_library().empty());
   }
 }
 
-TEST(Multiply, RefusesShapesThatDoNotFit) {
+TEST(Matmul, RejectsMismatchedShapes) {
   Tensor out = torch::empty({2, 2});
   EXPECT_THROW(matmul(out, torch::ones({2, 3}), torch::ones({2, 2})), c10::Error);
 }
 
-TEST(Multiply, CanBeLeftToLibTorch) {
+TEST(LibTorchProductsGuard, DisablesOneDNN) {
   const std::string library = product_library();
   {
     const ops::LibTorchProductsGuard guard;

@@ -12,8 +12,8 @@ namespace {
 
 using namespace ops;
 
-/// Whether this process comes to have so many threads: the system takes a moment to forget one that has ended.
-bool comes_to_have_threads(std::ptrdiff_t expected) {
+/// Waits up to a second until this process has `expected` threads: a joined thread can remain listed briefly.
+bool reaches_thread_count(std::ptrdiff_t expected) {
   for (int wait = 0; wait < 1000; ++wait) {
     if (std::distance(std::filesystem::directory_iterator("/proc/self/task"), {}) == expected) {
       return true;
@@ -23,13 +23,13 @@ bool comes_to_have_threads(std::ptrdiff_t expected) {
   return false;
 }
 
-TEST(ThreadPool, RunEachTaskOnceOnItsOwnThreadOrTheCallers) {
-  ThreadPool workers(3);
+TEST(ThreadPool, RunsEachTaskOnceOnItsThreadOrTheCallers) {
+  ThreadPool pool(3);
   const std::thread::id caller = std::this_thread::get_id();
   std::vector<std::set<std::thread::id>> ran(3);
   for (int round = 0; round < 1000; ++round) {
     std::vector<int> times(3);
-    workers.run(3, [&](int i) {
+    pool.run(3, [&](int i) {
       ran[static_cast<std::size_t>(i)].insert(std::this_thread::get_id());
       ++times[static_cast<std::size_t>(i)];
     });
@@ -43,18 +43,18 @@ TEST(ThreadPool, RunEachTaskOnceOnItsOwnThreadOrTheCallers) {
   EXPECT_TRUE(ran[1].empty() || ran[1] != ran[2]);
 }
 
-TEST(ThreadPool, TheCallerTakesWhatAThreadWithoutACoreHasNotBegun) {
+TEST(ThreadPool, TheCallerRunsTasksWhoseThreadsHaveNoCore) {
   cpu_set_t before, one;
   ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
   CPU_ZERO(&one);
   CPU_SET(sched_getcpu(), &one);
-  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);  // the thread that is started gets the same core
+  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);  // inherited by the threads of the pool
   {
-    ThreadPool workers(2);
+    ThreadPool pool(2);
     int taken = 0;
     for (int round = 0; round < 1000; ++round) {
       std::thread::id ran;
-      workers.run(2, [&](int i) { ran = i == 1 ? std::this_thread::get_id() : ran; });
+      pool.run(2, [&](int i) { ran = i == 1 ? std::this_thread::get_id() : ran; });
       taken += ran == std::this_thread::get_id() ? 1 : 0;
     }
     EXPECT_GT(taken, 0);
@@ -62,13 +62,13 @@ TEST(ThreadPool, TheCallerTakesWhatAThreadWithoutACoreHasNotBegun) {
   ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
 }
 
-TEST(ThreadPool, KeepApartAsFarAsTheyMay) {
+TEST(ThreadPool, KeepsThreadsOnDifferentCores) {
   cpu_set_t before, one;
   ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
   if (CPU_COUNT(&before) < 2) {
-    GTEST_SKIP() << "wants two cores";
+    GTEST_SKIP() << "requires two cores";
   }
-  ThreadPool workers(2);  // its thread may use all of them, the caller from now on one
+  ThreadPool pool(2);  // its thread may use all cores; the caller is now limited to one
   const int core = sched_getcpu();
   CPU_ZERO(&one);
   CPU_SET(core, &one);
@@ -78,43 +78,43 @@ TEST(ThreadPool, KeepApartAsFarAsTheyMay) {
   constexpr int kRounds = 100;
   for (int round = 0; round < kRounds; ++round) {
     std::atomic<bool> started = false;
-    workers.run(2, [&](int i) {
+    pool.run(2, [&](int i) {
       while (i == 0 && !started) {
-        sched_yield();  // until the other is there
+        sched_yield();
       }
       if (i == 1) {
         cpu_set_t allowed;
         sched_getaffinity(0, sizeof allowed, &allowed);
         all += CPU_EQUAL(&allowed, &before) ? 1 : 0;
         apart += sched_getcpu() != core ? 1 : 0;
-        sched_setaffinity(0, sizeof one, &one);  // as the system may do it
+        sched_setaffinity(0, sizeof one, &one);  // as the scheduler might
         sched_setaffinity(0, sizeof before, &before);
         started = true;
       }
     });
   }
   ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
-  EXPECT_EQ(all, kRounds) << "it may use fewer cores than it might at first";
+  EXPECT_EQ(all, kRounds) << "the affinity mask was not restored";
   EXPECT_GT(apart, kRounds * 9 / 10);
 }
 
-TEST(ThreadPool, MayHaveFewerTasksThanThreads) {
-  ThreadPool workers(4);
+TEST(ThreadPool, RunsFewerTasksThanThreads) {
+  ThreadPool pool(4);
   for (int tasks = 1; tasks <= 4; ++tasks) {
     std::atomic<int> sum = 0;
-    workers.run(tasks, [&](int i) { sum += i + 1; });
+    pool.run(tasks, [&](int i) { sum += i + 1; });
     EXPECT_EQ(sum, tasks * (tasks + 1) / 2);
   }
 }
 
-TEST(ThreadPool, WakeFromSleep) {
-  ThreadPool workers(2);
+TEST(ThreadPool, WakesSleepingThreads) {
+  ThreadPool pool(2);
   for (int round = 0; round < 20; ++round) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // longer than a thread waits awake
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // longer than a thread spins
     std::atomic<int> times = 0;
-    workers.run(2, [&](int i) {
+    pool.run(2, [&](int i) {
       if (i == 1) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));  // and the caller falls asleep
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the caller sleeps, too
       }
       ++times;
     });
@@ -122,29 +122,29 @@ TEST(ThreadPool, WakeFromSleep) {
   }
 }
 
-TEST(ThreadPool, StartOneThreadFewerThanTheyCount) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // those of other tests are gone
+TEST(ThreadPool, StartsOneThreadFewerThanItsCount) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // until the threads of other tests are gone
   const std::ptrdiff_t before = std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
   {
     const ThreadPool alone(1);
-    EXPECT_TRUE(comes_to_have_threads(before));
-    const ThreadPool workers(3);
-    EXPECT_EQ(workers.count(), 3);
-    EXPECT_TRUE(comes_to_have_threads(before + 2));
+    EXPECT_TRUE(reaches_thread_count(before));
+    const ThreadPool pool(3);
+    EXPECT_EQ(pool.count(), 3);
+    EXPECT_TRUE(reaches_thread_count(before + 2));
   }
-  EXPECT_TRUE(comes_to_have_threads(before));
+  EXPECT_TRUE(reaches_thread_count(before));
 }
 
-TEST(ThreadPool, ComputeOnOneThreadEach) {
-  ThreadPool workers(2);
+TEST(ThreadPool, LibTorchUsesOneThreadInsideATask) {
+  ThreadPool pool(2);
   std::vector<int> counts(2);
-  at::set_num_threads(1);  // the caller's is the caller's own affair
-  workers.run(2, [&](int i) { counts[static_cast<std::size_t>(i)] = at::get_num_threads(); });
+  at::set_num_threads(1);  // the pool does not change the caller's
+  pool.run(2, [&](int i) { counts[static_cast<std::size_t>(i)] = at::get_num_threads(); });
   EXPECT_EQ(counts, (std::vector<int>{1, 1}));
 }
 
-TEST(ThreadPool, HandTheFirstFailureOnAndStayUsable) {
-  ThreadPool workers(3);
+TEST(ThreadPool, RethrowsTheFirstExceptionAndRemainsUsable) {
+  ThreadPool pool(3);
   const auto fail = [](int i) {
     if (i > 0) {
       throw std::runtime_error("task " + std::to_string(i));
@@ -152,22 +152,22 @@ TEST(ThreadPool, HandTheFirstFailureOnAndStayUsable) {
   };
   for (int round = 0; round < 2; ++round) {
     try {
-      workers.run(3, fail);
+      pool.run(3, fail);
       FAIL() << "nothing was thrown";
     } catch (const std::runtime_error& error) {
       EXPECT_STREQ(error.what(), "task 1");
     }
   }
   int times = 0;
-  workers.run(1, [&](int) { ++times; });
+  pool.run(1, [&](int) { ++times; });
   EXPECT_EQ(times, 1);
 }
 
-TEST(ThreadPool, RefuseWhatTheyCannotDo) {
+TEST(ThreadPool, RejectsInvalidNumbersOfThreadsAndTasks) {
   EXPECT_THROW(ThreadPool(0), std::invalid_argument);
-  ThreadPool workers(2);
-  EXPECT_THROW(workers.run(3, [](int) {}), std::invalid_argument);
-  EXPECT_THROW(workers.run(0, [](int) {}), std::invalid_argument);
+  ThreadPool pool(2);
+  EXPECT_THROW(pool.run(3, [](int) {}), std::invalid_argument);
+  EXPECT_THROW(pool.run(0, [](int) {}), std::invalid_argument);
 }
 
 TEST(PartOf, CoversEverythingOnceInNearlyEqualParts) {

@@ -18,8 +18,8 @@
 #include "twingrad/optim/rmsprop.h"
 #include "twingrad/optim/sgd.h"
 
-// The catalogue compares each optimizer with torch::optim for typical options. These tests are about further
-// combinations, defaults, edges and misuse.
+// The catalogue compares each optimizer with torch::optim for typical options. These tests cover further
+// combinations, defaults, edge cases and misuse.
 
 namespace twingrad::optim {
 namespace {
@@ -50,7 +50,7 @@ TEST(Optimizers, AgreeWithTorchOptimInFurtherCombinationsOfTheirOptions) {
            .lr_decay = 0.01,
            .initial_accumulator_value = 1e-4},
        }) {
-    // In float64 alone: with momentum and decay a float32 step can be more than a few units long.
+    // Only in float64: with momentum and decay a float32 step can be longer than the tolerance assumes.
     const catalogue::OptimizerEntry entry = {.name = "combination", .options = options};
     const catalogue::Check check = catalogue::check(entry, {.dtype = at::kDouble}).front();
     EXPECT_TRUE(check.passed) << static_cast<int>(options.kind) << " " << options.lr << " " << check.detail;
@@ -74,7 +74,7 @@ TEST(Optimizers, HaveTheDefaultsOfTorchOptim) {
             std::tuple(adagrad.lr(), adagrad.lr_decay(), adagrad.eps(), adagrad.initial_accumulator_value()));
 }
 
-TEST(OptimizerOptions, DefaultToThoseOfTorchOptim) {
+TEST(OptimizerOptions, HaveTheDefaultsOfTorchOptim) {
   const OptimizerOptions adam = default_options(Kind::adam);
   const torch::optim::AdamOptions torch_adam;
   EXPECT_EQ(std::tuple(adam.lr, adam.eps, adam.weight_decay, std::tuple(adam.beta1, adam.beta2)),
@@ -94,7 +94,7 @@ TEST(OptimizerOptions, DefaultToThoseOfTorchOptim) {
                        torch_adagrad.initial_accumulator_value(), torch_adagrad.eps()));
 }
 
-TEST(Optimizers, TakeANewLearningRateBetweenSteps) {
+TEST(Optimizers, AcceptANewLearningRateBetweenSteps) {
   for (const Kind kind : {Kind::sgd, Kind::adam, Kind::adamw, Kind::rmsprop, Kind::adagrad}) {
     OptimizerOptions options = default_options(kind);
     options.momentum = kind == Kind::sgd ? 0.9 : 0;
@@ -115,7 +115,7 @@ TEST(Optimizers, TakeANewLearningRateBetweenSteps) {
   }
 }
 
-TEST(Optimizers, RefuseWhatTorchOptimRefuses) {
+TEST(Optimizers, RejectWhatTorchOptimRejects) {
   using Wrong = std::invalid_argument;
   EXPECT_THROW(SGD({.lr = -1}), Wrong);
   EXPECT_THROW(SGD({.lr = NAN}), Wrong);
@@ -179,8 +179,7 @@ TEST(Optimizers, Float32FollowsFloat64OverManySteps) {
     return difference(twice, single).relative;
   };
   catalogue::restart_draws();
-  // 100 steps of half a rounding each, of parameters of size 1, and as much again from the steps' own
-  // rounding.
+  // 100 steps with half a rounding each of parameters of size 1, and as much from rounding within the steps.
   const double bound = 100 * std::numeric_limits<float>::epsilon();
   EXPECT_LE(distance(Adam({.amsgrad = true}), Adam({.amsgrad = true})), bound);
   EXPECT_LE(distance(RMSprop({.centered = true}), RMSprop({.centered = true})), bound);
@@ -189,7 +188,7 @@ TEST(Optimizers, Float32FollowsFloat64OverManySteps) {
 
 TEST(Adam, PutsEpsilonOutsideTheRoot) {
   // A step from 0 with g = 1e-9 and learning rate 1: −g/(g + 1e-8) = −0.0909. With epsilon added to the
-  // uncorrected root it would be −0.00315, and no gradient of ordinary size would show it.
+  // uncorrected root it would be −0.00315. Gradients of ordinary size would not reveal the difference.
   Adam optimizer({.lr = 1});
   Tensor parameters = at::zeros({1}, at::kDouble);
   optimizer.step(parameters, at::full({1}, 1e-9, at::kDouble));
@@ -206,8 +205,8 @@ TEST(Adam, NaNInAGradientReachesTheParameter) {
   EXPECT_TRUE(parameters[13].isnan().item<bool>());
 }
 
-TEST(AMSGrad, NeverForgetsALargeGradient) {
-  // After one gradient of 1 and many of 0, v has forgotten it (0.999^20000 = 2e-9), the largest v has not.
+TEST(AMSGrad, RemembersALargeGradient) {
+  // After one gradient of 1 and many of 0, v has decayed (0.999^20000 = 2e-9); the largest v has not.
   const auto last_step_of = [](Adam adam) {
     Tensor parameters = at::zeros({1}, at::kDouble);
     adam.step(parameters, at::ones({1}, at::kDouble));
@@ -224,22 +223,22 @@ TEST(AMSGrad, NeverForgetsALargeGradient) {
 
 // ---- Clipping ----
 
-/// Three gradients of a network, one after the other in one tensor, clipped by both. Returns ours, theirs and
-/// the difference of the norms relative to theirs.
+/// The gradients of three parameters in one tensor, clipped by this library and by LibTorch.
 struct Clipped {
   Clipped(const Tensor& gradients, double norm_type) : ours(gradients.clone()), theirs(gradients.clone()) {
     const double norm = torch_reference::clip_grad_norm(theirs.split_with_sizes({12, 3, 30}), 1, norm_type);
     norm_error = std::abs(clip_by_norm(ours, 1, norm_type) - norm) / norm;
   }
   Tensor ours, theirs;
-  double norm_error;
+  double norm_error;  ///< relative to LibTorch's norm
 };
 
 TEST(ClipByNorm, AgreesWithClipGradNormForEveryNormAndSize) {
   for (const double norm_type : {2.0, 1.0, 3.5, std::numeric_limits<double>::infinity()}) {
     for (const double size : {1e-9, 0.01, 1.0, 1e4}) {
       SCOPED_TRACE(::testing::Message() << "norm " << norm_type << ", gradients of size " << size);
-      // The norm of three norms against that of all: some ten roundings of 1e-16, and powers cost a few more.
+      // The norm of three norms and the norm of all entries differ by about ten roundings, with powers a few
+      // more.
       const Clipped clipped(catalogue::draw({45}, size), norm_type);
       EXPECT_LE(clipped.norm_error, 1e-14);
       EXPECT_LE(difference(clipped.theirs, clipped.ours).relative, 1e-14);
@@ -254,13 +253,13 @@ TEST(ClipByNorm, DoesNotChangeAShortGradient) {
   EXPECT_TRUE(gradients.equal(before));
 }
 
-TEST(ClipByNorm, EndsAMillionthBelowTheBound) {
+TEST(ClipByNorm, AddsLibTorchsEpsilonToTheNorm) {
   Tensor gradients = at::tensor({3.0, 4.0}, at::kDouble);
   EXPECT_DOUBLE_EQ(clip_by_norm(gradients, 1.0), 5.0);
   EXPECT_DOUBLE_EQ(gradients.norm().item<double>(), 5.0 / (5.0 + 1e-6));
 }
 
-TEST(ClipByNorm, TreatsANormThatIsNotFiniteAsLibTorchDoes) {
+TEST(ClipByNorm, TreatsANonFiniteNormAsLibTorchDoes) {
   for (const double bad : {static_cast<double>(NAN), std::numeric_limits<double>::infinity()}) {
     Tensor gradients = catalogue::draw({45});
     gradients[5] = bad;
@@ -269,7 +268,7 @@ TEST(ClipByNorm, TreatsANormThatIsNotFiniteAsLibTorchDoes) {
   }
 }
 
-TEST(ClipByNorm, AcceptsNoEntriesAndRefusesWrongOptions) {
+TEST(ClipByNorm, AcceptsAnEmptyTensorAndRejectsInvalidOptions) {
   Tensor nothing = at::zeros({0});
   EXPECT_EQ(clip_by_norm(nothing, 1), 0);
   Tensor one = at::ones({1});

@@ -7,17 +7,17 @@
 
 #include "twingrad/optim/options.h"
 
-// The catalogue compares the schedules with torch.optim.lr_scheduler. These are the edges that it does not
-// cover, and what is refused.
+// The catalogue compares the schedules with torch.optim.lr_scheduler. These tests cover edge cases and
+// invalid options.
 
 namespace twingrad {
 namespace {
 
 using namespace optim;
 
-TEST(Schedule, OneCycleMayEndOneStepLateAndMayNotRise) {
-  // The rates that Python's torch 1.13 prints. Python multiplies the previous rate by a factor, this library
-  // computes each rate directly: the difference is a dozen roundings of the base rate 0.1.
+TEST(Schedule, OneCycleAcceptsAnExtraStepAndNoRisingPhase) {
+  // From Python's torch 1.13, which multiplies the previous rate by a factor. This library computes each rate
+  // directly: they differ by a dozen roundings of the base rate 0.1.
   constexpr double kTolerance = 1e-15;
   // OneCycleLR(o, 0.1, total_steps=12, cycle_momentum=False)
   EXPECT_NEAR(OneCycleLR{.total_steps = 12}.rate(0.1, 11), 4e-07, kTolerance);
@@ -52,7 +52,7 @@ TEST(Schedule, RatesOfARun) {
   EXPECT_DOUBLE_EQ(learning_rate_at(warm_up, 3, 10, 10, 60), 3);
 }
 
-TEST(Schedule, InvalidOptionsAreRefused) {
+TEST(Schedule, RejectsInvalidOptions) {
   using Wrong = std::invalid_argument;
   EXPECT_THROW(StepLR{.step_size = 0}.rate(0.1, 0), Wrong);
   EXPECT_THROW(CosineAnnealingLR{.t_max = 0}.rate(0.1, 0), Wrong);

@@ -12,7 +12,7 @@ namespace twingrad::testing {
 
 using namespace std::string_literals;
 
-// Handmade files of torch.save: a ZIP archive and the instructions of a pickle.
+// Files as torch.save writes them, built by hand: a ZIP archive and the opcodes of a pickle.
 
 inline std::string u16(std::uint64_t value) { return write_little_endian(static_cast<std::uint16_t>(value)); }
 inline std::string u32(std::uint64_t value) { return write_little_endian(static_cast<std::uint32_t>(value)); }
@@ -53,7 +53,7 @@ struct Archive {
   std::size_t end_record = 0;
 };
 
-/// zip64: with the two records for large archives, which LibTorch writes to small ones, too.
+/// zip64: with the two records for large archives, which LibTorch also writes into small ones.
 inline Archive make_archive(const std::vector<ArchiveEntry>& entries, bool zip64 = true) {
   Archive archive;
   for (const ArchiveEntry& entry : entries) {
@@ -82,7 +82,7 @@ inline Archive make_archive(const std::vector<ArchiveEntry>& entries, bool zip64
 
 inline std::string zip_of(const std::vector<ArchiveEntry>& entries) { return make_archive(entries).bytes; }
 
-// ---- Instructions of a pickle; the codes are those of Python's pickletools -----------------------------
+// ---- Pickle opcodes, as in Python's pickletools ----
 
 inline std::string pickled(const std::string& instructions) { return "\x80\x02"s + instructions + "."; }
 inline std::string text(const std::string& value) { return join("X", u32(value.size()), value); }

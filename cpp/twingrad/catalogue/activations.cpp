@@ -9,9 +9,9 @@
 namespace twingrad::catalogue {
 namespace {
 
-/// What the catalogue knows of an activation besides its reference.
+/// The planted bug and the edge cases of an activation.
 struct ActivationFacts {
-  std::string bug;  ///< a wrong derivative that people write
+  std::string bug;  ///< a common wrong derivative
   std::string why;
   std::function<Tensor(const Tensor& x, const Tensor& y)> wrong_slope;
   /// The infinities at which LibTorch's value and slope are not NaN. x Φ(x), x σ(x) and x/(1 + |x|) become 0
@@ -55,7 +55,7 @@ const std::map<std::string, ActivationFacts>& activation_facts() {
         [](T x, T) { return x.sigmoid(); },
         {}}},
       {"softplus",
-       {"sigmoid_of_the_value", "σ(y) instead of σ(x): y is the tensor that was kept",
+       {"sigmoid_of_the_value", "σ(y) instead of σ(x): y is the saved tensor",
         [](T, T y) { return y.sigmoid(); }}},
       {"sigmoid", {"of_the_input", "x(1 − x) instead of y(1 − y)", [](T x, T) { return x * (1 - x); }}},
       {"tanh", {"square_forgotten", "1 − y instead of 1 − y²", [](T, T y) { return 1 - y; }}},

@@ -25,7 +25,7 @@ Tensor draw(at::IntArrayRef shape, double scale) {
   return at::empty(shape, at::kDouble).normal_(0, 1, generator()).mul_(scale);
 }
 
-// A new one: set_current_seed keeps the second half of a pair of normal numbers, which would be drawn next.
+// A new generator: set_current_seed would keep the cached second number of a normal pair.
 void restart_draws() { generator() = at::make_generator<at::CPUGeneratorImpl>(kSeed); }
 
 Tensor matrix(std::initializer_list<double> values, std::int64_t rows) {
@@ -39,7 +39,7 @@ Tensor strided(const Tensor& tensor) {
     shape.push_back(2 * tensor.size(axis));
     order.push_back(axis);
   }
-  // A tensor of integers has no NaN; any wrong number will do.
+  // Integers have no NaN; any wrong number will do.
   Tensor memory =
       tensor.is_floating_point() ? at::full(shape, NAN, tensor.options()) : at::ones(shape, tensor.options());
   memory = memory.permute(order);

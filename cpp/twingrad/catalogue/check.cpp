@@ -15,9 +15,9 @@
 namespace twingrad::catalogue {
 namespace {
 
-/// Against autograd in float64: the same formula in another order, some ten roundings of 1e-16 each, and two
-/// orders of magnitude for sums over a batch. Far values cost a digit more: the gradient that autograd gives
-/// softsign is 1/(1 + |x|) − |x|/(1 + |x|)², a difference of two nearly equal terms.
+/// Against autograd in float64: the same formula in another order, about ten roundings of 1e-16 each, and two
+/// orders of magnitude for sums over a batch. Large values cost another digit: the gradient that autograd
+/// gives softsign is 1/(1 + |x|) − |x|/(1 + |x|)², a difference of two nearly equal terms.
 constexpr double kAutogradTolerance = 1e-12;
 constexpr double kSmoothAutogradTolerance = 1e-13;
 /// Against differences in float64 with h = 1e-6: |ours − numerical| ≤ 1e-7 + 1e-6 |numerical|. Truncation is
@@ -33,7 +33,7 @@ constexpr double kStepsTolerance = 1e-12;
 /// 6e-8.
 constexpr double kFloatStepsTolerance = 16 * 0x1p-24;
 /// Rates and clipped gradients: Python and LibTorch multiply step by step what we compute in one formula,
-/// some dozen roundings of 1e-16.
+/// about a dozen roundings of 1e-16.
 constexpr double kValuesTolerance = 1e-14;
 
 using at::TensorOptions;
@@ -87,8 +87,8 @@ struct Expected {
   Tensors grads;  ///< of all inputs but the constants
 };
 
-/// Sets to 0 in both what agrees but has no difference: equal infinities, and NaN where it is expected.
-/// Returns whether there was such a NaN. Any other NaN or infinity remains, and fails.
+/// Sets equal infinities, and NaN where it is expected, to 0 in both tensors, so that they compare as equal.
+/// Returns whether there was such a NaN. Any other NaN or infinity remains and fails.
 bool match_not_finite(const Case& at, Tensor& expected, Tensor& actual) {
   if (!expected.defined() || !actual.defined() || expected.sizes() != actual.sizes()) {
     return false;

@@ -13,7 +13,7 @@
 #include "twingrad/layers/layer.h"
 #include "twingrad/losses/loss.h"
 
-/// The catalogue: every hand-written gradient of this library, with what proves it.
+/// The catalogue: every hand-written gradient of this library with a reference, test cases and planted bugs.
 namespace twingrad::catalogue {
 
 using at::Tensor;
@@ -21,12 +21,11 @@ using Tensors = std::vector<Tensor>;
 
 inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-/// A function with a hand-written backward pass, on plain tensors. Its inputs are the input proper, the
-/// parameters and the constants, which have no gradient (the target of a loss, class weights, a mask, running
-/// statistics).
+/// A function with a hand-written backward pass, on plain tensors. Its inputs are x, the parameters, and
+/// constants without a gradient (the target of a loss, class weights, a mask, running statistics).
 struct HandWritten {
   std::function<Tensor(const Tensors& inputs)> forward;
-  /// Given ∂L/∂y for the last forward, returns ∂L/∂ of the input and of each parameter, in order. Further
+  /// Given ∂L/∂y for the last forward, returns ∂L/∂x and the gradient of each parameter, in order. Further
   /// tensors are ignored.
   std::function<Tensors(const Tensor& grad_y)> backward;
 };
@@ -35,8 +34,8 @@ struct HandWritten {
 struct Case {
   std::string name;  ///< "random", "one row", "saturated", …
   Tensors inputs;    ///< float64, except for indices and masks
-  /// Whether central differences apply too. They do not at a kink, nor where values of 1e4 leave them no
-  /// digits; there autograd is the only reference.
+  /// Whether central differences apply too. At a kink they do not, and at values of 1e4 rounding leaves no
+  /// correct digits; there autograd is the only reference.
   bool smooth = true;
   /// LibTorch's value or a gradient contains NaN here, for example the mean over no rows. Ours must then be
   /// NaN in the same places. Anywhere else, and in every other case, NaN fails.
@@ -55,7 +54,7 @@ struct Backward {
 /// A common mistake. It must be rejected.
 struct Bug {
   std::string name;                               ///< "linear.transpose_forgotten": the entry and the mistake
-  std::string why;                                ///< one line: what is wrong, or why the mistake is made
+  std::string why;                                ///< one line: what is wrong, or why people make the mistake
   std::function<Tensors(const Backward&)> wrong;  ///< the gradients that result
 };
 
@@ -63,8 +62,8 @@ struct Bug {
 struct FunctionEntry {
   std::string name;  ///< "cross_entropy.label_smoothing"
   std::function<HandWritten()> make;
-  std::function<Tensor(const Tensors&)> reference;  ///< the same in operations that autograd differentiates
-  std::size_t constants = 0;                        ///< how many of the last inputs have no gradient
+  std::function<Tensor(const Tensors&)> reference;  ///< the same function, differentiable by autograd
+  std::size_t constants = 0;                        ///< number of inputs without a gradient, which come last
   std::vector<Case> cases;
   std::vector<Bug> bugs = {};
 };
@@ -72,12 +71,12 @@ struct FunctionEntry {
 std::vector<FunctionEntry> layer_entries();
 std::vector<FunctionEntry> loss_entries();
 
-/// The layers by family; layer_entries joins them.
+/// Parts of layer_entries().
 std::vector<FunctionEntry> activation_entries();
 std::vector<FunctionEntry> normalization_entries();
 
-/// A layer of this library. make constructs it from the parameters and constants. A gradient that the layer
-/// does not write remains NaN, and fails.
+/// A layer of this library. make constructs it from the parameters and constants. Gradients start as NaN, so
+/// that one the layer does not write fails.
 HandWritten of_layer(std::function<std::unique_ptr<nn::Layer>(const std::vector<nn::Parameter>&)> make);
 
 /// A loss of this library. Its inputs are the input, the target and weights, if any.
@@ -97,7 +96,7 @@ std::function<HandWritten()> make_layer(Arguments... arguments) {
 }
 
 /// A loss and its reference with the same options: LossType(options…) and reference(input, target, options…).
-/// options returns them as a tuple; it is given the inputs, of which those after the target are weights.
+/// options maps the inputs to a tuple of these options; the inputs after the target are weights.
 template <typename LossType, typename Options, typename Reference>
 FunctionEntry loss_entry(const std::string& name, const std::vector<Case>& cases, const Options& options,
                          const Reference& reference) {
@@ -120,7 +119,7 @@ FunctionEntry loss_entry(const std::string& name, const std::vector<Case>& cases
           .cases = cases};
 }
 
-/// The gradients with ∂L/∂x replaced: most bugs are in it.
+/// The gradients with ∂L/∂x replaced, for the many bugs that affect only ∂L/∂x.
 Tensors with_first(const Tensors& grads, const Tensor& first);
 
 }  // namespace twingrad::catalogue

@@ -155,7 +155,7 @@ std::vector<Bug> softmax_bugs(const std::string& name) {
 }
 
 FunctionEntry softmax() {
-  // At least one column: the maximum of nothing does not exist.
+  // At least one column: an empty row has no maximum.
   return {
       .name = "softmax",
       .make = make_layer<nn::Softmax>(),
@@ -168,8 +168,8 @@ FunctionEntry softmax() {
 }
 
 FunctionEntry unshifted_softmax() {
-  // At least two columns: in one column y = e/(e + ε) is 1 up to 1e-12, and 1 − y has no digits, in autograd
-  // either. No inputs of 1e4: exp overflows, and ∞/∞ is NaN.
+  // At least two columns: in one column y = e/(e + ε) is 1 up to 1e-12, and 1 − y has no correct digits, in
+  // autograd either. No inputs of 1e4: exp overflows, and ∞/∞ is NaN.
   const Limits limits = {.columns = 2, .far = false};
   return {.name = "unshifted_softmax",
           .make = make_layer<nn::UnshiftedSoftmax>(kEpsilon),

@@ -45,7 +45,7 @@ Tensor one_hot(const Tensor& classes, const Tensor& like) {
   return at::zeros_like(like).scatter_(1, classes.dim() == 1 ? classes.unsqueeze(1) : classes, 1);
 }
 
-/// The two bugs of every loss: one in the reduction, and a lost sign.
+/// The two bugs of every loss: one in the reduction, and a wrong sign.
 std::vector<Bug> reduction_bugs(const std::string& name, Reduction reduction) {
   Bug wrong_scale = {name + ".missing_one_over_n",
                      "the mean's factor 1/N belongs to the gradient too; Adam hides its absence",
@@ -110,7 +110,7 @@ Inputs of_classes(bool logits, bool weights) {
   };
 }
 
-/// At least one column: among no classes there is no label.
+/// At least one column: without classes there is no valid label.
 std::vector<Case> class_cases(const Inputs& inputs, Reduction reduction) {
   return cases_of(inputs, {.columns = 1, .mean = reduction == Reduction::mean}) +
          std::vector<Case>{impossible(inputs), not_finite(inputs)};
@@ -220,10 +220,10 @@ FunctionEntry negative_log_likelihood(Reduction reduction) {
       labels.scatter_(1, class_indices(rows, columns).unsqueeze(1), 1);
     }
     if (rows >= 3 && columns >= 3) {
-      labels[1] = 0;  // several labels in a row
+      labels[1] = 0;  // a row with several labels
       labels[1][0] = 0.75;
       labels[1][2] = 0.25;
-      labels[2] = 0;  // and none
+      labels[2] = 0;  // a row without labels
     }
     return Tensors{draw({rows, columns}).log_softmax(1), labels};
   };
@@ -232,7 +232,7 @@ FunctionEntry negative_log_likelihood(Reduction reduction) {
   FunctionEntry entry = entry_of<nn::LogLikelihoodLoss>(
       name, reduction, cases_of(inputs, limits) + std::vector<Case>{{"no columns", inputs(4, 0)}},
       [=](const Tensors&) { return std::tuple(reduction); }, torch_reference::log_likelihood);
-  entry.bugs.push_back({name + ".one_label_a_row", "the largest label is taken for the only one in its row",
+  entry.bugs.push_back({name + ".one_label_a_row", "the largest label is taken for the only label of its row",
                         [=](const Backward& b) {
                           return b.grads[0].size(1) == 0
                                      ? b.grads
@@ -245,8 +245,7 @@ FunctionEntry negative_log_likelihood(Reduction reduction) {
 
 constexpr double kSeam = 0.5;  ///< β or δ
 
-/// A loss of the difference d = input − target, with the wrong slope that people write for it. parameters: β
-/// or δ.
+/// A loss of the difference d = input − target, with a common wrong slope. parameters: β or δ.
 template <typename LossType>
 FunctionEntry difference_loss(const std::string& variant, Reduction reduction, const auto& reference, Bug bug,
                               const std::function<Tensor(const Tensor& d)>& wrong_slope, auto... parameters) {

@@ -7,7 +7,7 @@
 namespace twingrad::catalogue {
 namespace {
 
-/// x, then those requested of: a scale around 1, a shift, a running mean and a running variance.
+/// x, and on request a scale around 1, a shift, and a running mean and variance.
 Inputs affine(bool scale, bool shift, bool statistics = false) {
   return [=](std::int64_t rows, std::int64_t columns) {
     Tensors inputs = {draw({rows, columns}, 2)};
@@ -75,8 +75,8 @@ FunctionEntry batch_norm(const std::string& variant) {
     layer->train(!evaluates);
     return layer;
   };
-  // In training one row has no deviation, and two are normalized to ±1 whatever they are, so that their
-  // gradient is all rounding. LibTorch accepts no columns only without γ.
+  // In training, a single row has no variance, and two rows are normalized to ±1 whatever their values: their
+  // gradient is rounding error only. LibTorch accepts zero columns only without γ.
   const Limits limits = {.rows = evaluates ? 0 : 3, .columns = affine_too ? 1 : 0};
   std::vector<Case> cases = cases_of(inputs, limits) + std::vector<Case>{far_from_zero(inputs)};
   std::vector<Bug> bugs = normalization_bugs(name, 0);
@@ -114,7 +114,7 @@ FunctionEntry batch_norm(const std::string& variant) {
 }
 
 FunctionEntry layer_norm(bool affine_too) {
-  // At least three columns: one has no deviation, and for two see batch_norm.
+  // At least three columns, for the reason given in batch_norm.
   const Inputs inputs = affine(affine_too, affine_too);
   const std::string name = affine_too ? "layer_norm" : "layer_norm.no_affine";
   return {.name = name,
@@ -131,7 +131,7 @@ FunctionEntry layer_norm(bool affine_too) {
 }
 
 FunctionEntry rms_norm(bool affine_too) {
-  // At least two columns: in one y is ±γ up to ε, and the gradient is all rounding.
+  // At least two columns: in one column y is ±γ up to ε, and the gradient is rounding error only.
   const Inputs inputs = affine(affine_too, false);
   const std::string name = affine_too ? "rms_norm" : "rms_norm.no_affine";
   return {

@@ -18,7 +18,7 @@ struct RuleState {
   Tensor first, second, largest;
 };
 
-/// An optimizer that is one function: how the bugs are written.
+/// An optimizer defined by one function, for the planted bugs.
 class Rule final : public optim::Optimizer {
  public:
   using Function = std::function<void(Tensor& w, const Tensor& g, RuleState& state)>;

@@ -33,10 +33,10 @@ struct StepDifference {
   double relative = 0;  ///< |a − m| / max(1, |a|)
 };
 
-/// Runs an optimizer and LibTorch's with these options on the same random gradients, of sizes from 1e-9 (only
-/// there does a misplaced epsilon show) to 10. LibTorch's runs in float64, ours in the dtype of `placement`,
-/// both on its device. In float32 ours starts every step from LibTorch's parameters: a rule that divides by a
-/// gradient near 0, as RMSprop with weight decay does, amplifies rounding from step to step.
+/// Runs an optimizer and LibTorch's with these options on the same random gradients, whose sizes range from
+/// 1e-9, where a misplaced epsilon becomes visible, to 10. LibTorch's runs in float64, ours in the dtype of
+/// `placement`, both on its device. In float32 ours starts every step from LibTorch's parameters: a rule that
+/// divides by a gradient near 0, as RMSprop with weight decay does, amplifies rounding from step to step.
 StepDifference compare_steps(optim::Optimizer& optimizer, const OptimizerOptions& options,
                              const at::TensorOptions& placement);
 

@@ -85,7 +85,7 @@ ValuesEntry warm_up() {
   return schedule("schedule.warm_up", "Python", recorded(python::kWarmUp), rate_of(right),
                   {{"from_zero", "t / total: the rate of the first step is 0",
                     [](std::int64_t t) { return kBase * 0.8 * std::min(1.0, static_cast<double>(t) / 7); }},
-                   {"never_level", "the rate goes on rising after the warm-up", [](std::int64_t t) {
+                   {"never_level", "the rate keeps rising after the warm-up", [](std::int64_t t) {
                       return kBase * (0.1 + (0.8 - 0.1) * static_cast<double>(t) / 7);
                     }}});
 }
@@ -136,9 +136,10 @@ Tensors gradients() {
   return all;
 }
 
-/// Clips them with max_norm 1, the smallest with 1e-7, where the 1e-6 in the denominator shows.
 using Clip = std::function<double(Tensor& gradient, double max_norm)>;
 
+/// The clipped gradients, then the norms. max_norm is 1, but 1e-7 for the smallest gradient, where the 1e-6
+/// in the denominator matters.
 Tensors clip_each(const Tensors& gradients, const at::TensorOptions& options, const Clip& clip) {
   Tensors results;
   std::vector<double> norms;
@@ -164,7 +165,7 @@ ValuesEntry clipping(const std::string& name, double norm_type) {
           values([=](Tensor& g, double max_norm) { return optim::clip_by_norm(g, max_norm, norm_type); }),
       .reference =
           [=] {
-            // As of several parameters: the norm is that of all.
+            // Split into several parameters: the norm is that of all of them.
             return clip_each(all, at::kDouble, [=](Tensor& g, double max_norm) {
               return torch_reference::clip_grad_norm(g.split(4), max_norm, norm_type);
             });

@@ -39,7 +39,7 @@ void require_known(const std::vector<Target>& targets, const std::string& name) 
   }
   const std::string nearest = nearest_name(name, known);
   throw UserError(
-      name, "expected an entry of the catalogue, found none of that name",
+      name, "expected the name of a catalogue entry, found an unknown name",
       "see 'twingrad check --list'" + (nearest.empty() ? "" : " (did you mean " + nearest + "?)"));
 }
 

@@ -8,14 +8,14 @@
 
 namespace twingrad::catalogue {
 
-/// A planted bug, whatever the kind of its entry.
+/// A planted bug in an entry of any kind.
 struct TargetBug {
   std::string name;
   std::string why;
   std::function<std::vector<Check>(const Where&)> run;  ///< the checks of the entry with this bug
 };
 
-/// An entry of the catalogue, whatever its kind: a layer, a loss, an optimizer, a schedule or clipping.
+/// An entry of the catalogue, of any kind: a layer, a loss, an optimizer, a schedule or clipping.
 struct Target {
   std::string name;
   std::function<std::vector<Check>(const Where&)> run;

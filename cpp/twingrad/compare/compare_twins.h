@@ -10,8 +10,8 @@
 
 namespace twingrad {
 
-/// The largest difference of two lists of tensors that are paired by name. A tensor without a partner is
-/// infinitely far from it, and so are two empty lists: comparing nothing proves nothing.
+/// The largest difference between two lists of tensors, paired by name. It is infinite if a tensor has no
+/// counterpart or if both lists are empty.
 struct LargestDifference {
   double absolute = 0;
   double relative = 0;  ///< max|a − m| / max|a| of the worst tensor
@@ -23,22 +23,22 @@ LargestDifference largest_difference(const std::vector<NamedTensor>& expected,
 /// Sets the fields of `agreement` for gradients and loss, from the last backward of both twins.
 void compare_gradients(const Twin& autograd, const Twin& manual, Agreement& agreement);
 
-/// Sets the field for weights.
+/// Sets max_abs_weight_difference.
 void compare_weights(const Twin& autograd, const Twin& manual, Agreement& agreement);
 
-/// The states of the two optimizers, after the same number of updates: exp_avg, momentum_buffer, … of each
-/// parameter. 0 for optimizers without a state.
+/// Compares the states of the two optimizers after the same number of updates: exp_avg, momentum_buffer, … of
+/// each parameter. 0 for optimizers without a state.
 LargestDifference compare_optimizer_state(const Twin& autograd, const Twin& manual);
 
-/// Adds to agreement.flips, for each activation, how many of its inputs are on different sides of a kink in the
-/// two twins after the last forward.
+/// Counts the activation sign mismatches of the last forward: adds to agreement.flips, for each activation,
+/// the number of its inputs that are on different sides of a kink in the two twins.
 void count_flips(const MlpSpec& spec, const Twin& autograd, const Twin& manual, Agreement& agreement);
 
 /// The bound on max_rel_gradient_difference (and on loss_difference) before the first update.
 ///
-/// 1e-13 in float64 and 1e-6 in float32, some ten times what is measured, for the default initialization with
-/// up to three hidden layers and no normalization. Otherwise, and for weights that were trained before,
-/// rounding grows with the logits: 64 ε · max(1, largest |logit|).
+/// 1e-13 in float64 and 1e-6 in float32, about ten times the measured values, for the default initialization
+/// with up to three hidden layers and no normalization. Otherwise, and for pretrained weights, rounding grows
+/// with the logits: 64 ε · max(1, largest |logit|).
 double agreement_bound(const MlpSpec& spec, at::ScalarType dtype, double largest_logit,
                        bool weights_are_given = false);
 

@@ -4,12 +4,12 @@
 
 namespace twingrad {
 
-/// How far two tensors lie apart: the expected one, a, and the one that is judged, m.
+/// The difference between an expected tensor a and an actual tensor m.
 ///
 ///   absolute = max|a − m|,   relative = max|a − m| / max|a|
 ///
-/// 0/0 is 0. What cannot agree is infinite: x/0, a NaN or an infinity in either, another shape, a missing
-/// tensor.
+/// 0/0 is 0 and x/0 is infinite. Both numbers are infinite if a tensor is undefined or contains a NaN or an
+/// infinity, and if the shapes differ.
 struct Difference {
   double absolute = 0;
   double relative = 0;
@@ -18,7 +18,7 @@ struct Difference {
 /// Any shapes, floating dtypes and devices; computed in float64.
 Difference difference(const at::Tensor& expected, const at::Tensor& actual);
 
-/// absolute / scale as a Difference has it: 0/0 is 0; x/0, NaN and infinities are infinite.
+/// absolute / scale, where 0/0 is 0 and x/0 is infinite, as is the result for a NaN or an infinity.
 double relative_to(double absolute, double scale);
 
 }  // namespace twingrad

@@ -15,7 +15,7 @@ inline ::testing::AssertionResult as_assertion(const GradcheckResult& result) {
 
 /// EXPECT_GRADIENTS_MATCH(fn, inputs) and EXPECT_GRADIENTS_MATCH(fn, inputs, options) fail if gradcheck(fn,
 /// inputs, options) does, with its table as the message. More text can be streamed to them.
-/// ASSERT_GRADIENTS_MATCH also leaves the test.
+/// ASSERT_GRADIENTS_MATCH also returns from the test.
 #define EXPECT_GRADIENTS_MATCH(...) TWINGRAD_GRADIENTS_MATCH_(ADD_FAILURE(), __VA_ARGS__)
 #define ASSERT_GRADIENTS_MATCH(...) TWINGRAD_GRADIENTS_MATCH_(FAIL(), __VA_ARGS__)
 

@@ -72,8 +72,8 @@ struct GradcheckComparison {
 
 /// The result of a check: true if everything passed.
 ///
-/// A check fails if an entry of a comparison is NaN or exceeds its tolerance, if the backward pass lacks a
-/// general property (see `failures`), or if there was nothing to compare.
+/// A check fails if an entry of a comparison is NaN or exceeds its tolerance, if the backward pass violates a
+/// general requirement (see `failures`), or if there was nothing to compare.
 struct GradcheckResult {
   enum class Check { gradcheck, gradgradcheck, check_backward };
 

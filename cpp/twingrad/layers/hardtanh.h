@@ -4,7 +4,7 @@
 
 namespace twingrad::nn {
 
-/// Identity cut off at ±1, as torch::nn::Hardtanh.
+/// Identity clamped to [−1, 1], as torch::nn::Hardtanh.
 ///
 ///   f(x)  = min(max(x, −1), 1)
 ///   f′(x) = [−1 < x < 1]

@@ -6,7 +6,7 @@
 
 namespace twingrad::nn {
 
-/// Options of the losses of a class index.
+/// Options of the losses whose target is a class index.
 struct ClassLossOptions {
   Reduction reduction = Reduction::mean;
   Tensor class_weights = {};         ///< w [C], of the dtype of the input; {}: all 1

@@ -21,7 +21,7 @@ class HuberLoss final : public DifferenceLoss {
   explicit HuberLoss(Reduction reduction = Reduction::mean, double delta = 1)
       : DifferenceLoss(reduction), delta_(delta) {
     if (!(delta > 0)) {
-      throw std::invalid_argument(c10::str("Huber: delta has to be above 0, but is ", delta));
+      throw std::invalid_argument(c10::str("HuberLoss: delta must be above 0, but is ", delta));
     }
   }
 

@@ -9,7 +9,7 @@ namespace twingrad::nn {
 ///   f(d)  = |d|                            d = input − target
 ///   f′(d) = sign(d)
 ///
-/// At the kink d = 0 every slope in [−1, 1] is a subgradient; like LibTorch we take 0.
+/// At the kink d = 0 every slope in [−1, 1] is a subgradient; this loss uses 0, as LibTorch does.
 class L1Loss final : public DifferenceLoss {
  public:
   using DifferenceLoss::DifferenceLoss;

@@ -10,8 +10,8 @@ namespace twingrad::nn {
 ///   ℓ             = −Σ_k label_k · log p_k
 ///   ∂ℓ/∂(log p_k) = −label_k
 ///
-/// A row of labels is one-hot or a distribution. With the mean the gradient is divided by N,
-/// with the sum it is not: the classroom exercise reports the mean but descends on the sum.
+/// A row of labels is one-hot or a distribution. The gradient of the mean is divided by N, that of the sum is
+/// not: the classroom exercise reports the mean but minimizes the sum.
 ///
 /// input (the log-probabilities) [N, C]; target (the labels) [N, C], of the dtype of the input; ℓ [N]. For
 /// class indices instead of labels: nll_loss.h.

@@ -20,7 +20,7 @@ enum class Reduction { mean, sum, none };
 /// implements ℓ and ∂ℓ/∂input. Depending on the loss there is one ℓ per row, ℓ [N], or one per entry, ℓ [N,
 /// C].
 ///
-/// input [N, C], any floating dtype, any device; target as the loss says. The mean of an empty batch is NaN.
+/// input [N, C], any floating dtype, any device; target: see each loss. The mean of an empty batch is NaN.
 class Loss {
  public:
   explicit Loss(Reduction reduction = Reduction::mean) : reduction_(reduction) {}

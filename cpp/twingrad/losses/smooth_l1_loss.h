@@ -13,8 +13,8 @@ namespace twingrad::nn {
 ///   f(d)  = d²/(2β)  if |d| < β,  |d| − β/2 otherwise
 ///   f′(d) = d/β      if |d| < β,  sign(d) otherwise
 ///
-/// d = input − target; β is 1 by default. With β = 0 it is L1, but for the slope at the kink d = 0: LibTorch
-/// asks d ≤ −β first and takes −1 there, and so do we.
+/// d = input − target; β is 1 by default. With β = 0 it is L1Loss, except that the slope at the kink
+/// d = 0 is −1, as in LibTorch, which tests d ≤ −β first.
 ///
 /// Source: Girshick, Fast R-CNN (2015), section 2.3.
 class SmoothL1Loss final : public DifferenceLoss {
@@ -23,7 +23,7 @@ class SmoothL1Loss final : public DifferenceLoss {
   explicit SmoothL1Loss(Reduction reduction = Reduction::mean, double beta = 1)
       : DifferenceLoss(reduction), beta_(beta) {
     if (!(beta >= 0)) {
-      throw std::invalid_argument(c10::str("SmoothL1: beta must not be negative, but is ", beta));
+      throw std::invalid_argument(c10::str("SmoothL1Loss: beta must not be negative, but is ", beta));
     }
   }
 

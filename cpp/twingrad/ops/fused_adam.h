@@ -14,7 +14,7 @@ struct AdamCoefficients {
   double correction1, correction2;  ///< 1 − β₁ᵗ, 1 − β₂ᵗ
 };
 
-/// What Adam remembers: flat vectors [P]. max_exp_avg_sq is undefined without AMSGrad.
+/// The state of Adam, flat vectors [P]. max_exp_avg_sq is undefined without AMSGrad.
 struct AdamState {
   at::Tensor& exp_avg;
   at::Tensor& exp_avg_sq;
@@ -23,8 +23,8 @@ struct AdamState {
 
 /// One step of Adam on `parameters` [P] by a gradient that is the sum of one or more parts, each [P].
 ///
-/// In one pass over memory, in which the sum is never stored, for contiguous float32 and float64 vectors on
-/// the CPU without AMSGrad; by tensor operations otherwise.
+/// Contiguous float32 and float64 vectors on the CPU are updated in one pass over memory, without storing the
+/// sum. AMSGrad and all other vectors use tensor operations.
 void fused_adam(at::Tensor& parameters, at::TensorList gradient_parts, const AdamState& state,
                 const AdamCoefficients& coefficients);
 

@@ -14,9 +14,8 @@ struct CrossEntropyBuffers {
 /// ℓ = log Σ_k exp(z_k − m) − (z_t − m) with m = max_k z_k, for logits z [N, C] and class indices t [N],
 /// int64.
 ///
-/// Row by row for float32 and float64 logits on the CPU, where logits and target are contiguous and each
-/// target is a class; by tensor operations otherwise, which throw what LibTorch's gather throws for any
-/// other target.
+/// Runs row by row for contiguous float32 and float64 logits on the CPU with a contiguous target of valid
+/// classes. All other operands use tensor operations; an invalid class throws the error of LibTorch's gather.
 void fused_cross_entropy(const at::Tensor& logits, const at::Tensor& target, CrossEntropyBuffers& buffers);
 
 /// grad [N, C] = ∂ℓ/∂z = exp / sum_of_exp − [k = t], from the buffers of the forward pass.

@@ -22,8 +22,8 @@ std::atomic<int> libtorch_products_guards = 0;
 
 #ifdef TWINGRAD_USES_ONEDNN
 
-/// Whether oneDNN runs on LibTorch's threads (OpenMP) or on none of its own; other thread pools cannot be
-/// bounded here.
+/// Whether oneDNN uses OpenMP, like LibTorch, or a single thread. The number of threads of its other runtimes
+/// cannot be set here.
 bool has_onednn() {
   const unsigned runtime = dnnl_version()->cpu_runtime;
   return runtime == DNNL_RUNTIME_OMP || runtime == DNNL_RUNTIME_SEQ;

@@ -6,8 +6,8 @@
 
 namespace twingrad::ops {
 
-/// The sum of one or more tensors of equal shape, added in their order: a single tensor is returned as it is,
-/// otherwise `buffer` is overwritten (and allocated, if it is undefined).
+/// The sum of one or more tensors of equal shape, added in order. A single tensor is returned itself;
+/// otherwise the sum is written to `buffer`, which is allocated if it is undefined.
 inline const at::Tensor& sum_of_parts(at::TensorList parts, at::Tensor& buffer) {
   if (parts.size() == 1) {
     return parts[0];

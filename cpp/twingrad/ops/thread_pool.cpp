@@ -15,9 +15,9 @@
 namespace twingrad {
 namespace {
 
-/// How long a thread spins before it sleeps. Sleeping and waking takes some 50 µs, more than the pauses
-/// between the parts of a small step. Threads sleep through longer ones (an evaluation, the other twin's
-/// step).
+/// How long a thread spins before it sleeps. Sleeping and waking takes about 50 µs, which is longer than the
+/// pauses within a small step. During longer pauses (an evaluation, the step of the other twin) threads
+/// sleep.
 constexpr auto kSpinTime = std::chrono::microseconds(150);
 
 /// Waits until `value` differs from `old`: spins first, then sleeps.
@@ -50,7 +50,7 @@ int core_in_use() {
 
 ThreadPool::ThreadPool(int count) {
   if (count < 1) {
-    throw std::invalid_argument("ThreadPool: expected one thread or more");
+    throw std::invalid_argument("ThreadPool: the number of threads must be at least 1");
   }
   failures_.resize(static_cast<std::size_t>(count));
   taken_ = std::vector<std::atomic<std::uint32_t>>(static_cast<std::size_t>(count));
@@ -72,7 +72,7 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::run(int tasks, const std::function<void(int)>& task) {
   if (tasks < 1 || tasks > count()) {
-    throw std::invalid_argument("ThreadPool: expected 1 … count() tasks");
+    throw std::invalid_argument("ThreadPool: the number of tasks must be between 1 and count()");
   }
   if (tasks == 1) {
     task(0);
@@ -122,8 +122,8 @@ void ThreadPool::serve(int index) {
 
 void ThreadPool::keep_apart([[maybe_unused]] int index) {
 #if defined(__linux__)
-  // The system rarely moves threads that hardly sleep: two of them can share a core for a tenth of a second
-  // while another core idles. Removing that core from the affinity mask moves the thread at once.
+  // The scheduler rarely migrates threads that spin: two of them can share a core for a tenth of a second
+  // while another core is idle. Removing the shared core from the affinity mask moves the thread immediately.
   const auto before = cores_.begin() + index;
   const int core = core_in_use();
   before->store(core, std::memory_order_relaxed);

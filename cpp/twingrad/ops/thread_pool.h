@@ -10,14 +10,14 @@
 
 namespace twingrad {
 
-/// A pool of threads that repeatedly share one piece of work: the shards of a batch, the rows of a gather,
-/// the slices of an update.
+/// A pool of threads for many short parallel jobs: the shards of a batch, the rows of a gather, the slices of
+/// an update.
 ///
-/// LibTorch's operations run on one thread inside a task, so a pool of N threads computes on N threads.
-/// Between two pieces of work a thread spins for some microseconds, since the next one usually follows at
-/// once, and then sleeps. A task whose thread has not started when the calling thread has finished its own
-/// (because the system gave its core to another process) is run by the caller, and a thread that the system
-/// placed on the caller's core moves to another.
+/// Inside a task, LibTorch's operations run on one thread, so a pool of N threads uses N threads. After a job
+/// a thread spins for some microseconds, since the next job usually follows immediately, and then sleeps. The
+/// calling thread also runs the tasks whose threads have not started when its own is done, for example
+/// because another process occupies their cores. A thread that the scheduler placed on the caller's core
+/// moves to another core.
 class ThreadPool {
  public:
   /// count ≥ 1 threads including the caller's: a pool of 1 starts no thread.
@@ -41,8 +41,8 @@ class ThreadPool {
   void take(int index, std::uint32_t round) noexcept;
 
   const std::function<void(int)>* task_ = nullptr;
-  std::vector<std::exception_ptr> failures_;  ///< one per task
-  std::atomic<std::uint32_t> round_ = 0;      ///< counts the pieces of work; threads wait for it to change
+  std::vector<std::exception_ptr> failures_;       ///< one per task
+  std::atomic<std::uint32_t> round_ = 0;           ///< counts the jobs; threads wait for it to change
   std::vector<std::atomic<std::uint32_t>> taken_;  ///< per task: the last round in which it was taken
   std::atomic<std::uint32_t> unfinished_ = 0;      ///< tasks left in this round
   std::vector<std::atomic<int>> cores_;            ///< per thread: the core of its last round

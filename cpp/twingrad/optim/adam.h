@@ -23,7 +23,7 @@ struct AdamOptions {
 ///   AdamW: w ← w − α λ w              weight decay apart from the gradient
 ///   m ← β₁ m + (1 − β₁) g             running mean of the gradient: exp_avg
 ///   v ← β₂ v + (1 − β₂) g²            running mean of its square: exp_avg_sq
-///   m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)        corrects the bias towards the zero start; t = 1, 2, …
+///   m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)        corrects the bias towards the initial 0; t = 1, 2, …
 ///   w ← w − α m̂ / (√v̂ + ε)
 ///
 /// AMSGrad uses the largest v so far (max_exp_avg_sq) in place of v in v̂, so that the step does not grow

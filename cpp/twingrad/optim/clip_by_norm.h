@@ -14,10 +14,10 @@ namespace twingrad::optim {
 ///   |g| = (Σ_i |g_i|ᵖ)^(1/p)               p = norm_type, 2 by default; ∞: max_i |g_i|
 ///   g   ← g · min(1, max_norm / (|g| + 1e-6))
 ///
-/// A norm above max_norm becomes max_norm less a relative 1e-6 / |g|. An infinite norm makes finite entries
+/// A norm above max_norm becomes max_norm · |g| / (|g| + 1e-6). An infinite norm makes finite entries
 /// 0 and infinite ones NaN; a NaN makes all entries NaN. gradients [P], changed in place. Returns the norm
 /// before clipping.
-/// Throws std::invalid_argument unless norm_type > 0 (LibTorch also accepts 0 and counts tensors with it)
+/// Throws std::invalid_argument unless norm_type > 0 (LibTorch also accepts 0, which counts tensors)
 /// and max_norm ≥ 0.
 ///
 /// Source: Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural networks (2013),

@@ -41,7 +41,7 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options) {
                          .initial_accumulator_value = options.initial_accumulator_value,
                          .eps = options.eps});
   }
-  throw std::logic_error("a kind of optimizer without a class");
+  throw std::logic_error("unknown kind of optimizer");
 }
 
 }  // namespace twingrad::optim

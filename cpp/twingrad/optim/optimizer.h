@@ -32,8 +32,8 @@ class Optimizer {
   /// one from each thread that computed a share of the batch.
   virtual void step(Tensor& parameters, TensorList gradient_parts) = 0;
 
-  /// The learning rate of the steps to come, for example from a schedule (schedule.h). The state does not
-  /// change.
+  /// Sets the learning rate of the following steps, for example from a schedule (schedule.h). The state does
+  /// not change.
   virtual void set_lr(double lr) = 0;
 
   /// One vector of the state under the name that torch::optim gives it. `value` points to the optimizer's own
@@ -45,7 +45,7 @@ class Optimizer {
   /// Everything but steps() that the next step depends on. To resume, assign the saved tensors.
   virtual std::vector<StateVector> state() = 0;
 
-  /// The number of steps taken, for the rules that count them.
+  /// The number of steps taken; only some rules count them.
   std::int64_t steps() const { return steps_; }
   void set_steps(std::int64_t steps) { steps_ = steps; }
 

@@ -100,7 +100,7 @@ const FieldTable<ScheduleOptions>& schedule_fields() {
     number("--warm-up-start", &O::warm_up_start, {1e-9, 1}, {}, "from {}",
            "factor of the learning rate at the start of the warm-up").needs("--warm-up 100"),
     number("--warm-up-end", &O::warm_up_end, {0, 1}, {}, "to {}",
-           "factor of the learning rate at the end of the warm-up and from then on").needs("--warm-up 100"),
+           "factor of the learning rate from the end of the warm-up on").needs("--warm-up 100"),
   }};
   // clang-format on
   return table;

@@ -54,7 +54,7 @@ struct ScheduleOptions {
   bool three_phase = false;
   std::int64_t warm_up = 0;        ///< updates of a linear warm-up, with any schedule
   double warm_up_start = 1.0 / 3;  ///< factor of the learning rate in the first update
-  double warm_up_end = 1;          ///< factor at the end of the warm-up and from then on
+  double warm_up_end = 1;          ///< factor from the end of the warm-up on
 };
 
 const Names<ScheduleOptions::Kind>& schedule_kinds();

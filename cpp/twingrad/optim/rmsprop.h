@@ -17,12 +17,12 @@ struct RMSpropOptions {
 ///
 ///   g ← g + λ w                       weight decay λ
 ///   v ← a v + (1 − a) g²              running mean of the squared gradient, a = 0.99: square_avg
-///   centered:  m ← a m + (1 − a) g,   v̂ = v − m², an estimate of the variance; otherwise v̂ = v. m is grad_avg
+///   centered:  m ← a m + (1 − a) g,   v̂ = v − m², an estimate of the variance; otherwise v̂ = v
 ///   d = g / (√v̂ + ε)
-///   momentum:  u ← μ u + d,   w ← w − α u;      without it  w ← w − α d. u is momentum_buffer
+///   momentum:  u ← μ u + d,   w ← w − α u;      without it  w ← w − α d
 ///
-/// m and v start at zero without a bias correction, so the first steps are up to 1/√(1 − a) = 10 times
-/// longer than the learning rate α.
+/// m is grad_avg, u is momentum_buffer. m and v start at zero without a bias correction, so the first steps
+/// are up to 1/√(1 − a) = 10 times longer than the learning rate α.
 ///
 /// Source: Tieleman, Hinton, Neural networks for machine learning, lecture 6.5 (2012); centered: Graves,
 /// Generating sequences with recurrent neural networks (2013), equations 38 to 45.

@@ -193,9 +193,8 @@ void GradientCheck::check_zero_upstream(const Vjp& vjp) {
   for (std::size_t i = 0; i < checked_.size(); ++i) {
     if (gradients[i].defined() && !gradients[i].eq(0).all().item<bool>()) {
       fail("the gradient of ", checked_[i].name,
-           " is not zero for a zero upstream gradient: the backward is not linear in the upstream gradient, "
-           "or "
-           "ignores it");
+           " is not zero for a zero upstream gradient: the backward is not linear in the upstream gradient "
+           "or ignores it");
     }
   }
 }

@@ -2,14 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <string>
 #include <vector>
 
 #include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/mlp/flat_parameters.h"
 #include "twingrad/ops/matmul.h"
-#include "twingrad/optim/options.h"
 
 namespace twingrad {
 namespace {
@@ -147,40 +145,6 @@ TEST(DropoutMasks, KeepTheRightFractionAndAreIndependent) {
         draw_dropout_masks(spec, 1000, 1, 8)[0], draw_dropout_masks(spec, 1000, 2, 7)[0]}) {
     EXPECT_NEAR(correlation(masks[0], other), 0, 5e-3);
   }
-}
-
-TEST(Schedule, UsesEveryOption) {
-  using Kind = ScheduleOptions::Kind;
-  const auto rates = [](const ScheduleOptions& schedule) {
-    std::vector<double> all;
-    for (std::int64_t step = 0; step < 60; ++step) {
-      all.push_back(learning_rate_at(schedule, 2, step, 10, 60));
-    }
-    return all;
-  };
-  const std::vector<double> cosine = rates({.kind = Kind::cosine, .eta_min = 0.5});
-  EXPECT_DOUBLE_EQ(cosine[0], 2);
-  EXPECT_DOUBLE_EQ(cosine[30], 1.25);  // halfway from 2 to 0.5
-  const std::vector<double> warm_up = rates({.warm_up = 10, .warm_up_start = 0.2, .warm_up_end = 0.8});
-  EXPECT_DOUBLE_EQ(warm_up[0], 0.4);
-  EXPECT_DOUBLE_EQ(warm_up[5], 1);
-  EXPECT_DOUBLE_EQ(warm_up[10], 1.6);
-  EXPECT_DOUBLE_EQ(warm_up[59], 1.6);
-  ScheduleOptions one_cycle{
-      .kind = Kind::one_cycle, .pct_start = 0.35, .div_factor = 10, .final_div_factor = 100};
-  one_cycle.anneal = optim::OneCycleLR::Anneal::linear;
-  const std::vector<double> two = rates(one_cycle);
-  EXPECT_DOUBLE_EQ(two[0], 0.2);
-  EXPECT_DOUBLE_EQ(two[10], 1.1) << "halfway up";
-  EXPECT_DOUBLE_EQ(two[20], 2);
-  EXPECT_DOUBLE_EQ(two[59], 0.002);
-  one_cycle.three_phase = true;
-  const std::vector<double> three = rates(one_cycle);
-  EXPECT_DOUBLE_EQ(three[20], 2);
-  EXPECT_DOUBLE_EQ(three[40], 0.2) << "down as fast as up";
-  EXPECT_DOUBLE_EQ(three[59], 0.002);
-  one_cycle.anneal = optim::OneCycleLR::Anneal::cosine;
-  EXPECT_NEAR(rates(one_cycle)[5], 2 - 1.8 / 2 * (1 + std::cos(M_PI * 0.25)), 1e-15);
 }
 
 }  // namespace

@@ -59,39 +59,32 @@ TEST(Optimizers, AgreeWithTorchOptimInFurtherCombinationsOfTheirOptions) {
 
 TEST(Optimizers, HaveTheDefaultsOfTorchOptim) {
   const torch::optim::SGDOptions sgd(0.01);  // LibTorch requires a learning rate
-  EXPECT_EQ(std::tuple(SGDOptions().momentum, SGDOptions().dampening, SGDOptions().weight_decay),
-            std::tuple(sgd.momentum(), sgd.dampening(), sgd.weight_decay()));
+  const auto of_sgd = [](const auto& o) { return std::tuple(o.momentum, o.dampening, o.weight_decay); };
+  EXPECT_EQ(of_sgd(SGDOptions()), std::tuple(sgd.momentum(), sgd.dampening(), sgd.weight_decay()));
+  EXPECT_EQ(of_sgd(default_options(Kind::sgd)), of_sgd(SGDOptions()));
   const torch::optim::AdamOptions adam;
-  EXPECT_EQ(std::tuple(AdamOptions().lr, AdamOptions().eps, AdamOptions().weight_decay),
-            std::tuple(adam.lr(), adam.eps(), adam.weight_decay()));
+  const auto of_adam = [](const auto& o) { return std::tuple(o.lr, o.eps, o.weight_decay); };
+  const OptimizerOptions adam_options = default_options(Kind::adam);
+  EXPECT_EQ(of_adam(AdamOptions()), std::tuple(adam.lr(), adam.eps(), adam.weight_decay()));
+  EXPECT_EQ(of_adam(adam_options), of_adam(AdamOptions()));
   EXPECT_EQ((std::tuple<double, double>(AdamOptions().betas)), adam.betas());
+  EXPECT_EQ(std::tuple(adam_options.beta1, adam_options.beta2), adam.betas());
+  const torch::optim::AdamWOptions adamw;
+  const OptimizerOptions adamw_options = default_options(Kind::adamw);
+  EXPECT_EQ(of_adam(adamw_options), std::tuple(adamw.lr(), adamw.eps(), adamw.weight_decay()));
+  EXPECT_EQ(std::tuple(adamw_options.beta1, adamw_options.beta2), adamw.betas());
   const torch::optim::RMSpropOptions rmsprop;
-  EXPECT_EQ(std::tuple(RMSpropOptions().lr, RMSpropOptions().alpha, RMSpropOptions().eps),
-            std::tuple(rmsprop.lr(), rmsprop.alpha(), rmsprop.eps()));
+  const auto of_rmsprop = [](const auto& o) { return std::tuple(o.lr, o.alpha, o.eps, o.momentum); };
+  EXPECT_EQ(of_rmsprop(RMSpropOptions()),
+            std::tuple(rmsprop.lr(), rmsprop.alpha(), rmsprop.eps(), rmsprop.momentum()));
+  EXPECT_EQ(of_rmsprop(default_options(Kind::rmsprop)), of_rmsprop(RMSpropOptions()));
   const torch::optim::AdagradOptions adagrad;
-  EXPECT_EQ(std::tuple(AdagradOptions().lr, AdagradOptions().lr_decay, AdagradOptions().eps,
-                       AdagradOptions().initial_accumulator_value),
+  const auto of_adagrad = [](const auto& o) {
+    return std::tuple(o.lr, o.lr_decay, o.eps, o.initial_accumulator_value);
+  };
+  EXPECT_EQ(of_adagrad(AdagradOptions()),
             std::tuple(adagrad.lr(), adagrad.lr_decay(), adagrad.eps(), adagrad.initial_accumulator_value()));
-}
-
-TEST(OptimizerOptions, HaveTheDefaultsOfTorchOptim) {
-  const OptimizerOptions adam = default_options(Kind::adam);
-  const torch::optim::AdamOptions torch_adam;
-  EXPECT_EQ(std::tuple(adam.lr, adam.eps, adam.weight_decay, std::tuple(adam.beta1, adam.beta2)),
-            std::tuple(torch_adam.lr(), torch_adam.eps(), torch_adam.weight_decay(), torch_adam.betas()));
-  const OptimizerOptions adamw = default_options(Kind::adamw);
-  const torch::optim::AdamWOptions torch_adamw;
-  EXPECT_EQ(std::tuple(adamw.lr, adamw.weight_decay),
-            std::tuple(torch_adamw.lr(), torch_adamw.weight_decay()));
-  const OptimizerOptions rmsprop = default_options(Kind::rmsprop);
-  const torch::optim::RMSpropOptions torch_rmsprop;
-  EXPECT_EQ(std::tuple(rmsprop.lr, rmsprop.alpha, rmsprop.eps),
-            std::tuple(torch_rmsprop.lr(), torch_rmsprop.alpha(), torch_rmsprop.eps()));
-  const OptimizerOptions adagrad = default_options(Kind::adagrad);
-  const torch::optim::AdagradOptions torch_adagrad;
-  EXPECT_EQ(std::tuple(adagrad.lr, adagrad.lr_decay, adagrad.initial_accumulator_value, adagrad.eps),
-            std::tuple(torch_adagrad.lr(), torch_adagrad.lr_decay(),
-                       torch_adagrad.initial_accumulator_value(), torch_adagrad.eps()));
+  EXPECT_EQ(of_adagrad(default_options(Kind::adagrad)), of_adagrad(AdagradOptions()));
 }
 
 TEST(Optimizers, AcceptANewLearningRateBetweenSteps) {

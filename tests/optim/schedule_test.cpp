@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <stdexcept>
+#include <vector>
 
 #include "twingrad/optim/options.h"
 
@@ -39,17 +41,41 @@ TEST(Schedule, LinearWarmUpHasTheDefaultsOfLinearLR) {
   EXPECT_NEAR(LinearLR{}.rate(0.1, 6), 0.1, 1e-15);
 }
 
-TEST(Schedule, RatesOfARun) {
+TEST(Schedule, ARunUsesEveryOption) {
   using Kind = ScheduleOptions::Kind;
-  const ScheduleOptions step{.kind = Kind::step, .step_epochs = 2, .gamma = 0.1};
-  EXPECT_DOUBLE_EQ(learning_rate_at(step, 1, 19, 10, 60), 1);
-  EXPECT_DOUBLE_EQ(learning_rate_at(step, 1, 20, 10, 60), 0.1);
-  const ScheduleOptions cosine{.kind = Kind::cosine};
-  EXPECT_DOUBLE_EQ(learning_rate_at(cosine, 1, 0, 10, 60), 1);
-  EXPECT_DOUBLE_EQ(learning_rate_at(cosine, 1, 30, 10, 60), 0.5);
-  const ScheduleOptions warm_up{.warm_up = 10};
-  EXPECT_DOUBLE_EQ(learning_rate_at(warm_up, 3, 0, 10, 60), 1);
-  EXPECT_DOUBLE_EQ(learning_rate_at(warm_up, 3, 10, 10, 60), 3);
+  const auto rates = [](const ScheduleOptions& schedule) {
+    std::vector<double> all;
+    for (std::int64_t step = 0; step < 60; ++step) {
+      all.push_back(learning_rate_at(schedule, 2, step, 10, 60));
+    }
+    return all;
+  };
+  const std::vector<double> step = rates({.kind = Kind::step, .step_epochs = 2, .gamma = 0.1});
+  EXPECT_DOUBLE_EQ(step[19], 2);
+  EXPECT_DOUBLE_EQ(step[20], 0.2);
+  const std::vector<double> cosine = rates({.kind = Kind::cosine, .eta_min = 0.5});
+  EXPECT_DOUBLE_EQ(cosine[0], 2);
+  EXPECT_DOUBLE_EQ(cosine[30], 1.25);  // halfway from 2 to 0.5
+  const std::vector<double> warm_up = rates({.warm_up = 10, .warm_up_start = 0.2, .warm_up_end = 0.8});
+  EXPECT_DOUBLE_EQ(warm_up[0], 0.4);
+  EXPECT_DOUBLE_EQ(warm_up[5], 1);
+  EXPECT_DOUBLE_EQ(warm_up[10], 1.6);
+  EXPECT_DOUBLE_EQ(warm_up[59], 1.6);
+  ScheduleOptions one_cycle{
+      .kind = Kind::one_cycle, .pct_start = 0.35, .div_factor = 10, .final_div_factor = 100};
+  one_cycle.anneal = optim::OneCycleLR::Anneal::linear;
+  const std::vector<double> two = rates(one_cycle);
+  EXPECT_DOUBLE_EQ(two[0], 0.2);
+  EXPECT_DOUBLE_EQ(two[10], 1.1) << "halfway up";
+  EXPECT_DOUBLE_EQ(two[20], 2);
+  EXPECT_DOUBLE_EQ(two[59], 0.002);
+  one_cycle.three_phase = true;
+  const std::vector<double> three = rates(one_cycle);
+  EXPECT_DOUBLE_EQ(three[20], 2);
+  EXPECT_DOUBLE_EQ(three[40], 0.2) << "down as fast as up";
+  EXPECT_DOUBLE_EQ(three[59], 0.002);
+  one_cycle.anneal = optim::OneCycleLR::Anneal::cosine;
+  EXPECT_NEAR(rates(one_cycle)[5], 2 - 1.8 / 2 * (1 + std::cos(M_PI * 0.25)), 1e-15);
 }
 
 TEST(Schedule, RejectsInvalidOptions) {

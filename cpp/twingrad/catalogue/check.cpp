@@ -105,6 +105,12 @@ bool match_not_finite(const Case& at, Tensor& expected, Tensor& actual) {
   return at.nan_expected && both_nan.any().item<bool>();
 }
 
+/// Raises the errors of a check to those of a difference.
+void update_errors(Check& row, const Difference& difference) {
+  row.max_abs_error = std::max(row.max_abs_error, difference.absolute);
+  row.max_rel_error = std::max(row.max_rel_error, difference.relative);
+}
+
 /// Adds a case to a check: value and gradients.
 void compare_case(Check& row, const Case& at, double tolerance, const Expected& expected, const Tensor& y,
                   const Tensors& grads) {
@@ -112,8 +118,7 @@ void compare_case(Check& row, const Case& at, double tolerance, const Expected& 
   const auto compare = [&](Tensor wanted, Tensor found, const std::string& what) {
     nan_seen = match_not_finite(at, wanted, found) || nan_seen;
     const Difference distance = difference(wanted, found);
-    row.max_abs_error = std::max(row.max_abs_error, distance.absolute);
-    row.max_rel_error = std::max(row.max_rel_error, distance.relative);
+    update_errors(row, distance);
     if (!(distance.relative <= tolerance)) {
       row.passed = false;
       row.detail += fmt::format("{}, {}: relative difference {:.2g}\n", at.name, what, distance.relative);
@@ -184,8 +189,7 @@ void against_differences(Check& row, const FunctionEntry& entry, const HandWritt
     };
     const GradcheckResult result = check_backward(forward, backward, inputs, options);
     for (const GradcheckComparison& comparison : result.comparisons) {
-      row.max_abs_error = std::max(row.max_abs_error, comparison.worst_absolute.absolute);
-      row.max_rel_error = std::max(row.max_rel_error, comparison.worst_relative.relative);
+      update_errors(row, {comparison.worst_absolute.absolute, comparison.worst_relative.relative});
     }
     if (!result) {
       row.passed = false;
@@ -253,10 +257,8 @@ std::vector<Check> check_steps(const OptimizerEntry& entry,
                                    {entry.name, "float64", "float32", kFloatStepsTolerance}};
   return run_checks(rows, where, [&](Check& row, at::ScalarType dtype) {
     restart_draws();
-    const StepDifference worst =
-        compare_steps(*make(), entry.options, TensorOptions(where.device).dtype(dtype));
-    row.max_abs_error = worst.absolute;
-    row.max_rel_error = worst.relative;
+    const auto placement = TensorOptions(where.device).dtype(dtype);
+    update_errors(row, compare_steps(*make(), entry.options, placement));
     row.passed = row.max_rel_error <= row.tolerance;
     if (!row.passed) {
       row.detail = fmt::format("largest difference within 1,000 steps: {:.2g}\n", row.max_rel_error);
@@ -275,10 +277,7 @@ std::vector<Check> check_values(const ValuesEntry& entry,
     const Tensors expected = entry.reference();
     const Tensors found = values(TensorOptions(where.device).dtype(dtype));
     for (std::size_t i = 0; i < expected.size(); ++i) {
-      const Difference distance =
-          difference(expected[i], i < found.size() ? found[i].to(at::kCPU) : Tensor());
-      row.max_abs_error = std::max(row.max_abs_error, distance.absolute);
-      row.max_rel_error = std::max(row.max_rel_error, distance.relative);
+      update_errors(row, difference(expected[i], i < found.size() ? found[i].to(at::kCPU) : Tensor()));
     }
     row.passed = !expected.empty() && row.max_rel_error <= row.tolerance;
     if (!row.passed) {

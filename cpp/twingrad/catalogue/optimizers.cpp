@@ -49,14 +49,18 @@ OptimizerBug wrong_options(const std::string& name, const std::string& why, cons
   return {name, why, [options] { return optim::make_optimizer(options); }};
 }
 
+/// The options with this kind, its default learning rate and its default epsilon.
+OptimizerOptions of_kind(Kind kind, OptimizerOptions options) {
+  options.kind = kind;
+  options.lr = default_options(kind).lr;
+  options.eps = default_options(kind).eps;
+  return options;
+}
+
 // ---- SGD ----
 
 std::vector<OptimizerEntry> sgd_entries() {
-  const auto sgd = [](OptimizerOptions options) {
-    options.kind = Kind::sgd;
-    options.lr = 0.01;
-    return options;
-  };
+  const auto sgd = [](const OptimizerOptions& options) { return of_kind(Kind::sgd, options); };
   return {
       {"sgd",
        sgd({}),
@@ -147,12 +151,8 @@ std::vector<OptimizerBug> adam_bugs() {
               })};
 }
 
-OptimizerOptions adamw(OptimizerOptions options) {
-  options.kind = Kind::adamw;
-  return options;
-}
-
 std::vector<OptimizerEntry> adam_entries() {
+  const auto adamw = [](const OptimizerOptions& options) { return of_kind(Kind::adamw, options); };
   return {
       {"adam", {}, adam_bugs()},
       {"adam.weight_decay",
@@ -196,11 +196,7 @@ void rmsprop_step(Tensor& w, const Tensor& g, const Tensor& d, RuleState& s) {
 }
 
 std::vector<OptimizerEntry> rmsprop_entries() {
-  const auto rmsprop = [](OptimizerOptions options) {
-    options.kind = Kind::rmsprop;
-    options.lr = 0.01;
-    return options;
-  };
+  const auto rmsprop = [](const OptimizerOptions& options) { return of_kind(Kind::rmsprop, options); };
   return {
       {"rmsprop",
        rmsprop({}),
@@ -240,12 +236,7 @@ std::vector<OptimizerEntry> rmsprop_entries() {
 }
 
 std::vector<OptimizerEntry> adagrad_entries() {
-  const auto adagrad = [](OptimizerOptions options) {
-    options.kind = Kind::adagrad;
-    options.lr = 0.01;
-    options.eps = 1e-10;
-    return options;
-  };
+  const auto adagrad = [](const OptimizerOptions& options) { return of_kind(Kind::adagrad, options); };
   return {
       {"adagrad",
        adagrad({}),
@@ -289,8 +280,8 @@ std::vector<OptimizerEntry> optimizer_entries() {
   return sgd_entries() + adam_entries() + rmsprop_entries() + adagrad_entries();
 }
 
-StepDifference compare_steps(optim::Optimizer& optimizer, const OptimizerOptions& options,
-                             const at::TensorOptions& placement) {
+Difference compare_steps(optim::Optimizer& optimizer, const OptimizerOptions& options,
+                         const at::TensorOptions& placement) {
   constexpr int kSteps = 1000;
   constexpr std::int64_t kParameters = 60;
   // Rounded to float32 first: the rounding of the start and of a gradient is not the rule's error.
@@ -301,7 +292,7 @@ StepDifference compare_steps(optim::Optimizer& optimizer, const OptimizerOptions
   const Tensor expected = drawn(at::ones({kParameters}, at::kDouble)).set_requires_grad(true);
   torch_reference::Optimizer reference(options, {expected});
   Tensor parameters = expected.detach().to(placement, false, /*copy=*/true);
-  StepDifference worst;
+  Difference worst;
   for (int step = 0; step < kSteps; ++step) {
     const Tensor gradient = drawn(sizes);
     expected.mutable_grad() = gradient.clone();

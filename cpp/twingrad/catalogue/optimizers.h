@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "twingrad/catalogue/entry.h"
+#include "twingrad/compare/difference.h"
 #include "twingrad/optim/optimizer.h"
 #include "twingrad/optim/options.h"
 
@@ -27,17 +28,13 @@ struct OptimizerEntry {
 
 std::vector<OptimizerEntry> optimizer_entries();
 
-/// The largest difference of the parameters over 1,000 steps.
-struct StepDifference {
-  double absolute = 0;
-  double relative = 0;  ///< |a − m| / max(1, |a|)
-};
-
 /// Runs an optimizer and LibTorch's with these options on the same random gradients, whose sizes range from
 /// 1e-9, where a misplaced epsilon becomes visible, to 10. LibTorch's runs in float64, ours in the dtype of
 /// `placement`, both on its device. In float32 ours starts every step from LibTorch's parameters: a rule that
 /// divides by a gradient near 0, as RMSprop with weight decay does, amplifies rounding from step to step.
-StepDifference compare_steps(optim::Optimizer& optimizer, const OptimizerOptions& options,
-                             const at::TensorOptions& placement);
+///
+/// Returns the largest difference of a parameter over 1,000 steps; relative: |a − m| / max(1, |a|).
+Difference compare_steps(optim::Optimizer& optimizer, const OptimizerOptions& options,
+                         const at::TensorOptions& placement);
 
 }  // namespace twingrad::catalogue

@@ -5,7 +5,8 @@ include(GNUInstallDirs)
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/twingrad)
 # Two export sets: the gradient checker alone depends on LibTorch only.
-install(TARGETS twingrad-gradcheck EXPORT twingrad-gradcheck-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS twingrad-gradcheck EXPORT twingrad-gradcheck-targets
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS twingrad EXPORT twingrad-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(TWINGRAD_BUILD_APP)
   install(TARGETS twingrad-app RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
@@ -17,7 +18,9 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/twingrad DESTINATION ${CMAKE_INSTALL
 install(EXPORT twingrad-gradcheck-targets NAMESPACE twingrad:: DESTINATION ${package_folder})
 install(EXPORT twingrad-targets NAMESPACE twingrad:: DESTINATION ${package_folder})
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/twingrad-config.cmake.in
-                              ${PROJECT_BINARY_DIR}/twingrad-config.cmake INSTALL_DESTINATION ${package_folder})
-write_basic_package_version_file(${PROJECT_BINARY_DIR}/twingrad-config-version.cmake COMPATIBILITY SameMinorVersion)
+                              ${PROJECT_BINARY_DIR}/twingrad-config.cmake
+                              INSTALL_DESTINATION ${package_folder})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/twingrad-config-version.cmake
+                                 COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/twingrad-config.cmake ${PROJECT_BINARY_DIR}/twingrad-config-version.cmake
         DESTINATION ${package_folder})

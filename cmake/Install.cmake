@@ -14,7 +14,8 @@ if(TWINGRAD_BUILD_APP)
 endif()
 # The public headers: gradient checker, layers, losses, optimizers, twins, trainer, and what these include.
 foreach(directory gradcheck layers losses optim ops mlp compare)
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/twingrad/${directory} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/twingrad
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/twingrad/${directory}
+          DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/twingrad
           FILES_MATCHING PATTERN *.h PATTERN detail EXCLUDE PATTERN function_clones.h EXCLUDE)
 endforeach()
 foreach(header data/batches data/dataset data/idx io/grey_image io/named_tensor io/tensor_file runtime/error
@@ -25,9 +26,9 @@ foreach(header data/batches data/dataset data/idx io/grey_image io/named_tensor 
 endforeach()
 install(EXPORT twingrad-gradcheck-targets NAMESPACE twingrad:: DESTINATION ${package_folder})
 install(EXPORT twingrad-targets NAMESPACE twingrad:: DESTINATION ${package_folder})
-configure_package_config_file(
-  ${PROJECT_SOURCE_DIR}/cmake/twingrad-config.cmake.in ${PROJECT_BINARY_DIR}/twingrad-config.cmake
-  INSTALL_DESTINATION ${package_folder})
+configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/twingrad-config.cmake.in
+                              ${PROJECT_BINARY_DIR}/twingrad-config.cmake
+                              INSTALL_DESTINATION ${package_folder})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/twingrad-config-version.cmake
                                  COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/twingrad-config.cmake ${PROJECT_BINARY_DIR}/twingrad-config-version.cmake

@@ -12,7 +12,7 @@ fail() {
   exit "$1"
 }
 
-# quietly COMMAND...: shows the output of the command only if it fails.
+# quietly COMMAND...: shows the output of the command only if the command fails.
 quietly() {
   local output status=0
   output=$("$@" 2>&1 < /dev/null) || status=$?

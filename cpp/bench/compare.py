@@ -19,8 +19,9 @@ import subprocess
 import sys
 import time
 
+from peer import SKIPPED, positive
+
 HERE = pathlib.Path(__file__).resolve().parent
-SKIPPED = 77
 TRIAL_EPOCHS = 3
 
 
@@ -143,7 +144,7 @@ class Measurements:
         self.accuracy.setdefault(name, []).append(accuracy)
 
     def heading(self, case):
-        """The heading of the table, with the core-to-core latency, which affects shared data."""
+        """The heading of the table, with the core-to-core latency, which affects the times."""
         if not self.core_to_core:
             return case.name
         return (f"{case.name} (core-to-core latency {statistics.median(self.core_to_core):.0f} ns, "
@@ -213,12 +214,6 @@ def processor():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return "an unknown processor"
-
-
-def positive(text):
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, found {text!r}")
-    return int(text)
 
 
 def main():

@@ -1,16 +1,13 @@
-// Benchmarks of single kernels with Google Benchmark: forward and backward of every layer, the losses, gathering a
-// batch, and an Adam step, in float32 with a batch size of 128 for the default network 784-128-10. `kernels --help`
-// shows how to select benchmarks.
+// Benchmarks of single kernels with Google Benchmark: forward and backward of every layer and loss, gathering
+// a batch, and an Adam step, in float32 with a batch size of 128 for the default network 784-128-10.
+// `kernels --help` shows how to select benchmarks.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
 
-#include <functional>
 #include <memory>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "twingrad/data/batches.h"
 #include "twingrad/data/dataset.h"
@@ -52,10 +49,9 @@ constexpr std::int64_t kClasses = 10;
 
 Parameter parameter(at::IntArrayRef shape) { return {at::randn(shape), at::zeros(shape)}; }
 
-void register_layer(const std::string& name, std::function<std::unique_ptr<Layer>()> make,
-                    std::int64_t width) {
-  const auto measure = [make = std::move(make), width](benchmark::State& state, bool backward) {
-    const std::unique_ptr<Layer> layer = make();
+/// width: number of columns of the input
+void register_layer(const std::string& name, std::int64_t width, const std::shared_ptr<Layer>& layer) {
+  const auto measure = [layer, width](benchmark::State& state, bool backward) {
     const Tensor x = at::randn({kRows, width});
     const Tensor grad_y = at::randn(layer->forward(x).sizes());
     for (auto _ : state) {
@@ -69,62 +65,29 @@ void register_layer(const std::string& name, std::function<std::unique_ptr<Layer
 
 void register_layers() {
   register_layer(
-      "linear 784-128, first",
-      [] {
-        return std::make_unique<Linear>(parameter({kHidden, kInputs}), parameter({kHidden}),
-                                        InputGradient::skip);
-      },
-      kInputs);
-  register_layer(
-      "linear 784-128",
-      [] {
-        return std::make_unique<Linear>(parameter({kHidden, kInputs}), parameter({kHidden}));
-      },
-      kInputs);
-  register_layer(
-      "linear 128-10",
-      [] {
-        return std::make_unique<Linear>(parameter({kClasses, kHidden}), parameter({kClasses}));
-      },
-      kHidden);
-  register_layer(
-      "matmul 784-128",
-      [] {
-        return std::make_unique<Matmul>(parameter({kInputs, kHidden}));
-      },
-      kInputs);
-  register_layer(
-      "bias 128", [] { return std::make_unique<AddBias>(parameter({kHidden})); }, kHidden);
-  register_layer(
-      "append_ones 784", [] { return std::make_unique<AppendOnes>(); }, kInputs);
+      "linear 784-128, first", kInputs,
+      std::make_shared<Linear>(parameter({kHidden, kInputs}), parameter({kHidden}), InputGradient::skip));
+  register_layer("linear 784-128", kInputs,
+                 std::make_shared<Linear>(parameter({kHidden, kInputs}), parameter({kHidden})));
+  register_layer("linear 128-10", kHidden,
+                 std::make_shared<Linear>(parameter({kClasses, kHidden}), parameter({kClasses})));
+  register_layer("matmul 784-128", kInputs, std::make_shared<Matmul>(parameter({kInputs, kHidden})));
+  register_layer("bias 128", kHidden, std::make_shared<AddBias>(parameter({kHidden})));
+  register_layer("append_ones 784", kInputs, std::make_shared<AppendOnes>());
   for (const ActivationEntry& activation : activations()) {
-    register_layer(
-        activation.name + " 128", [make = activation.make] { return make(); }, kHidden);
+    register_layer(activation.name + " 128", kHidden, activation.make());
   }
-  register_layer(
-      "dropout 128",
-      [] {
-        auto dropout = std::make_unique<Dropout>(0.5);
-        dropout->set_mask(at::rand({kRows, kHidden}) < 0.5);
-        return dropout;
-      },
-      kHidden);
-  register_layer(
-      "batch_norm 128",
-      [] {
-        return std::make_unique<BatchNorm1d>(parameter({kHidden}), parameter({kHidden}),
-                                             RunningStatistics{at::zeros({kHidden}), at::ones({kHidden})});
-      },
-      kHidden);
-  register_layer(
-      "layer_norm 128",
-      [] { return std::make_unique<LayerNorm>(parameter({kHidden}), parameter({kHidden})); }, kHidden);
-  register_layer(
-      "rms_norm 128", [] { return std::make_unique<RMSNorm>(parameter({kHidden})); }, kHidden);
-  register_layer(
-      "softmax 10", [] { return std::make_unique<Softmax>(); }, kClasses);
-  register_layer(
-      "log_softmax 10", [] { return std::make_unique<LogSoftmax>(); }, kClasses);
+  const auto dropout = std::make_shared<Dropout>(0.5);
+  dropout->set_mask(at::rand({kRows, kHidden}) < 0.5);
+  register_layer("dropout 128", kHidden, dropout);
+  const RunningStatistics statistics{at::zeros({kHidden}), at::ones({kHidden})};
+  register_layer("batch_norm 128", kHidden,
+                 std::make_shared<BatchNorm1d>(parameter({kHidden}), parameter({kHidden}), statistics));
+  register_layer("layer_norm 128", kHidden,
+                 std::make_shared<LayerNorm>(parameter({kHidden}), parameter({kHidden})));
+  register_layer("rms_norm 128", kHidden, std::make_shared<RMSNorm>(parameter({kHidden})));
+  register_layer("softmax 10", kClasses, std::make_shared<Softmax>());
+  register_layer("log_softmax 10", kClasses, std::make_shared<LogSoftmax>());
 }
 
 template <typename LossType>
@@ -163,7 +126,7 @@ void register_losses() {
 }
 
 void gather(benchmark::State& state) {
-  // As many images as MNIST: they do not fit into a cache, and the rows of a batch are scattered among them.
+  // As many images as MNIST has, so that they do not fit into a cache.
   constexpr std::int64_t kCount = 60'000;
   data::LabelledImages part{kCount, 28, 28, {}, {}};
   part.pixels.resize(static_cast<std::size_t>(kCount * kInputs), 128);

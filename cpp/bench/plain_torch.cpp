@@ -1,5 +1,5 @@
-// Peer of the benchmark: the same training, as an experienced user of LibTorch would write it with autograd,
-// torch::nn and torch::optim, and with the best settings. It uses twingrad only to read the data files.
+// Peer of the benchmark: the same training as an experienced user of LibTorch would write it, with autograd,
+// torch::nn, torch::optim and the best settings. It uses twingrad only to read the data files.
 
 #include <dlfcn.h>
 #include <fmt/format.h>
@@ -86,8 +86,8 @@ void set_threads(const Options& options) {
   }
 }
 
-/// Keeps freed memory in the process. Otherwise, each full-batch step requests its 23 MB of activations from the
-/// system again and waits for every page.
+/// Keeps freed memory in the process. Otherwise, each full-batch step requests its 23 MB of activations from
+/// the system again and waits for every page.
 void keep_freed_memory() {
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, -1);

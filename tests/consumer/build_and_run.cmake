@@ -1,8 +1,8 @@
 # Builds projects that use twingrad and runs their programs:
-#   cmake -DHOW=installed -DTWINGRAD_BUILD=<build directory> -DFOLDER=<scratch> -DGENERATOR=Ninja -P build_and_run.cmake
-#   cmake -DHOW=subdirectory                                 -DFOLDER=<scratch> -DGENERATOR=Ninja -P build_and_run.cmake
-# `installed` needs a complete build. The cache entries in PASS_ON are passed to the projects as -D<entry>.
-# `subdirectory` compiles the gradient checker, which is one unit, but not the rest of twingrad.
+#   cmake -DHOW=installed|subdirectory -DTWINGRAD_BUILD=<build directory> -DFOLDER=<new directory>
+#         -DGENERATOR=Ninja -P build_and_run.cmake
+# `installed` installs a complete build, TWINGRAD_BUILD. `subdirectory` compiles the gradient checker, which is
+# one unit, but not the rest of twingrad. The cache entries in PASS_ON are passed to the projects as -D<entry>.
 cmake_minimum_required(VERSION 3.24)
 
 function(run)
@@ -15,8 +15,8 @@ endfunction()
 
 function(build_and_run program)
   set(build ${FOLDER}/${program})
-  run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/${HOW} -B ${build} -G ${GENERATOR} -DCMAKE_BUILD_TYPE=Release
-      -DPROGRAM=${program} ${definitions})
+  run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/${HOW} -B ${build} -G ${GENERATOR}
+      -DCMAKE_BUILD_TYPE=Release -DPROGRAM=${program} ${definitions})
   run(${CMAKE_COMMAND} --build ${build} --target ${program})
   run(${build}/${program})
 endfunction()
@@ -30,11 +30,12 @@ if(HOW STREQUAL "subdirectory")
   return()
 endif()
 
-file(REMOVE_RECURSE ${FOLDER}/prefix) # a header that is no longer installed must not be found
+file(REMOVE_RECURSE ${FOLDER}/prefix) # remove headers that are no longer installed
 run(${CMAKE_COMMAND} --install ${TWINGRAD_BUILD} --prefix ${FOLDER}/prefix)
-file(GLOB_RECURSE headers RELATIVE ${FOLDER}/prefix/include/twingrad/gradcheck ${FOLDER}/prefix/include/twingrad/gradcheck/*)
+set(include_directory ${FOLDER}/prefix/include/twingrad/gradcheck)
+file(GLOB_RECURSE headers RELATIVE ${include_directory} ${include_directory}/*)
 if(NOT headers STREQUAL "gradcheck.h;gtest.h;result.h")
-  message(FATAL_ERROR "the headers installed for gradcheck are not the public ones: ${headers}")
+  message(FATAL_ERROR "expected the public headers of gradcheck, found ${headers}")
 endif()
 list(APPEND definitions -DCMAKE_PREFIX_PATH=${FOLDER}/prefix)
 build_and_run(swish)

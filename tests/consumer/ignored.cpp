@@ -1,4 +1,4 @@
-// Ignores the result of each check, which must warn.
+// Ignores the result of each check. The compiler must warn.
 #include <twingrad/gradcheck/gradcheck.h>
 
 void ignore_results() {

@@ -5,7 +5,7 @@
 
 #include <iostream>
 
-/// x sigmoid(x). If kWrong, the backward omits the derivative of the sigmoid.
+/// x sigmoid(x). If kWrong, the backward pass omits the derivative of the sigmoid.
 template <bool kWrong>
 class Swish : public torch::autograd::Function<Swish<kWrong>> {
  public:

@@ -1,8 +1,8 @@
-"""Times twingrad's gradcheck against torch.autograd.gradcheck, turn by turn, on the same function.
+"""Compares the time of twingrad's gradcheck and torch.autograd.gradcheck for the same function, in turn.
 
     gradcheck_benchmark.py PROGRAM [REPEATS]
 
-PROGRAM: what tests/gradcheck/benchmark.cpp builds. Prints the medians and their ratio, full and fast mode.
+PROGRAM: built from tests/gradcheck/benchmark.cpp. Prints the medians and their ratio in full and fast mode.
 """
 
 import statistics
@@ -27,7 +27,7 @@ def seconds_of_python(inputs, fast):
     return time.perf_counter() - start
 
 
-def seconds_of_plain_forwards(inputs, count):
+def seconds_of_forwards(inputs, count):
     start = time.perf_counter()
     with torch.no_grad():
         for _ in range(count):
@@ -39,25 +39,25 @@ def main():
     program = sys.argv[1]
     repeats = int(sys.argv[2]) if len(sys.argv) > 2 else 9
     torch.manual_seed(1)
-    inputs = (parameter((16, 64), 1), parameter((64, 48), 0.1), parameter((48,), 0.1), parameter((48, 10), 0.1),
-              parameter((10,), 0.1))
-    ours = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    inputs = (parameter((16, 64), 1), parameter((64, 48), 0.1), parameter((48,), 0.1),
+              parameter((48, 10), 0.1), parameter((10,), 0.1))
+    twingrad = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def seconds_of_ours(mode):
-        ours.stdin.write(mode + "\n")
-        ours.stdin.flush()
-        return float(ours.stdout.readline())
+    def seconds_of_both(mode):
+        twingrad.stdin.write(mode + "\n")
+        twingrad.stdin.flush()
+        return float(twingrad.stdout.readline()), seconds_of_python(inputs, mode == "fast")
 
-    print(f"Python's torch {torch.__version__}, {torch.get_num_threads()} threads, {repeats} repeats in turn, medians")
+    print(f"Python's torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {repeats} repeats")
     for mode in ("full", "fast"):
-        seconds_of_ours(mode), seconds_of_python(inputs, mode == "fast")  # warm up
-        pairs = [(seconds_of_ours(mode), seconds_of_python(inputs, mode == "fast")) for _ in range(repeats)]
-        c, p = (statistics.median(times) for times in zip(*pairs))
-        print(f"{mode}: twingrad {1e3 * c:8.2f} ms   Python {1e3 * p:8.2f} ms   ratio {p / c:.2f}")
-    plain = statistics.median(seconds_of_plain_forwards(inputs, 9268) for _ in range(3))
-    print(f"9,268 plain forwards in Python, without gradients: {1e3 * plain:.2f} ms")
-    ours.stdin.close()
-    ours.wait()
+        seconds_of_both(mode)  # warm up
+        pairs = [seconds_of_both(mode) for _ in range(repeats)]
+        cpp, python = (statistics.median(times) for times in zip(*pairs))
+        print(f"{mode}: twingrad {1e3 * cpp:8.2f} ms   Python {1e3 * python:8.2f} ms   ratio {python / cpp:.2f}")
+    plain = statistics.median(seconds_of_forwards(inputs, 9268) for _ in range(3))
+    print(f"9,268 forward passes in Python, without gradients: {1e3 * plain:.2f} ms")
+    twingrad.stdin.close()
+    twingrad.wait()
 
 
 main()

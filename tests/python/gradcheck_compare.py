@@ -2,8 +2,8 @@
 
     gradcheck_compare.py PROGRAM
 
-PROGRAM: built from tests/gradcheck/cases.cpp, which has the same cases. Exit status 1 if a result differs, 77 (skipped)
-if this Python has no torch.
+PROGRAM: built from tests/gradcheck/cases.cpp, which has the same cases. Exit status: 1 if a result differs,
+77 (skipped) if Python's torch is not installed.
 """
 
 import json
@@ -14,7 +14,7 @@ import warnings
 try:
     import torch
 except ImportError:
-    print("skipped: this Python has no torch")
+    print("skipped: Python's torch is not installed")
     sys.exit(77)
 
 
@@ -111,8 +111,10 @@ def main():
     for name, words in python.items():
         same = words == twingrad[name]
         different += not same
-        print(f"{'same  ' if same else 'DIFFER'}  {name:32} Python {' '.join(words)}   twingrad {' '.join(twingrad[name])}")
-    print(f"{len(python) - different} of {len(python)} cases have the same three results (torch {torch.__version__})")
+        print(f"{'same  ' if same else 'DIFFER'}  {name:32} Python {' '.join(words)}   "
+              f"twingrad {' '.join(twingrad[name])}")
+    print(f"{len(python) - different} of {len(python)} cases have the same three results "
+          f"(torch {torch.__version__})")
     sys.exit(1 if different else 0)
 
 

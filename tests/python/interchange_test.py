@@ -1,7 +1,8 @@
-"""Python is the judge of weights that travel: interchange_test.py PROGRAM. Exits with 77 where torch is not installed.
+"""Tests the exchange of weights with Python: interchange_test.py PROGRAM
 
-A state dict that Python saves starts a run of twingrad (--init); from there Python's Adam and both twins walk the same 200 steps on
-the same images. The weights at the end, as .safetensors and as .pt, give the same logits in Python as in twingrad.
+Twingrad starts from a state dict saved by Python (--init). Python and both twins then train on the same images
+for 200 steps of Adam, and their losses must agree. The trained weights, as .safetensors and as .pt, must give
+the same logits in Python as in twingrad. Exit status 77 (skipped) if Python's torch is not installed.
 """
 
 import json
@@ -17,7 +18,7 @@ import zlib
 try:
     import torch
 except ImportError:
-    print("skipped: no torch in this Python")
+    print("skipped: Python's torch is not installed")
     sys.exit(77)
 
 PROGRAM = pathlib.Path(sys.argv.pop(1)).resolve()
@@ -26,26 +27,29 @@ IMAGES = 90
 SIDE = 8
 CLASSES = 10
 
-# Relative difference of the losses, by dtype: that of two orders of summation, grown over 200 steps.
+# Bound on the relative difference of the losses: rounding, which grows over 200 steps.
 LOSS_BOUND = {"float32": 1e-4, "float64": 1e-10}
 LOGITS_BOUND = 1e-5
 
 nn = torch.nn
 INPUTS = SIDE * SIDE
 ARCHITECTURES = {
-    "relu": (lambda: nn.Sequential(nn.Linear(INPUTS, 24), nn.ReLU(), nn.Linear(24, CLASSES)), ["--hidden", "24"]),
+    "relu": (
+        lambda: nn.Sequential(nn.Linear(INPUTS, 24), nn.ReLU(), nn.Linear(24, CLASSES)),
+        ["--hidden", "24"]),
     "gelu, layer normalization": (
-        lambda: nn.Sequential(nn.Linear(INPUTS, 20), nn.LayerNorm(20), nn.GELU(), nn.Linear(20, 12), nn.LayerNorm(12),
-                              nn.GELU(), nn.Linear(12, CLASSES)),
+        lambda: nn.Sequential(nn.Linear(INPUTS, 20), nn.LayerNorm(20), nn.GELU(), nn.Linear(20, 12),
+                              nn.LayerNorm(12), nn.GELU(), nn.Linear(12, CLASSES)),
         ["--hidden", "20,12", "--activation", "gelu", "--normalization", "layer"]),
     "tanh, batch normalization": (
-        lambda: nn.Sequential(nn.Linear(INPUTS, 16, bias=False), nn.BatchNorm1d(16), nn.Tanh(), nn.Linear(16, CLASSES)),
+        lambda: nn.Sequential(nn.Linear(INPUTS, 16, bias=False), nn.BatchNorm1d(16), nn.Tanh(),
+                              nn.Linear(16, CLASSES)),
         ["--hidden", "16", "--activation", "tanh", "--normalization", "batch"]),
 }
 
 
 def read_safetensors(path):
-    """The format by its description: length of the header, header, data."""
+    """Reads the format as specified: length of the header, header, data."""
     content = path.read_bytes()
     size = struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8:8 + size])
@@ -60,16 +64,17 @@ def read_safetensors(path):
 
 
 def write_png(path, pixels):
-    """8 bits of grey."""
+    """Writes an 8-bit grayscale image."""
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     rows = b"".join(b"\0" + bytes(pixels[row * SIDE:(row + 1) * SIDE]) for row in range(SIDE))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, 0, 0, 0, 0)) +
-                     chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 0, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) +
+                     chunk(b"IEND", b""))
 
 
-def relative_difference(ours, theirs):
-    return abs(ours - theirs) / abs(theirs)
+def relative_difference(value, reference):
+    return abs(value - reference) / abs(reference)
 
 
 class Interchange(unittest.TestCase):
@@ -79,22 +84,25 @@ class Interchange(unittest.TestCase):
         cls.folder = pathlib.Path(cls.temporary.name)
         draw = random.Random(1)
         cls.labels = [i % CLASSES for i in range(IMAGES)]
-        # Each class has a pattern of its own, under noise: something that can be learned.
+        # Each class has its own pattern with noise, so the network can learn it.
         patterns = [[draw.randrange(256) for _ in range(INPUTS)] for _ in range(CLASSES)]
-        cls.pixels = [[(pixel + draw.randrange(128)) // 2 for pixel in patterns[label]] for label in cls.labels]
+        cls.pixels = [[(pixel + draw.randrange(128)) // 2 for pixel in patterns[label]]
+                      for label in cls.labels]
         data = cls.folder / "data"
         data.mkdir()
         for part in ("train", "t10k"):
             (data / f"{part}-images-idx3-ubyte").write_bytes(
                 struct.pack(">IIII", 0x803, IMAGES, SIDE, SIDE) + bytes(sum(cls.pixels, [])))
-            (data / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, IMAGES) + bytes(cls.labels))
+            (data / f"{part}-labels-idx1-ubyte").write_bytes(
+                struct.pack(">II", 0x801, IMAGES) + bytes(cls.labels))
 
     @classmethod
     def tearDownClass(cls):
         cls.temporary.cleanup()
 
     def twingrad(self, *arguments):
-        done = subprocess.run([PROGRAM, *map(str, arguments)], cwd=self.folder, capture_output=True, text=True)
+        done = subprocess.run([PROGRAM, *map(str, arguments)], cwd=self.folder, capture_output=True,
+                              text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
@@ -102,22 +110,23 @@ class Interchange(unittest.TestCase):
 
     def train(self, name, dtype):
         if (name, dtype) not in self.runs:
-            self.runs[name, dtype] = self.train_anew(name, dtype)
+            self.runs[name, dtype] = self.train_both(name, dtype)
         return self.runs[name, dtype]
 
-    def train_anew(self, name, dtype):
-        """Trains the same network here and there. Returns Python's network, its losses, and twingrad's run folder."""
+    def train_both(self, name, dtype):
+        """Trains the same network with Python and with twingrad. Returns Python's network and losses, and the
+        run directory of twingrad."""
         make, options = ARCHITECTURES[name]
         torch.manual_seed(1)
         network = make().to(getattr(torch, dtype))
         with torch.no_grad():
-            for parameter in network.parameters():  # so that scales and shifts are not just 1 and 0
+            for parameter in network.parameters():  # scales and shifts would otherwise be 1 and 0
                 parameter.add_(0.1 * torch.randn_like(parameter))
         start = self.folder / f"{name} {dtype}.pt"
         torch.save(network.state_dict(), start)
         out = self.folder / f"run {name} {dtype}"
-        self.twingrad("train", "--dataset", "data", "--batch-size", "full", "--epochs", STEPS, "--dtype", dtype, "--init", start,
-                      "--quiet", "--out", out, *options)
+        self.twingrad("train", "--dataset", "data", "--batch-size", "full", "--epochs", STEPS,
+                      "--dtype", dtype, "--init", start, "--quiet", "--out", out, *options)
         images = torch.tensor(self.pixels, dtype=getattr(torch, dtype)) / 255
         labels = torch.tensor(self.labels)
         optimizer = torch.optim.Adam(network.parameters())
@@ -130,17 +139,17 @@ class Interchange(unittest.TestCase):
             optimizer.step()
         return network, losses, out
 
-    def test_both_twins_walk_the_steps_of_adam_in_python(self):
+    def test_both_twins_train_like_python(self):
         for name in ARCHITECTURES:
             for dtype, bound in LOSS_BOUND.items():
                 with self.subTest(name=name, dtype=dtype):
                     _, losses, out = self.train(name, dtype)
                     events = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
                     for twin in ("autograd", "manual"):
-                        ours = [event["train_loss"] for event in events if event.get("twin") == twin]
-                        self.assertEqual(len(ours), STEPS)
-                        worst = max(map(relative_difference, ours, losses))
-                        self.assertLess(losses[-1], 0.8 * losses[0], "nothing was learned")
+                        twin_losses = [event["train_loss"] for event in events if event.get("twin") == twin]
+                        self.assertEqual(len(twin_losses), STEPS)
+                        worst = max(map(relative_difference, twin_losses, losses))
+                        self.assertLess(losses[-1], 0.8 * losses[0], "the network did not learn")
                         self.assertLessEqual(worst, bound)
                         print(f"{name}, {dtype}, {twin}: {STEPS} losses agree to {worst:.1e}")
 
@@ -155,20 +164,23 @@ class Interchange(unittest.TestCase):
                         write_png(images / f"{number:02}.png", self.pixels[number])
                     self.twingrad("export", "--model", out / "manual.safetensors", "--to", out / "manual.pt")
                     answers = json.loads(self.twingrad("predict", "--model", out, "--raw", "--json", images))
+                    exported = dict(torch.load(out / "manual.pt", weights_only=True))
                     for twin, weights in (("manual", read_safetensors(out / "manual.safetensors")),
                                           ("autograd", read_safetensors(out / "autograd.safetensors")),
-                                          ("manual", dict(torch.load(out / "manual.pt", weights_only=True)))):
+                                          ("manual", exported)):
                         network = make().to(getattr(torch, dtype))
                         network.load_state_dict(weights)
                         network.eval()
                         with torch.no_grad():
-                            logits = network(torch.tensor(self.pixels[:20], dtype=getattr(torch, dtype)) / 255)
-                        ours = torch.tensor([answer[twin]["logits"] for answer in answers], dtype=logits.dtype)
-                        worst = (ours - logits).abs().max().item()
+                            pixels = torch.tensor(self.pixels[:20], dtype=getattr(torch, dtype))
+                            expected = network(pixels / 255)
+                        logits = torch.tensor([answer[twin]["logits"] for answer in answers],
+                                              dtype=expected.dtype)
+                        worst = (logits - expected).abs().max().item()
                         self.assertLessEqual(worst, LOGITS_BOUND)
                         print(f"{name}, {dtype}, {twin}: logits agree to {worst:.1e}")
 
-    def test_a_state_dict_of_python_predicts(self):
+    def test_predict_reads_a_state_dict(self):
         network = ARCHITECTURES["relu"][0]()
         torch.save(dict(network.state_dict()), self.folder / "plain.pt")
         write_png(self.folder / "one.png", self.pixels[0])
@@ -176,7 +188,8 @@ class Interchange(unittest.TestCase):
         with torch.no_grad():
             logits = network(torch.tensor([self.pixels[0]], dtype=torch.float32) / 255)[0]
         for twin in ("autograd", "manual"):
-            self.assertLessEqual((torch.tensor(answer[twin]["logits"]) - logits).abs().max().item(), LOGITS_BOUND)
+            difference = (torch.tensor(answer[twin]["logits"]) - logits).abs().max().item()
+            self.assertLessEqual(difference, LOGITS_BOUND)
             self.assertEqual(answer[twin]["class"], logits.argmax().item())
 
 

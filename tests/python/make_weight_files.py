@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """Writes the files of tests/io/data as Python's torch saves them.
 
-The files in the repository were written with torch 1.13, and state_dict_torch_2.6.pt is what torch 2.6 calls
-state_dict.pt. tests/io/tensor_file_test.cpp tells what is in them. usage: make_weight_files.py FOLDER
+usage: make_weight_files.py DIRECTORY
+
+The files in the repository were written with torch 1.13, except state_dict_torch_2.6.pt, which is
+state_dict.pt as torch 2.6 writes it. tests/io/tensor_file_test.cpp checks their content.
 """
 
 import os

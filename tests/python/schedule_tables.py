@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""The learning rates of Python's schedulers: the source of cpp/twingrad/catalogue/schedule_tables.h.
+"""Writes or verifies cpp/twingrad/catalogue/schedule_tables.h, the learning rates of Python's schedulers.
 
     schedule_tables.py > cpp/twingrad/catalogue/schedule_tables.h      writes the header
-    schedule_tables.py cpp/twingrad/catalogue/schedule_tables.h        compares it with what torch says now
+    schedule_tables.py cpp/twingrad/catalogue/schedule_tables.h        compares it with the installed torch
 
-Exit status 0: it agrees, 1: it does not, 77: this Python has no torch.
+Exit status: 0 the tables agree, 1 they differ, 77 (skipped) Python's torch is not installed.
 """
 import re
 import sys
@@ -18,7 +18,7 @@ except ImportError:
     sys.exit(77)
 
 BASE = 0.1
-# name: (the call, as its comment says it; steps)
+# name: (call, number of steps)
 SCHEDULES = {
     "kCosine": ("CosineAnnealingLR(o, T_max=10, eta_min=0.01)", 24),
     "kWarmUp": ("LinearLR(o, start_factor=0.1, end_factor=0.8, total_iters=7)", 12),
@@ -77,13 +77,13 @@ def main():
         return 0
     with open(sys.argv[1], encoding="utf-8") as file:
         recorded, now = tables_in(file.read()), tables_in(header())
-    # Releases of torch may order the operations differently: a dozen roundings of the base rate.
+    # A dozen roundings of the base rate: releases of torch may order the operations differently.
     agrees = recorded.keys() == now.keys() and all(
         len(recorded[name]) == len(now[name])
         and all(abs(a - b) <= 1e-15 for a, b in zip(recorded[name], now[name]))
         for name in now
     )
-    print("the tables agree" if agrees else "the tables differ: write them anew")
+    print("the tables agree" if agrees else "the tables differ; write the header again")
     return 0 if agrees else 1
 
 

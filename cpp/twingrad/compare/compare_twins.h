@@ -10,8 +10,8 @@
 
 namespace twingrad {
 
-/// The largest difference of two lists of tensors that are paired by name. A tensor without a partner is
-/// infinitely far from it, and so are two empty lists: comparing nothing proves nothing.
+/// The largest difference between two lists of tensors, paired by name. It is infinite if a tensor is missing
+/// from one list, and if both lists are empty.
 struct LargestDifference {
   double absolute = 0;
   double relative = 0;  ///< max|a − m| / max|a| of the worst tensor
@@ -30,8 +30,8 @@ void compare_weights(const Twin& autograd, const Twin& manual, Agreement& agreem
 /// parameter. 0 for optimizers without a state.
 LargestDifference compare_optimizer_state(const Twin& autograd, const Twin& manual);
 
-/// Adds to agreement.flips, for each activation, how many of its inputs are on different sides of a kink in the
-/// two twins after the last forward.
+/// Adds to agreement.flips, for each activation, the number of its inputs that were on different sides of a
+/// kink in the two twins in the last forward.
 void count_flips(const MlpSpec& spec, const Twin& autograd, const Twin& manual, Agreement& agreement);
 
 /// The bound on max_rel_gradient_difference (and on loss_difference) before the first update.

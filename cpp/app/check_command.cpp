@@ -71,7 +71,7 @@ void require_writable(const std::string& out) {
   namespace fs = std::filesystem;
   const fs::path directory = fs::path(out).parent_path();
   if (fs::is_directory(out)) {
-    throw UserError("--out", "expected a file to write, found the directory " + out, "name a file in it");
+    throw UserError("--out", "expected a file to write, found the directory " + out, "choose a file in it");
   }
   if (!directory.empty() && !fs::is_directory(directory)) {
     throw UserError("--out",
@@ -294,7 +294,7 @@ std::function<int()> add_check_command(CLI::App& program) {
   const std::string group = "Options";
   add_flag(command, group, "--list", options->list, "list the entries");
   add_flag(command, group, "--list-bugs", options->list_bugs,
-           "list the planted bugs and why people make these mistakes");
+           "list the planted bugs and why these mistakes are common");
   add_option(command, group,
              {"--bug", "NAME", "", "plant this bug and show how the checks detect it; none: plant no bug"},
              options->bug);

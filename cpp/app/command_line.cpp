@@ -40,7 +40,7 @@ std::string full_name(const CLI::App& command) {
   return parent == nullptr ? command.get_name() : parent->get_name() + " " + command.get_name();
 }
 
-std::string where_to_read(const CLI::App& command) {
+std::string help_hint(const CLI::App& command) {
   return fmt::format("see '{} --help'", full_name(command));
 }
 
@@ -50,8 +50,8 @@ std::string where_to_read(const CLI::App& command) {
     known.push_back(command->get_name());
   }
   throw UserError(argument,
-                  fmt::format("expected a command ({}), found none of that name", join_alternatives(known)),
-                  where_to_read(program) + suggestion(argument, known));
+                  fmt::format("expected a command ({}), found an unknown one", join_alternatives(known)),
+                  help_hint(program) + suggestion(argument, known));
 }
 
 [[noreturn]] void refuse_argument(const CLI::App& command, const std::string& argument) {
@@ -59,7 +59,7 @@ std::string where_to_read(const CLI::App& command) {
   if (name.rfind('-', 0) != 0) {
     throw UserError(
         name, fmt::format("expected an option of '{}', found an unexpected argument", full_name(command)),
-        where_to_read(command));
+        help_hint(command));
   }
   std::vector<std::string> known;
   for (const CLI::Option* option : command.get_options()) {
@@ -68,8 +68,8 @@ std::string where_to_read(const CLI::App& command) {
     }
   }
   throw UserError(name,
-                  fmt::format("expected an option of '{}', found none of that name", full_name(command)),
-                  where_to_read(command) + suggestion(name, known));
+                  fmt::format("expected an option of '{}', found an unknown one", full_name(command)),
+                  help_hint(command) + suggestion(name, known));
 }
 
 /// The option that a message of CLI11 names, or nullptr.
@@ -95,7 +95,7 @@ const CLI::Option* option_in(const CLI::App& command, const std::string& message
     problem = fmt::format("expected true or false, found '{}'", option->results().back());
   }
   throw UserError(option == nullptr ? "the command line" : option->get_name(), problem,
-                  where_to_read(command));
+                  help_hint(command));
 }
 
 /// The command that was given, or the program itself.

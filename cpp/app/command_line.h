@@ -21,7 +21,7 @@ constexpr const char* kJsonHelp = "print JSON on standard output and everything 
 CLI::App& add_command(CLI::App& program, const std::string& name, const std::string& description);
 
 /// Adds an option with a value. `take` receives the text and throws UserError if it is invalid. If the option
-/// is given more than once, the last value counts. count() of the result says whether it was given.
+/// is repeated, the last value is used. count() of the result is 0 if the option was not given.
 CLI::Option* add_option(CLI::App& command, const std::string& group, const OptionHelp& help,
                         std::function<void(const std::string&)> take);
 
@@ -33,11 +33,13 @@ CLI::Option* add_option(CLI::App& command, const std::string& group, const Optio
 CLI::Option* add_flag(CLI::App& command, const std::string& group, const std::string& name, bool& value,
                       const std::string& help);
 
-/// Parses the arguments of a program with commands, or of a single command. Returns false after printing --help
-/// or --version. Throws UserError for invalid arguments; for an unknown name it suggests the nearest one.
+/// Parses the arguments of a program with commands, or of a single command. Returns false after printing
+/// --help or --version. Throws UserError for invalid arguments, and suggests the nearest name for an unknown
+/// one.
 bool parse(CLI::App& program, std::vector<std::string> arguments);
 
-/// Throws UserError unless `value` is given. what: the expected value; command: whose --help to read.
+/// Throws UserError unless `value` is given. what: the expected value; command: the command whose
+/// --help the message refers to.
 void require_value(const std::string& where, const std::string& value, const std::string& what,
                    const std::string& command);
 

@@ -29,7 +29,7 @@ int run_program(std::vector<std::string> arguments) {
       add_train_command(program),   add_check_command(program),  add_bench_command(program),
       add_predict_command(program), add_export_command(program), add_data_command(program)};
   program.footer("'twingrad COMMAND --help' shows the options of a command.");
-  program.formatter(std::make_shared<CLI::Formatter>());  // the commands have another one, with wider columns
+  program.formatter(std::make_shared<CLI::Formatter>());  // the commands have a wider column
   program.get_formatter()->column_width(14);
   program.get_formatter()->label("SUBCOMMAND", "COMMAND");
 

@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kImagesPerBatch = 500;
 /// Up to this number of images, each is drawn; otherwise one line per image is printed.
-constexpr std::size_t kMostDrawnImages = 8;
+constexpr std::size_t kMaxDrawnImages = 8;
 /// Classes shown for a drawn image.
 constexpr std::size_t kClassesShown = 3;
 
@@ -46,7 +46,7 @@ bool is_png(const fs::path& file) {
   return extension == ".png";
 }
 
-/// The files, with directories replaced by their PNG files in order of their names.
+/// The files, with each directory replaced by its PNG files, sorted by name.
 std::vector<fs::path> image_files(const std::vector<std::string>& images) {
   std::vector<fs::path> files;
   for (const std::string& image : images) {
@@ -132,7 +132,7 @@ data::Preparation preparation_of(const PredictOptions& options, const std::strin
   return like == "fashion-mnist" ? data::Preparation::fashion_mnist : data::Preparation::mnist;
 }
 
-/// Reads, prepares and classifies the images. Reports files that cannot be read and leaves them out.
+/// Reads, prepares and classifies the images. Reports and skips files that cannot be read.
 std::vector<ClassifiedImage> classify_batch(Predictor& predictor, data::Preparation preparation,
                                             const std::vector<fs::path>& files, bool& failed) {
   std::vector<ClassifiedImage> batch;
@@ -173,7 +173,7 @@ int classify_images(const PredictOptions& options) {
         rows.push_back({{"image", image.file.string()},
                         {"autograd", answer_to_json(image.answers.autograd, names)},
                         {"manual", answer_to_json(image.answers.manual, names)}});
-      } else if (files.size() <= kMostDrawnImages) {
+      } else if (files.size() <= kMaxDrawnImages) {
         print_with_image(image, names);
       } else {
         print_line(image, names);

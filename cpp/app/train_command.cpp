@@ -31,7 +31,7 @@ namespace {
 
 std::atomic<bool> stop_requested = false;
 
-/// The first signal stops the run after the current step, the second ends the program at once.
+/// The first signal stops the run after the current step, the second terminates the program.
 void request_stop(int signal) {
   stop_requested = true;
   std::signal(signal, SIG_DFL);
@@ -67,13 +67,12 @@ ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images) {
   if (!options.training.device.is_cpu()) {
     return {};
   }
-  const std::int64_t rows = options.training.rows_of_a_step(images);
-  const int threads = options.threads > 0 ? options.threads : std::min(available_processors(), kMostThreads);
+  const std::int64_t rows = options.training.rows_per_step(images);
+  const int threads = options.threads > 0 ? options.threads : std::min(available_processors(), kMaxThreads);
   return plan_threads(threads, work_of(options.network, rows, options.training.dtype), options.twins);
 }
 
-/// The summary of the resumed run if it has already trained for all epochs; otherwise null. Prints that it
-/// has.
+/// The summary of the resumed run if it has already trained for all epochs, after a message; otherwise null.
 nlohmann::ordered_json finished_summary(const Resumption& resumption, const TrainCommandOptions& options) {
   nlohmann::ordered_json summary = resumption.finished_summary(options.training.epochs);
   if (!summary.is_null() && !options.quiet) {
@@ -201,7 +200,7 @@ int run_train_command(const GivenOptions& command_line) {
                     .twins = options.twins == Twins::both ? 2 : 1,
                     .images = dataset.train});
 
-  // With other matrix products, sums are added in another order, and inputs of ReLU could differ in sign.
+  // Other matrix products add in another order, and inputs of a ReLU could then differ in sign.
   std::optional<ops::LibTorchProductsGuard> same_products;
   if (options.twins == Twins::both) {
     same_products.emplace();

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A file with weights, or a way to draw them.
+/// A file of weights, or a distribution to draw them from.
 Field<TrainCommandOptions> init_field() {
   return {
       "--init",
@@ -59,7 +59,7 @@ const FieldTable<TrainCommandOptions>& run_fields() {
   // clang-format off
   static const FieldTable<O> table = {"Run and output", "", {
     choice("--twins", &O::twins, twin_choices(), {}, "", ""),
-    integer("--threads", &O::threads, {1, kMostThreads}, {}, "",
+    integer("--threads", &O::threads, {1, kMaxThreads}, {}, "",
             "maximum number of threads; default: all processors").without_default(),
     text("--out", "DIR", &O::out,
          "new or empty directory for the files of the run; default: runs/<time>-<data set>")
@@ -109,7 +109,7 @@ void add_fields(CLI::App& command, const FieldTable<Options>& table) {
   }
 }
 
-/// The options of a run that is resumed, as options_to_resume_with gave them.
+/// Parses the options of a resumed run, as options_to_resume_with returned them.
 GivenOptions parse_recorded(const std::vector<std::string>& options, const std::string& run) {
   const std::string where = "--resume " + run;
   const std::vector<std::string> known = all_option_names();
@@ -121,7 +121,7 @@ GivenOptions parse_recorded(const std::vector<std::string>& options, const std::
       throw UserError(where,
                       fmt::format("expected a run with options of 'twingrad train', found the option '{}'",
                                   printable(option)),
-                      "resume with the release of twingrad that began the run");
+                      "resume with the release of twingrad that started the run");
     }
     given[name] = {equals == std::string::npos ? "true" : option.substr(equals + 1), where};
   }
@@ -134,7 +134,7 @@ GivenOptions parse_recipe(const std::string& recipe) {
   for (const auto& [name, option] : given) {
     read_given(option, [&, &name = name] {
       if (std::find(known.begin(), known.end(), name) == known.end()) {
-        throw UserError(name, "expected an option of 'twingrad train', found none of that name",
+        throw UserError(name, "expected an option of 'twingrad train', found an unknown one",
                         "see 'twingrad train --help'" + suggestion(name, known));
       }
     });
@@ -153,7 +153,7 @@ void require_one_per_class(const std::string& option, const std::vector<double>&
   }
 }
 
-/// Refuses combinations that no single row of a table can exclude.
+/// Refuses combinations of options that are valid individually.
 void require_compatible(const TrainCommandOptions& options) {
   const MlpSpec& network = options.network;
   require_one_per_class("--class-weights", network.class_weights, options.classes);

@@ -48,8 +48,8 @@ GivenOptions with_recipe(GivenOptions given, const std::vector<std::string>& opt
 /// Reads and validates options. Throws UserError.
 TrainCommandOptions read_train_options(const GivenOptions& given);
 
-/// The options to resume the run with, "--lr=0.1": those of the command line and the recipe, except where
-/// output goes. Directories are absolute, because the run may be resumed from elsewhere.
+/// The options to resume the run with, "--lr=0.1": those of the command line and the recipe, without the
+/// options for output. Directories are absolute, because the run may be resumed from another directory.
 std::vector<std::string> options_to_resume_with(const GivenOptions& given);
 
 }  // namespace twingrad::app

@@ -98,7 +98,7 @@ class ResumeTest : public AppTest {
   }
 };
 
-TEST_F(ResumeTest, FiftyKillsAtRandomMomentsLoseNothing) {
+TEST_F(ResumeTest, Survives50KillsAtRandomTimes) {
   constexpr int kKills = 50;
   const std::string arguments = options(30, 1);  // a checkpoint per step, so that most kills hit a write
   ASSERT_EQ(begin("whole", arguments).status, 0);
@@ -245,7 +245,7 @@ TEST_F(ResumeTest, OtherDataIsRefused) {
   write_data(folder, 1);
   ASSERT_EQ(begin("run", "train --dataset data --hidden 4 --epochs 1 --quiet").status, 0);
   write_data(folder, 2);
-  expect_not_resumed("run", "--epochs 2", "expected the data that the run began with");
+  expect_not_resumed("run", "--epochs 2", "expected the data that the run started with");
   write_data(folder, 1);
   EXPECT_EQ(resume("run", "--epochs 2 --quiet").status, 0);
 }

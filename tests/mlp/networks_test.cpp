@@ -133,7 +133,7 @@ std::vector<Variant> layer_variants() {
           "residual from the input on", [](MlpSpec& s) { s.inputs = 10; }, residual),
       variant_of("residual, a column of ones", ones, residual),
       variant_of(
-          "residual, separate bias", [](MlpSpec& s) { s.bias = Bias::layer_of_its_own; }, residual)};
+          "residual, separate bias", [](MlpSpec& s) { s.bias = Bias::separate_layer; }, residual)};
   for (const auto& [name, normalization] : normalizations()) {
     if (normalization != Normalization::none) {
       const auto normalize = [kind = normalization](MlpSpec& s) {
@@ -188,7 +188,7 @@ TEST_F(TwinsTest, EveryVariantChangesTheGradient) {
 }
 
 TEST_F(TwinsTest, AgreeWithASeparateBiasAndNormalizationsWithoutParameters) {
-  MlpSpec spec{.inputs = 12, .hidden = {10, 9}, .classes = 4, .bias = Bias::layer_of_its_own};
+  MlpSpec spec{.inputs = 12, .hidden = {10, 9}, .classes = 4, .bias = Bias::separate_layer};
   expect_twins_agree(spec);
   spec.normalization_affine = false;
   for (const Normalization normalization : {Normalization::batch, Normalization::layer, Normalization::rms}) {

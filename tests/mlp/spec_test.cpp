@@ -28,7 +28,7 @@ TEST(MlpSpec, NamesParametersAsTorchNnSequentialDoes) {
   EXPECT_EQ(parameter_names({.hidden = {}}), (std::vector<std::string>{"0.weight", "0.bias"}));
   EXPECT_EQ(parameter_names({.hidden = {8}, .bias = Bias::column_of_ones}),
             (std::vector<std::string>{"1.weight", "3.weight"}));
-  EXPECT_EQ(parameter_names({.hidden = {8}, .bias = Bias::layer_of_its_own}),
+  EXPECT_EQ(parameter_names({.hidden = {8}, .bias = Bias::separate_layer}),
             (std::vector<std::string>{"0.weight", "1.bias", "3.weight", "4.bias"}));
   EXPECT_EQ(parameter_names({.hidden = {8}, .input_dropout = 0.2, .dropout = 0.5}),
             (std::vector<std::string>{"1.weight", "1.bias", "4.weight", "4.bias"}));

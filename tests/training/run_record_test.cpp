@@ -73,7 +73,7 @@ TEST(RunRecord, Allows1To1024Threads) {
           Json(true), Json(), Json(std::numeric_limits<std::uint64_t>::max())}) {
       EXPECT_EQ(refusal_with(place, value),
                 "step-1: expected from 1 to 1024 threads of the run under \"threads\", found something else; "
-                "begin a new run")
+                "start a new run")
           << place << value;
     }
     EXPECT_EQ(refusal_with(place, 1024), "(it was accepted)");

@@ -43,7 +43,7 @@ class AddBiasImpl final : public torch::nn::Module {
 };
 TORCH_MODULE(AddBias);
 
-/// Dropout with a given mask; torch::nn::Dropout draws its own.
+/// Dropout with a given mask, which torch::nn::Dropout cannot do.
 class MaskedDropoutImpl final : public torch::nn::Module {
  public:
   explicit MaskedDropoutImpl(double p) : p_(p) {}
@@ -71,7 +71,7 @@ class RMSNormImpl final : public torch::nn::Module {
 };
 TORCH_MODULE(RMSNorm);
 
-/// Runs the modules and stores the output of each; keep_gradients: and later its gradient.
+/// Runs the modules and stores the output of each. keep_gradients: also retain its gradient.
 Tensor run(torch::nn::SequentialImpl& modules, Tensor x, bool keep_gradients, std::vector<Tensor>& outputs) {
   outputs.clear();
   for (auto& module : modules) {
@@ -152,7 +152,7 @@ LossFunction make_loss_function(const MlpSpec& spec, const at::TensorOptions& op
   return visit_loss(spec, options, bind);
 }
 
-/// Detached, but sharing memory.
+/// Detached tensors that share memory.
 std::vector<NamedTensor> named_tensors(const torch::OrderedDict<std::string, Tensor>& tensors) {
   std::vector<NamedTensor> named;
   for (const auto& item : tensors) {

@@ -11,12 +11,11 @@
 
 namespace twingrad {
 
-/// The network as a user of LibTorch writes it: torch::nn modules, autograd, and an optimizer of
-/// torch::optim.
+/// The network as LibTorch's users write it: torch::nn modules, autograd, and an optimizer of torch::optim.
 class AutogradTwin final : public Twin {
  public:
-  /// initial: flat, as from draw_initial_parameters; options: dtype and device; threads: for LibTorch's
-  /// operations.
+  /// initial: flat, as returned by draw_initial_parameters; options: dtype and device; threads: the number of
+  /// threads of LibTorch's operations.
   AutogradTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const at::Tensor& initial,
                const at::TensorOptions& options, const ThreadSettings& threads = {});
   ~AutogradTwin() override;

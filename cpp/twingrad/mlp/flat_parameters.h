@@ -10,16 +10,16 @@
 
 namespace twingrad {
 
-/// All parameters of a network in one vector, all gradients in another of the same layout, and named views into both.
-/// The optimizer is then one pass over two vectors.
+/// All parameters of a network in one vector, all gradients in a second vector of the same layout, and named
+/// views into both. An optimizer step is a single pass over the two vectors.
 ///
-/// Where oneDNN multiplies (ops/matmul.h), a weight W [out, in] is stored column by column, as Wᵀ: oneDNN computes x Wᵀ
-/// from that layout directly, whereas it would transpose a row-major W first, which takes twice the time of the product
-/// for 16 rows. The views hide the layout.
+/// If oneDNN computes the products (ops/matmul.h), a weight W [out, in] is stored in column-major order, as
+/// Wᵀ. oneDNN computes x Wᵀ from that layout directly. It would first transpose a row-major W, which takes
+/// twice as long as the product for 16 rows. The views hide the layout.
 class FlatParameters {
  public:
-  /// Copies `initial`, a flat vector [parameter_count(spec)] with row-major weights in the order of parameters_of, to the
-  /// dtype and device of `options`.
+  /// Copies `initial`, a flat vector [parameter_count(spec)] with row-major weights in the order of
+  /// parameters_of, to the dtype and device of `options`.
   FlatParameters(const MlpSpec& spec, const at::Tensor& initial, const at::TensorOptions& options)
       : specs_(parameters_of(spec)),
         is_transposed_(!ops::product_library(options).empty()),
@@ -31,7 +31,7 @@ class FlatParameters {
     }
   }
 
-  /// The same parameters, in the same memory, with a gradient vector of their own for another part of the batch.
+  /// The same parameters, in the same memory, with a separate gradient vector for another part of the batch.
   FlatParameters with_separate_gradients() const {
     FlatParameters other = *this;
     other.gradients_ = at::zeros_like(gradients_);
@@ -55,7 +55,7 @@ class FlatParameters {
   std::vector<NamedTensor> named_values() const { return named_views(values_); }
   std::vector<NamedTensor> named_gradients() const { return named_views(gradients_); }
 
-  /// Named views into any vector of this layout, for example of the optimizer's state.
+  /// Named views into any vector of this layout, such as the optimizer state.
   std::vector<NamedTensor> named_views(const at::Tensor& flat) const {
     std::vector<NamedTensor> views;
     for (const ParameterSpec& spec : specs_) {

@@ -28,7 +28,7 @@ using at::Tensor;
 
 namespace {
 
-/// Maximum rows per block: enough for efficient products, few enough for a core's cache.
+/// Maximum number of rows per block: large enough for efficient products, small enough for a core's cache.
 constexpr std::int64_t kBlockRows = 256;
 
 std::unique_ptr<nn::Loss> make_loss(const MlpSpec& spec, const at::TensorOptions& options) {
@@ -61,7 +61,7 @@ class RecordingLayer final : public nn::Layer {
   Tensor& output_gradient_;
 };
 
-/// Stands for the index in layers_of that a layer inside a residual block does not have.
+/// The index of a layer inside a residual block, which has none in layers_of.
 constexpr std::size_t kInsideBlock = std::numeric_limits<std::size_t>::max();
 
 Tensor rows_of(const Tensor& batch, Range rows) {

@@ -15,13 +15,14 @@
 
 namespace twingrad {
 
-/// Skips autograd's dispatch: the manual twin has nothing for it to record.
+/// Skips autograd dispatch, because the manual twin records no graph.
 using AutogradDispatchGuard = at::AutoDispatchBelowADInplaceOrView;
 
 /// The layers and the loss of the manual twin, run by one thread on its rows of a batch.
 class ManualShard {
  public:
-  /// The layers read their parameters from `parameters` and write the gradients there. spec must outlive the shard.
+  /// The layers read their parameters from `parameters` and write the gradients to it. spec must outlive the
+  /// shard.
   ManualShard(const MlpSpec& spec, const FlatParameters& parameters);
 
   /// Runs these rows of the batch through the layers, and through the loss if there are labels.
@@ -31,13 +32,13 @@ class ManualShard {
   /// Computes the gradients of the last forward.
   void backward();
 
-  /// forward and backward, one cache-resident block of rows after the other. Writes the logits of these rows to `logits`,
-  /// a tensor of the whole batch. Intermediate results remain only for the last block.
+  /// forward and backward for one block of rows at a time, small enough for the cache. Writes the logits of
+  /// these rows to `logits`, a tensor for the whole batch. Only the last block keeps its intermediate results.
   void compute_gradients(const at::Tensor& images, const at::Tensor& labels, Range rows,
                          const at::Tensor& logits);
 
   void train(bool training);
-  /// masks: of the whole batch, one for each dropout layer in order
+  /// masks: for the whole batch, one per dropout layer in order
   void set_dropout_masks(const std::vector<at::Tensor>& masks) { masks_ = masks; }
 
   /// For benchmarks, which time the layers one by one.
@@ -47,11 +48,11 @@ class ManualShard {
   FlatParameters& parameters() { return parameters_; }
   /// See Twin::buffers.
   std::vector<NamedTensor> buffers() const;
-  /// The share of these rows in the loss of the batch.
+  /// The contribution of these rows to the loss of the batch.
   double loss() const { return loss_value_; }
   /// The result at this index of result_names, for these rows, and its gradient.
-  const at::Tensor& output(std::size_t place) const { return outputs_[place]; }
-  const at::Tensor& output_gradient(std::size_t place) const { return output_gradients_[place]; }
+  const at::Tensor& output(std::size_t index) const { return outputs_[index]; }
+  const at::Tensor& output_gradient(std::size_t index) const { return output_gradients_[index]; }
 
  private:
   int blocks_of(std::int64_t rows) const;
@@ -71,7 +72,7 @@ class ManualShard {
   std::vector<at::Tensor> outputs_;           ///< in the order of result_names, from the last forward
   std::vector<at::Tensor> output_gradients_;  ///< ∂L/∂y of each, from the last backward
   double loss_value_ = 0;
-  double weight_ = 1;     ///< of the loss of the last rows in the loss of the batch
+  double weight_ = 1;     ///< of the loss of the current rows in the loss of the batch
   at::Tensor grad_loss_;  ///< the same as a tensor
   at::Tensor sum_;        ///< of the gradients of the blocks so far
 };

@@ -12,10 +12,10 @@ using at::Tensor;
 
 namespace {
 
-/// A slice of fewer parameters does not pay for waking a thread.
-constexpr std::int64_t kLeastSlice = 16384;
-/// From this number of parameters on, an update alone pays for waking threads.
-constexpr std::int64_t kManyParameters = 500'000;
+/// Minimum number of parameters per slice: updating fewer takes less time than waking a thread.
+constexpr std::int64_t kMinSlice = 16384;
+/// Number of parameters from which on it pays to wake threads for the update alone.
+constexpr std::int64_t kMinParametersToWakeThreads = 500'000;
 
 }  // namespace
 
@@ -36,7 +36,7 @@ ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, c
   constexpr std::int64_t kBlock = 16;  // slices begin at cache lines
   const std::int64_t count = parameter_count(spec);
   const std::int64_t blocks = (count + kBlock - 1) / kBlock;
-  const int slices = static_cast<int>(std::clamp<std::int64_t>(count / kLeastSlice, 1, pool_->count()));
+  const int slices = static_cast<int>(std::clamp<std::int64_t>(count / kMinSlice, 1, pool_->count()));
   for (int i = 0; i < slices; ++i) {
     const auto [first, size] = part_of(blocks, slices, i);
     const auto slice_of = [&](const Tensor& flat) {
@@ -109,9 +109,9 @@ void ManualTwin::update() {
     slice.optimizer->step(slice.values, at::TensorList(slice.gradients).slice(0, gradient_parts_));
   };
   const int slices = static_cast<int>(slices_.size());
-  if (shards_in_use_ > 1 || parameters_.size() >= kManyParameters) {
+  if (shards_in_use_ > 1 || parameters_.size() >= kMinParametersToWakeThreads) {
     pool_->run(slices, move);
-  } else {  // the other threads are asleep, and waking them would take as long as the update
+  } else {  // waking the other threads would take as long as the update
     for (int i = 0; i < slices; ++i) {
       move(i);
     }

@@ -15,21 +15,21 @@
 
 namespace twingrad {
 
-/// The hand-written network: layers, loss and optimizer of this library on plain tensors. Neither this class nor
-/// anything it calls uses autograd.
+/// The hand-written network: layers, loss and optimizer of this library on plain tensors. It does not use
+/// autograd.
 ///
-/// A batch is split into shards of rows, one per thread, each with its own layers and gradients. With b_s of the b rows
-/// in shard s,
+/// A batch is split into shards of rows, one per thread, each with separate layers and gradients. With b_s of
+/// the b rows in shard s,
 ///
 ///   L = Σ_s b_s/b L_s,    ∂L/∂p = Σ_s b_s/b ∂L_s/∂p        (for the mean; for the sum without b_s/b)
 ///
-/// and each thread updates one slice of the parameters. By the same formula compute_gradients processes a long shard
-/// block by block. The numbers of shards and blocks depend on the shapes and the number of threads alone, so that a run
-/// repeats bit for bit.
+/// and each thread updates one slice of the parameters. compute_gradients uses the same formula to process a
+/// long shard in blocks. The number of shards and blocks depends only on the shapes and the number of threads,
+/// so runs are reproducible bit for bit.
 class ManualTwin final : public Twin {
  public:
-  /// initial: flat, as draw_initial_parameters returns it; options: dtype and device; pool: the threads, by default only
-  /// the caller's; threads: of LibTorch's operations in each of them.
+  /// initial: flat, as returned by draw_initial_parameters; options: dtype and device; pool: by default only
+  /// the calling thread; threads: the number of threads of LibTorch's operations in each thread of the pool.
   ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const at::Tensor& initial,
              const at::TensorOptions& options,
              std::shared_ptr<ThreadPool> pool = std::make_shared<ThreadPool>(1),
@@ -57,7 +57,7 @@ class ManualTwin final : public Twin {
   int shards_for(std::int64_t rows) const;
 
  private:
-  /// A slice of the flat vectors with its own optimizer.
+  /// A slice of the flat vectors and its optimizer.
   struct Slice {
     at::Tensor values;
     std::vector<at::Tensor> gradients = {};  ///< one per shard
@@ -79,7 +79,7 @@ class ManualTwin final : public Twin {
   FlatParameters parameters_;  ///< with the gradients of the first shard
   std::vector<std::unique_ptr<ManualShard>> shards_;
   int shards_in_use_ = 1;           ///< by the last batch
-  std::size_t gradient_parts_ = 1;  ///< the gradient is the sum of those of the first shards
+  std::size_t gradient_parts_ = 1;  ///< the gradient is the sum over this many shards
   bool has_intermediates_ = false;  ///< whether the last step kept intermediate results
   at::Tensor logits_;               ///< of the last step if it did not
   std::vector<Slice> slices_;

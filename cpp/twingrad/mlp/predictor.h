@@ -15,8 +15,8 @@ namespace twingrad {
 class Predictor {
  public:
   /// Reads the weights of the autograd and the manual twin (io/tensor_file.h), which may be the same file.
-  /// activation: for weights without metadata (mlp/weights.h). Throws UserError if a file contains no network, or
-  /// if the networks differ.
+  /// activation: for weights without metadata (mlp/weights.h). Throws UserError if a file contains no network,
+  /// or if the networks differ.
   Predictor(const std::filesystem::path& autograd, const std::filesystem::path& manual,
             const std::string& activation);
 

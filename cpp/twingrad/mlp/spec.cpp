@@ -37,7 +37,7 @@ void add_product(std::vector<LayerSpec>& layers, Bias bias, std::int64_t inputs,
     return;
   }
   layers.push_back({Kind::matmul, inputs, outputs});
-  if (bias == Bias::layer_of_its_own && has_bias) {
+  if (bias == Bias::separate_layer && has_bias) {
     layers.push_back({Kind::add_bias, inputs, outputs});
   }
 }
@@ -85,7 +85,7 @@ Names<std::string> activation_choices() {
 
 const Names<Bias>& biases() {
   static const Names<Bias> names = {
-      {"layers", Bias::every_layer}, {"own", Bias::layer_of_its_own}, {"ones", Bias::column_of_ones}};
+      {"layers", Bias::every_layer}, {"own", Bias::separate_layer}, {"ones", Bias::column_of_ones}};
   return names;
 }
 

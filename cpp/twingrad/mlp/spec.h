@@ -14,17 +14,17 @@ namespace twingrad {
 template <typename Options>
 struct FieldTable;
 
-/// The last part of the network, from the logits to the loss. training_loss.h says which layers and labels
-/// each needs.
+/// The last part of the network, from the logits to the loss. See training_loss.h for the layers and labels
+/// of each.
 enum class LossKind {
-  cross_entropy,         ///< fused, from the logits; the label is a class index
+  cross_entropy,         ///< fused, from logits; the label is a class index
   class_probabilities,   ///< the same; the label is a row of probabilities
   softmax_log,           ///< shifted softmax → log(p + ε) → −Σ label · log p
   exercise_softmax_log,  ///< the same with the exercise's softmax: unshifted, ε in the denominator
   nll,                   ///< log-softmax, then −log p of the label's class
   kl_divergence,         ///< log-softmax, then the divergence from the label as a row of probabilities
   bce_with_logits,       ///< one binary decision per class
-  mse,                   ///< this and the following: the logits against the label as a one-hot row
+  mse,                   ///< this and the following compare the logits with the one-hot label
   l1,
   smooth_l1,
   huber,
@@ -40,7 +40,7 @@ enum class Initialization {
 enum class Bias {
   every_layer,       ///< y = x Wᵀ + b in every layer (torch::nn::Linear)
   column_of_ones,    ///< a column of ones appended to the input; no bias in the layers (the exercise)
-  layer_of_its_own,  ///< y = x W, then y + b as a separate layer
+  separate_layer,  ///< y = x W, then y + b as a separate layer
 };
 
 /// The normalization between a hidden layer's product and its activation.
@@ -53,8 +53,8 @@ const Names<Normalization>& normalizations();
 /// ε of the exercise's Softmax and Log.
 inline constexpr double kExerciseEpsilon = 1e-12;
 
-/// A multilayer perceptron and its loss: what the two twins have in common. Ranges, and which loss or
-/// normalization has a field: network_fields() and loss_fields().
+/// A multilayer perceptron and its loss, the same for both twins. See network_fields() and loss_fields() for
+/// the valid ranges, and for the losses or normalizations that a field applies to.
 struct MlpSpec {
   std::int64_t inputs = 784;
   std::vector<std::int64_t> hidden = {128};  ///< empty: a linear model
@@ -77,8 +77,8 @@ struct MlpSpec {
   std::vector<double> positive_weights = {};      ///< of the positive examples, one per class; {}: all 1
   double smooth_l1_beta = 1;
   double huber_delta = 1;
-  bool batch_mean = false;  ///< the mean of the divergence is over the rows alone
-  bool log_target = false;  ///< the target of the divergence is the logarithm of the label's probabilities
+  bool batch_mean = false;  ///< the mean is over the rows only
+  bool log_target = false;  ///< the target is the logarithm of the label's probabilities
 };
 
 /// The options of the network, without those of the loss.
@@ -149,9 +149,9 @@ std::vector<ParameterSpec> parameters_of(const MlpSpec& spec);
 /// The number of parameters.
 std::int64_t parameter_count(const MlpSpec& spec);
 
-/// Whether a batch can be split into shards whose gradients are added. It cannot with batch normalization,
-/// whose statistics are those of the complete batch, nor if the mean of the losses depends on the labels
-/// (training_loss.h).
+/// Whether a batch can be split into shards whose gradients are added. This is not possible with batch
+/// normalization, which needs the statistics of the complete batch, or if the mean of the losses depends on
+/// the labels (training_loss.h).
 bool can_be_sharded(const MlpSpec& spec);
 
 /// The work of a step on this number of rows, for plan_threads.

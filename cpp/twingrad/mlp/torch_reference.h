@@ -11,10 +11,10 @@
 #include "twingrad/losses/kl_div_loss.h"
 #include "twingrad/losses/soft_cross_entropy_loss.h"
 
-/// What LibTorch computes for the layers and losses of this library, as functions that autograd
-/// differentiates. The autograd twin is built from them, and the catalogue compares the hand-written
-/// gradients with theirs. Optimizers: torch_reference_optimizer.h. Not listed are layers that are a single
-/// function of LibTorch, such as at::linear.
+/// LibTorch's counterparts of the layers and losses of this library, differentiable by autograd. The autograd
+/// twin is built from them, and the catalogue compares the hand-written gradients with theirs. Layers that are
+/// a single LibTorch function, such as at::linear, are omitted. For optimizers, see
+/// torch_reference_optimizer.h.
 namespace twingrad::torch_reference {
 
 using at::Tensor;

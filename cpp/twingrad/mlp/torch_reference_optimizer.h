@@ -12,13 +12,13 @@ namespace torch::optim {
 class Optimizer;
 }
 
-/// What LibTorch computes for the optimizers of this library, and for what belongs to them.
+/// LibTorch's counterparts of the optimizers, gradient clipping and schedules of this library.
 namespace twingrad::torch_reference {
 
 /// The class of torch::optim with these options, gradient clipping included.
 class Optimizer {
  public:
-  /// parameters: leaves whose grad() step() reads.
+  /// parameters: leaf tensors; step() reads their grad().
   Optimizer(const OptimizerOptions& options, std::vector<at::Tensor> parameters);
   ~Optimizer();
 
@@ -39,10 +39,10 @@ class Optimizer {
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
 };
 
-/// torch::nn::utils::clip_grad_norm_ on these gradients, which it changes in place. Returns the norm before.
+/// Applies torch::nn::utils::clip_grad_norm_ to these gradients in place. Returns the norm before clipping.
 double clip_grad_norm(const std::vector<at::Tensor>& gradients, double max_norm, double norm_type);
 
-/// The learning rates of torch::optim::StepLR, the only scheduler with a formula that LibTorch's C++ has.
+/// The learning rates of torch::optim::StepLR, the only closed-form scheduler of LibTorch's C++ API.
 std::vector<double> step_lr(double lr, unsigned step_size, double gamma, int steps);
 
 }  // namespace twingrad::torch_reference

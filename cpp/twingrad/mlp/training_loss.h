@@ -11,7 +11,7 @@ namespace twingrad {
 struct LossEntry {
   /// The form in which the loss receives the labels.
   enum class Target {
-    class_index,  ///< [N], as they are
+    class_index,  ///< [N], unchanged
     row,          ///< [N, C]: 1 at the label, 0 elsewhere
     smooth_row,   ///< [N, C]: the same with label smoothing, or its logarithms if log_target is set
   };
@@ -29,7 +29,7 @@ const Names<LossKind>& loss_kinds();
 
 const LossEntry& entry_of(LossKind kind);
 
-/// The options of the losses, and which loss has which.
+/// The options of the losses, each with the losses it applies to.
 const FieldTable<MlpSpec>& loss_fields();
 
 /// The target of the loss for labels [N], int64. Floating-point targets have the dtype and device of `like`

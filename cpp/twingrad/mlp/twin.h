@@ -7,7 +7,7 @@
 
 namespace twingrad {
 
-/// One of the two implementations of the same network. The trainer drives a twin without knowing which one it is:
+/// One of the two implementations of the same network. The trainer treats both alike:
 ///
 ///   double loss = twin.forward(images, labels);   // keeps what backward needs
 ///   twin.backward();                              // computes every gradient
@@ -24,19 +24,19 @@ class Twin {
   /// "autograd" or "manual"
   virtual std::string name() const = 0;
 
-  /// Returns the mean loss of the batch, whatever the reduction of the gradient: with class weights the weighted mean
-  /// Σ_n w_t ℓ / Σ_n w_t over the rows that are not ignored, and 0 if all are ignored (mean_loss in training_loss.h).
-  /// For evaluation, call it under at::NoGradGuard; backward must then not follow.
+  /// Returns the mean loss of the batch, regardless of the reduction that the gradient uses: with class weights
+  /// the weighted mean Σ_n w_t ℓ / Σ_n w_t over the rows that are not ignored, and 0 if all are ignored
+  /// (mean_loss in training_loss.h). For evaluation, call it under at::NoGradGuard, and do not call backward.
   virtual double forward(const at::Tensor& images, const at::Tensor& labels) = 0;
 
-  /// Returns the logits [N, C] without computing a loss. backward must not follow.
+  /// Returns the logits [N, C] without computing a loss. Do not call backward afterwards.
   virtual at::Tensor predict(const at::Tensor& images) = 0;
 
   /// Computes the gradients of the last forward.
   virtual void backward() = 0;
 
-  /// forward and backward in one call, for a step whose intermediate results are not needed: afterwards only the
-  /// gradients of the parameters and the logits are guaranteed to exist. Returns what forward returns.
+  /// forward and backward in one call, if intermediate results are not needed: afterwards, only the gradients
+  /// of the parameters and the logits are available. Returns the same loss as forward.
   virtual double compute_gradients(const at::Tensor& images, const at::Tensor& labels) {
     const double loss = forward(images, labels);
     backward();
@@ -56,34 +56,34 @@ class Twin {
   /// The masks of the next forward in training mode, one for each dropout layer in order (dropout_masks.h).
   virtual void set_dropout_masks(const std::vector<at::Tensor>& masks) = 0;
 
-  /// Whether to keep the gradients of intermediate results from the next forward on. (Autograd frees them by default;
-  /// keeping them costs a little time.)
+  /// Whether to keep the gradients of intermediate results, from the next forward on. Autograd frees them by
+  /// default; keeping them costs a little time.
   virtual void keep_intermediate_gradients(bool keep) = 0;
 
   /// The logits [N, C] of the last forward, valid until the next.
   virtual at::Tensor logits() const = 0;
 
-  /// The result of every layer in the last forward: "0.output", "1.output", …, the logits under "logits". Results inside
-  /// residual blocks, "2.0.output", …, come last.
+  /// The result of each layer in the last forward: "0.output", "1.output", …, with the logits as "logits".
+  /// Results inside residual blocks, "2.0.output", …, come last.
   virtual std::vector<NamedTensor> intermediates() const = 0;
 
   /// The learnable tensors, "0.weight", …, which share memory with the twin: update() changes them.
   virtual std::vector<NamedTensor> parameters() const = 0;
 
-  /// The buffers: "1.running_mean", "1.running_var" and "1.num_batches_tracked" of each batch normalization. They share
-  /// memory with the twin.
+  /// The buffers: "1.running_mean", "1.running_var" and "1.num_batches_tracked" of each batch normalization.
+  /// They share memory with the twin.
   virtual std::vector<NamedTensor> buffers() const = 0;
 
-  /// The state of the optimizer by the names of torch::optim, "0.weight.exp_avg", "0.weight.step", …; empty before the
-  /// first step. Read it before the next update.
+  /// The state of the optimizer with the names of torch::optim, "0.weight.exp_avg", "0.weight.step", …; empty
+  /// before the first step. Valid until the next update.
   virtual std::vector<NamedTensor> optimizer_state() const = 0;
 
-  /// Restores the state of an optimizer with the same options. Throws std::invalid_argument if this is not what
-  /// optimizer_state() returned for such a network.
+  /// Restores the state of an optimizer with the same options. Throws std::invalid_argument unless
+  /// optimizer_state() returned it for the same network.
   virtual void load_optimizer_state(const std::vector<NamedTensor>& state) = 0;
 
-  /// ∂L/∂p of every parameter and, if kept, ∂L/∂y of every intermediate result, with the same names in the same order
-  /// for both twins. L is reduced as the specification of the network says.
+  /// ∂L/∂p of each parameter and, if kept, ∂L/∂y of each intermediate result, with the same names in the same
+  /// order for both twins. L is the loss with the reduction in the specification of the network.
   virtual std::vector<NamedTensor> gradients() const = 0;
 };
 
@@ -91,8 +91,8 @@ class Twin {
 const at::Tensor& find_tensor(const std::vector<NamedTensor>& tensors, const std::string& name,
                               at::IntArrayRef shape);
 
-/// Copies these parameters and buffers into the twin. Throws std::invalid_argument, before anything changes, unless
-/// there is a tensor of the right name and shape for each.
+/// Copies these parameters and buffers into the twin. Throws std::invalid_argument, without changing the twin,
+/// if a tensor is missing or has another shape.
 void load_network(const Twin& twin, const std::vector<NamedTensor>& tensors);
 
 }  // namespace twingrad

@@ -37,7 +37,7 @@ MlpSpec parse_network(const std::string& metadata) {
   return spec;
 }
 
-/// Whether shapes can be computed from the widths without overflow.
+/// Whether the shapes can be computed from the widths without overflow.
 bool are_possible(const MlpSpec& spec, std::size_t tensors) {
   std::vector<std::int64_t> widths = spec.hidden;
   widths.push_back(spec.inputs);
@@ -141,7 +141,7 @@ MlpSpec network_of(const TensorFile& file, const std::string& where, const std::
                     fmt::format("expected a network in the metadata '{}', found something else", kNetwork),
                     "write the file again");
   }
-  // Compares shapes before anything is built: a wrong width in the metadata must not cost memory.
+  // Compare shapes before building anything: a wrong width in the metadata must not allocate memory.
   if (are_possible(*spec, file.tensors.size()) && shapes_of(*spec) == shapes_of(file)) {
     return *spec;
   }

@@ -16,14 +16,14 @@ inline const std::string kImageWidth = "twingrad.image_width";
 
 /// The network of a twin as a file that Python can load: parameters and buffers with the names of
 /// torch.nn.Sequential, in the twin's dtype. The metadata holds the architecture as JSON under
-/// "twingrad.network", and the texts of `about`.
+/// "twingrad.network", and the entries of `about`.
 TensorFile weights_of(const Twin& twin, const MlpSpec& spec,
                       const std::map<std::string, std::string>& about = {});
 
-/// The network of a weight file, as far as prediction needs it. Without the metadata, as in a state dict
-/// saved by Python, it follows from names and shapes: linear layers, each but the last optionally followed by
-/// a normalization, `activation` and optionally dropout. Throws UserError, beginning with `where`, if no
-/// network fits.
+/// The network of a weight file, with the fields that prediction needs. For a file without metadata, such as
+/// a state dict saved by Python, it is inferred from names and shapes: linear layers, each but the last
+/// followed by an optional normalization, `activation` and optional dropout. Throws UserError, beginning with
+/// `where`, if no network fits.
 MlpSpec network_of(const TensorFile& file, const std::string& where, const std::string& activation = "relu");
 
 /// Copies the weights of a file into a twin of the same network. Throws UserError, beginning with `where`, if

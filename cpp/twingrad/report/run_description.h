@@ -14,7 +14,7 @@
 
 namespace twingrad {
 
-/// Everything a run depends on, so that it can be repeated.
+/// Everything needed to repeat a run.
 struct RunDescription {
   std::string recipe;  ///< as given; empty: none
   const data::Dataset& dataset;
@@ -30,7 +30,7 @@ struct RunDescription {
 /// "both", "autograd" and "manual".
 const Names<Twins>& twin_choices();
 
-/// The lines above the table: label and text.
+/// The lines above the table of results: label and text.
 std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription& run);
 
 /// The settings that must not change when a run is resumed: all but epochs and output.

@@ -55,7 +55,7 @@ data::LabelledImages random_images(std::int64_t count) {
   return images;
 }
 
-/// The number of images that an epoch is timed on: full batches only, or all images.
+/// The number of images to time an epoch on: a multiple of the batch size, or all images.
 std::int64_t images_of(const BenchmarkCase& of) {
   if (of.batch_size == 0) {
     return kImages;
@@ -66,8 +66,8 @@ std::int64_t images_of(const BenchmarkCase& of) {
   return std::min(steps * of.batch_size, kImages);
 }
 
-/// Only the products of a step: x Wᵀ, (∂L/∂y)ᵀ x and ∂L/∂y W of every layer, for the rows of one shard, with all
-/// matrices in the layout of the manual twin.
+/// Only the products of a step: x Wᵀ, (∂L/∂y)ᵀ x and ∂L/∂y W of each layer, for the rows of one shard, with the
+/// memory layout of the manual twin.
 class Products {
  public:
   Products(const MlpSpec& spec, std::int64_t rows) {
@@ -106,10 +106,10 @@ struct Contender {
   std::function<double()> run;
 };
 
-/// A waiting OpenBLAS thread spins for some 30 ms; after this pause the threads of the previous contender sleep.
+/// A waiting OpenBLAS thread spins for about 30 ms. After this pause, the previous contender's threads sleep.
 constexpr auto kPause = std::chrono::milliseconds(50);
 
-/// Runs each contender once to warm up, then all in turn.
+/// Runs each contender once to warm up, then all of them in turn.
 std::vector<Timing> take_turns(std::vector<Contender> contenders, int repeats) {
   for (Contender& contender : contenders) {
     contender.run();
@@ -127,7 +127,7 @@ std::vector<Timing> take_turns(std::vector<Contender> contenders, int repeats) {
   return timings;
 }
 
-/// Work that is too short for the clock, repeated: run() returns the seconds of one repetition.
+/// Work that is too short to be timed once: run() repeats it and returns the seconds per repetition.
 Contender repeated(const std::string& what, std::function<void()> work) {
   return {{what, {}}, [work = std::move(work)] {
             constexpr double kLongEnough = 2e-3;
@@ -143,7 +143,7 @@ Contender repeated(const std::string& what, std::function<void()> work) {
           }};
 }
 
-/// Half the round trip of a number from one core to another and back.
+/// Half the time that a number takes from one core to another and back.
 double seconds_from_core_to_core(ThreadPool& pool) {
   constexpr int kTimes = 1000;
   std::atomic<int> number = 0;
@@ -276,7 +276,7 @@ class CaseBench {
                                             labels_.narrow(0, 0, shard_rows))) {
       parts.push_back(std::move(part));
     }
-    manual_.compute_gradients(batch_, labels_);  // the update then has as many shards as in training
+    manual_.compute_gradients(batch_, labels_);  // the update then reads as many shards as in training
     parts.push_back(repeated("optimizer, all threads", [&] { manual_.update(); }));
     use_threads(plan_.manual);
     return take_turns(std::move(parts), repeats);

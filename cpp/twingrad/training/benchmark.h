@@ -44,15 +44,15 @@ struct BenchmarkResult {
   std::vector<Timing> epoch;
   std::vector<Timing> evaluation;  ///< of 10,000 images: autograd twin, manual twin
   std::vector<Timing> details;     ///< parts of one step
-  /// The time from one core writing a number to another core reading it, before each epoch of the manual twin; empty with
-  /// one thread. It shows whether the two share a cache, which virtual cores do not always do.
+  /// The time from one core writing a number to another core reading it, measured before each epoch of the
+  /// manual twin; empty with one thread. It shows whether the cores share a cache, which virtual cores may not.
   Timing core_to_core;
 };
 
-/// Times both twins on 60,000 random 28 × 28 images, as the trainer trains them, with Adam in float32; also the matrix
-/// products alone, split over the threads as in the manual twin, which are the lower bound of any implementation, and
-/// the parts of a step. All run in turn, `repeats` times after one uncounted run, so that changes in the machine's speed
-/// affect all equally. A long epoch is timed on fewer images and scaled.
+/// Times both twins on 60,000 random 28 × 28 images, as the trainer trains them, with Adam in float32. Also
+/// times the parts of a step, and the matrix products alone, split over the threads as in the manual twin: a
+/// lower bound for any implementation. After a warm-up run, all run in turn, `repeats` times, because the
+/// machine's speed may change. A long epoch is timed on fewer images and scaled.
 BenchmarkResult run_benchmark(const BenchmarkCase& of, const BenchmarkOptions& options);
 
 }  // namespace twingrad

@@ -93,7 +93,7 @@ CheckpointFolder::Newest CheckpointFolder::read_newest() const {
     throw UserError(path_.string(),
                     fmt::format("expected an undamaged checkpoint, found {} damaged ({})",
                                 newest.damages.size(), newest.damages.front()),
-                    "begin a new run");
+                    "start a new run");
   }
   throw UserError(path_.string(), "expected the checkpoints of a run, found none",
                   "pass the directory of a run to --resume");

@@ -28,9 +28,8 @@ std::vector<NamedTensor> tensors_of(const Twin& twin);
 /// differ.
 void load(Twin& twin, const Checkpoint& checkpoint);
 
-/// The content of the file of a checkpoint: safetensors, with everything else as text in its metadata,
-/// including a SHA-256 checksum that detects damage (checkpoint_text.h). Throws UserError for a text that is
-/// not UTF-8.
+/// The content of a checkpoint file: the tensors as safetensors, and everything else in the metadata, with a
+/// SHA-256 checksum that detects damage (checkpoint_text.h). Throws UserError for a text that is not UTF-8.
 std::string content_of(const Checkpoint& checkpoint);
 
 /// Throws UserError, beginning with `where`, for anything that content_of did not write.

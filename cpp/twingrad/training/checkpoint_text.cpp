@@ -19,7 +19,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::int64_t kVersion = 1;
-constexpr std::size_t kDeepest = 64;
+constexpr std::size_t kMaxDepth = 64;
 constexpr std::size_t kDigestSize = 64;
 constexpr const char* kUsePrevious = "resume from the previous checkpoint";
 
@@ -59,7 +59,7 @@ class Inspector final : public nlohmann::json_sax<Json> {
  private:
   bool enter() {
     keys_.emplace_back();
-    return keys_.size() <= kDeepest;
+    return keys_.size() <= kMaxDepth;
   }
   bool leave() {
     keys_.pop_back();
@@ -82,7 +82,7 @@ std::int64_t count_of(const std::string& text) {
   std::uint64_t count = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, count);
-  if (error != std::errc() || rest != end || count > kLargestCount) {
+  if (error != std::errc() || rest != end || count > kMaxCount) {
     throw std::invalid_argument("count");
   }
   return static_cast<std::int64_t>(count);
@@ -145,7 +145,7 @@ CheckpointText parse_checkpoint_text(const std::map<std::string, std::string>& m
   };
   if (text("checkpoint") != std::to_string(kVersion)) {
     throw UserError(where, fmt::format("expected a checkpoint of version {}, found another", kVersion),
-                    "resume with the release of twingrad that began the run");
+                    "resume with the release of twingrad that started the run");
   }
   if (!is_digest_of(content, text("sha256"))) {
     throw UserError(where, "expected an undamaged checkpoint, found one with a wrong checksum", kUsePrevious);

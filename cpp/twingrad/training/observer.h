@@ -16,7 +16,7 @@ struct Progress {
   double seconds_left = 0;
 };
 
-/// Observes a run, to print or to store it.
+/// Receives the events of a run. The functions do nothing by default.
 class TrainingObserver {
  public:
   TrainingObserver() = default;
@@ -25,13 +25,13 @@ class TrainingObserver {
   virtual ~TrainingObserver() = default;
 
   virtual void on_progress(const Progress& /*progress*/) {}
-  virtual void on_epoch(const EpochMetrics& metrics) = 0;
-  /// bound: the largest difference of the gradients allowed before the first update; 0 in later epochs, which
-  /// are only reported.
-  virtual void on_agreement(const Agreement& agreement, double bound) = 0;
+  virtual void on_epoch(const EpochMetrics& /*metrics*/) {}
+  /// bound: the largest difference of the gradients allowed before the first update; 0 in later epochs, where
+  /// the difference is only reported.
+  virtual void on_agreement(const Agreement& /*agreement*/, double /*bound*/) {}
 
-  /// Called when a checkpoint is due: before the first step, as often as TrainingOptions::checkpoint_every
-  /// says, at the end and when the run is interrupted.
+  /// Called when a checkpoint is due: before the first step, at the interval
+  /// TrainingOptions::checkpoint_every, at the end, and when the run is interrupted.
   virtual void on_checkpoint(const TrainingProgress& /*progress*/) {}
 };
 

@@ -11,12 +11,11 @@
 
 namespace twingrad {
 
-/// The options of a run, apart from network and optimizer. Ranges: training_fields().
+/// The options of a run, except those of network and optimizer. See training_fields() for the valid ranges.
 struct TrainingOptions {
   std::int64_t epochs = 10;
   std::int64_t batch_size = 128;  ///< 0: all images in one step, in the order of the file
-  std::int64_t evaluate_every =
-      1;  ///< epochs between two reports; the first and the last are always reported
+  std::int64_t evaluate_every = 1;    ///< epochs between two reports; the first and last are always reported
   std::int64_t checkpoint_every = 0;  ///< steps between two checkpoints; 0: one at the end of each epoch
   double lr = 1e-3;                   ///< the base rate of the schedule
   ScheduleOptions schedule = {};
@@ -25,8 +24,8 @@ struct TrainingOptions {
   c10::Device device = c10::DeviceType::CPU;
   bool weights_are_given = false;  ///< the twins begin with weights from a file
 
-  /// Images per step, if there are so many. The last step of an epoch may have fewer.
-  std::int64_t rows_of_a_step(std::int64_t images) const {
+  /// Images per step, given the number of training images. The last step of an epoch may have fewer.
+  std::int64_t rows_per_step(std::int64_t images) const {
     return batch_size == 0 ? images : std::min(batch_size, images);
   }
 };

@@ -105,7 +105,7 @@ void require_json(bool condition, const char* what) {
 }
 
 void read_json(const UntrustedJson& json, std::int64_t& count) {
-  require_json(json.is_number_unsigned() && json.get<std::uint64_t>() <= kLargestCount, "count");
+  require_json(json.is_number_unsigned() && json.get<std::uint64_t>() <= kMaxCount, "count");
   count = json.get<std::int64_t>();
 }
 

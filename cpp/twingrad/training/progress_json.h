@@ -12,12 +12,12 @@ nlohmann::ordered_json to_json(const EpochMetrics& metrics);
 nlohmann::ordered_json to_json(const Agreement& agreement);
 nlohmann::ordered_json to_json(const TrainingProgress& progress);
 
-/// Counts are integers from 0 to 10^13: no run reaches more in years, and sums of the counts of one file stay
-/// below 2^63.
-constexpr std::int64_t kLargestCount = 10'000'000'000'000;
+/// Counts are integers from 0 to 10^13: more than any run reaches in years, and few enough that the sum of all
+/// counts of a file stays below 2^63.
+constexpr std::int64_t kMaxCount = 10'000'000'000'000;
 
-/// Reads a progress. Throws std::exception unless each part is there and of its type, counts are in range,
-/// and each twin with metrics has its seconds.
+/// Throws std::exception if a member is missing or has another type, if a count is out of range, or if a twin
+/// has metrics but no seconds.
 TrainingProgress progress_from_json(const nlohmann::json& json);
 
 }  // namespace twingrad

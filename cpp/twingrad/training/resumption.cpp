@@ -48,7 +48,7 @@ std::string first_difference(const nlohmann::ordered_json& now, const nlohmann::
 /// Whether a run with this number of images can have this progress.
 bool is_possible(const TrainingProgress& progress, const TrainingOptions& training, std::int64_t images,
                  std::size_t twins) {
-  const std::int64_t batch_size = training.rows_of_a_step(images);
+  const std::int64_t batch_size = training.rows_per_step(images);
   const std::int64_t steps_per_epoch = (images + batch_size - 1) / batch_size;
   const std::int64_t steps_before = progress.result.steps - progress.samples_done / batch_size;
   return progress.epoch >= 1 && progress.samples_done < images && progress.samples_done % batch_size == 0 &&
@@ -81,16 +81,16 @@ void Resumption::require_same_settings(nlohmann::ordered_json settings) const {
                     fmt::format("expected the setting {}, found a checkpoint of another version of twingrad "
                                 "without it",
                                 unknown),
-                    "resume the run with the version that began it");
+                    "resume the run with the version that started it");
   }
   const nlohmann::ordered_json data = {{"dataset", settings.at("dataset")}};
   settings.erase("dataset");
   if (const std::string difference = first_difference(settings, record_.settings); !difference.empty()) {
-    throw UserError("--resume " + path_, "expected the options that the run began with, found " + difference,
+    throw UserError("--resume " + path_, "expected the options that the run started with, found " + difference,
                     "leave out all options except --epochs, --quiet and --json");
   }
   if (const std::string difference = first_difference(data, record_.settings); !difference.empty()) {
-    throw UserError("--resume " + path_, "expected the data that the run began with, found " + difference,
+    throw UserError("--resume " + path_, "expected the data that the run started with, found " + difference,
                     "restore the data");
   }
 }
@@ -101,14 +101,14 @@ TrainingProgress Resumption::restore(const std::vector<Twin*>& twins, const Trai
   const std::string where = (folder_->path() / "checkpoint").string();
   if (!is_possible(checkpoint.progress, training, images, twins.size())) {
     throw UserError(where, "expected the progress of this run, found progress that does not match",
-                    "begin a new run");
+                    "start a new run");
   }
   try {
     for (Twin* twin : twins) {
       load(*twin, checkpoint);
     }
   } catch (const std::invalid_argument& error) {
-    throw UserError(where, error.what(), "begin a new run");
+    throw UserError(where, error.what(), "start a new run");
   }
   folder_->truncate_metrics(checkpoint.metrics_size);
   return checkpoint.progress;

@@ -83,7 +83,7 @@ RunFolder::RunFolder(fs::path path, const char* mode) : path_(std::move(path)) {
 }
 
 std::int64_t RunFolder::metrics_size() const {
-  ::fsync(fileno(metrics_.get()));  // a checkpoint must not survive a crash that loses lines it counts
+  ::fsync(fileno(metrics_.get()));  // after a crash, metrics.jsonl must not be shorter than the checkpoint records
   return std::ftell(metrics_.get());
 }
 

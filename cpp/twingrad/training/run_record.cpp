@@ -19,7 +19,7 @@ void check_utf8(const std::string& text) {
 }
 
 int threads_of(const Json& json) {
-  if (!json.is_number_integer() || json < 1 || json > kMostThreads) throw std::out_of_range("threads");
+  if (!json.is_number_integer() || json < 1 || json > kMaxThreads) throw std::out_of_range("threads");
   return json.get<int>();
 }
 
@@ -44,7 +44,7 @@ Part part_of(const Json& json, const char* name, Part (*parse)(const Json&), con
   } catch (const Json::exception&) {
   }
   throw UserError(where, fmt::format("expected {} of the run under \"{}\", found something else", what, name),
-                  "begin a new run");
+                  "start a new run");
 }
 
 }  // namespace
@@ -77,7 +77,7 @@ RunRecord run_record_of(const nlohmann::json& json, const std::string& where) {
               json, "initial_weights", [](const Json& part) { return part.get<std::string>(); },
               "a file name", where),
           .threads = part_of<ThreadPlan>(json, "threads", thread_plan_of,
-                                         fmt::format("from 1 to {} threads", kMostThreads), where)};
+                                         fmt::format("from 1 to {} threads", kMaxThreads), where)};
 }
 
 }  // namespace twingrad

@@ -11,12 +11,12 @@
 namespace twingrad {
 namespace {
 
-/// Refuses a network that does not fit into memory, before the system kills the program. Counts a lower
-/// bound: weights, gradients and optimizer state of each twin, and the batch with its activations.
+/// Refuses a network that does not fit into memory, before the system kills the program. The estimate is a
+/// lower bound: weights, gradients and optimizer state of each twin, and the batch with its activations.
 void refuse_too_large(const RequestedRun& run) {
   const double entry = run.training.dtype == at::kDouble ? 8 : 4;
   const double copies = run.optimizer.kind == OptimizerOptions::Kind::sgd ? 2 : 4;
-  double parameters = 0;  // a floating-point number: a product of widths may exceed 64 bits
+  double parameters = 0;  // a double, because a product of widths may exceed 64 bits
   double activations = 0;
   for (const LayerSpec& layer : flat_layers_of(run.network)) {
     if (layer.kind == LayerSpec::Kind::linear || layer.kind == LayerSpec::Kind::matmul) {
@@ -24,7 +24,7 @@ void refuse_too_large(const RequestedRun& run) {
     }
     activations += 2 * static_cast<double>(layer.outputs);
   }
-  const auto batch = static_cast<double>(run.training.rows_of_a_step(run.images.count));
+  const auto batch = static_cast<double>(run.training.rows_per_step(run.images.count));
   const double needed = entry * (run.twins * (copies * parameters + batch * activations) +
                                  batch * static_cast<double>(run.network.inputs));
   const double memory =
@@ -40,7 +40,7 @@ void refuse_too_large(const RequestedRun& run) {
 
 /// Batch normalization divides by the standard deviation of a batch, which is 0 for one row.
 void refuse_one_row_batches(const RequestedRun& run) {
-  const std::int64_t batch_size = run.training.rows_of_a_step(run.images.count);
+  const std::int64_t batch_size = run.training.rows_per_step(run.images.count);
   if (run.network.normalization == Normalization::batch && !run.network.hidden.empty() &&
       (batch_size == 1 || run.images.count % batch_size == 1)) {
     throw UserError(
@@ -68,10 +68,11 @@ void refuse_nothing_to_learn(const RequestedRun& run) {
   }
 }
 
-/// In a short run a phase of the schedule may have no updates. This shows at the first and the last update.
-void refuse_schedule_without_length(const RequestedRun& run) {
+/// In a short run, a phase of the schedule may have no updates. learning_rate_at then throws for the first or
+/// the last update.
+void refuse_empty_phases(const RequestedRun& run) {
   const TrainingOptions& training = run.training;
-  const std::int64_t batch_size = training.rows_of_a_step(run.images.count);
+  const std::int64_t batch_size = training.rows_per_step(run.images.count);
   const std::int64_t steps_per_epoch = (run.images.count + batch_size - 1) / batch_size;
   const std::int64_t steps = steps_per_epoch * training.epochs;
   try {
@@ -80,7 +81,7 @@ void refuse_schedule_without_length(const RequestedRun& run) {
     }
   } catch (const std::invalid_argument&) {
     throw UserError("--schedule one_cycle",
-                    fmt::format("expected at least one update in each phase, found a phase without in {} "
+                    fmt::format("expected at least one update in each phase, found an empty phase in {} "
                                 "updates with --pct-start {:g}",
                                 steps, training.schedule.pct_start),
                     "train for more --epochs, or choose another --pct-start");
@@ -94,7 +95,7 @@ void require_possible(const RequestedRun& run) {
   refuse_one_row_batches(run);
   refuse_residual_without_a_block(run.network);
   refuse_nothing_to_learn(run);
-  refuse_schedule_without_length(run);
+  refuse_empty_phases(run);
 }
 
 }  // namespace twingrad

@@ -7,7 +7,7 @@
 
 namespace twingrad {
 
-/// A run, as far as require_possible needs to know it.
+/// The part of a run that require_possible checks.
 struct RequestedRun {
   const MlpSpec& network;
   const OptimizerOptions& optimizer;
@@ -16,8 +16,7 @@ struct RequestedRun {
   const data::LabelledImages& images;  ///< to train on
 };
 
-/// Throws UserError, naming the option, for a run whose options are valid each by itself but not together
-/// with the data: a network that does not fit into memory, a batch of one row with batch normalization,
+/// Throws UserError, naming the option, if valid options do not work together or with the data: a network that does not fit into memory, a batch of one row with batch normalization,
 /// residual blocks without a layer as wide as its input, a loss that ignores all images, a phase of the
 /// schedule without updates.
 void require_possible(const RequestedRun& run);

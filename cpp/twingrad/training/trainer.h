@@ -16,7 +16,7 @@
 namespace twingrad {
 
 /// Trains one twin, or two in lockstep: both receive the same batches in the same order, and their gradients
-/// can be compared before every update.
+/// are compared before an update.
 ///
 ///   for each epoch: shuffle
 ///     for each batch: gather → forward, backward of each twin → compare → update of each twin
@@ -30,8 +30,8 @@ class Trainer {
           const std::vector<TrainingObserver*>& observers);
 
   /// Runs all remaining epochs, or until `stop` becomes true (the current step is finished). from: the
-  /// progress of a run that is resumed, whose twins must have been restored; the result is the same, bit for
-  /// bit, as without the interruption. Throws CheckFailed, naming the step and the tensor, if the twins
+  /// progress of a resumed run, whose twins must have been restored; the result is bit-for-bit the same as
+  /// without the interruption. Throws CheckFailed, naming the step and the tensor, if the twins
   /// disagree before the first update or if a loss or a weight is not finite.
   TrainingResult run(const std::atomic<bool>& stop, TrainingProgress from = {});
 
@@ -49,13 +49,12 @@ class Trainer {
   void prepare_step(const at::Tensor& indices);
   void check_finite(Twin& twin, double loss) const;
   void save();
-  std::int64_t batch_size() const { return options_.rows_of_a_step(train_.count()); }
-  /// In the entire run, including before it was resumed.
+  std::int64_t batch_size() const { return options_.rows_per_step(train_.count()); }
+  /// In the entire run, including the part before it was resumed.
   double samples_done() const;
   void compare_before_first_update();
   void report_epoch();
   void report_progress();
-  double seconds_since(double start) const;
   double now() const;
 
   const MlpSpec& spec_;

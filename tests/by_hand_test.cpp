@@ -5,15 +5,15 @@
 #include <regex>
 #include <sstream>
 
-// By hand means by hand: no source of a layer, a loss, an optimizer or the manual twin may ask LibTorch for a
-// gradient.
+// No source of a layer, a loss, an optimizer or the manual twin may use a gradient that LibTorch computes.
 
 namespace twingrad {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// What would let LibTorch do the work. `backward(` alone is our own word; `_backward` names an ATen kernel.
+/// Names of LibTorch's automatic gradients. `backward(` is this library's own method; `_backward` is part of
+/// the names of ATen kernels.
 const std::regex& forbidden() {
   static const std::regex pattern(
       R"(_backward|autograd|requires_grad_|set_requires_grad|\.grad\(\)|torch::nn|)"
@@ -25,14 +25,14 @@ std::string without_comments(const std::string& source) {
   return std::regex_replace(source, std::regex(R"(//[^\n]*)"), "");
 }
 
-/// The first forbidden word in a source, or "".
-std::string offence(const std::string& source) {
+/// The first forbidden name in a source, or "".
+std::string forbidden_name_in(const std::string& source) {
   std::smatch match;
   const std::string code = without_comments(source);
   return std::regex_search(code, match, forbidden()) ? match.str() : "";
 }
 
-std::vector<fs::path> sources_by_hand() {
+std::vector<fs::path> hand_written_sources() {
   const fs::path library = fs::path(TWINGRAD_SOURCE_FOLDER) / "cpp" / "twingrad";
   std::vector<fs::path> sources = {library / "mlp" / "manual_twin.h", library / "mlp" / "manual_twin.cpp",
                                    library / "mlp" / "manual_shard.h", library / "mlp" / "manual_shard.cpp",
@@ -45,23 +45,25 @@ std::vector<fs::path> sources_by_hand() {
   return sources;
 }
 
-TEST(ByHand, NoSourceOfTheManualTwinAsksLibTorchForAGradient) {
-  const std::vector<fs::path> sources = sources_by_hand();
+TEST(ByHand, TheManualTwinUsesNoGradientOfLibTorch) {
+  const std::vector<fs::path> sources = hand_written_sources();
   EXPECT_GT(sources.size(), 25U);
   for (const fs::path& path : sources) {
     std::ifstream file(path);
     ASSERT_TRUE(file) << path;
     std::stringstream text;
     text << file.rdbuf();
-    EXPECT_EQ(offence(text.str()), "") << path;
+    EXPECT_EQ(forbidden_name_in(text.str()), "") << path;
   }
 }
 
-TEST(ByHand, TheSearchFindsWhatItLooksFor) {
-  EXPECT_EQ(offence("return at::threshold_backward(grad_y, x, 0);"), "_backward");
-  EXPECT_EQ(offence("torch::autograd::grad({y}, {x});"), "autograd");
-  EXPECT_EQ(offence("return x.grad();"), ".grad()");
-  EXPECT_EQ(offence("// unlike at::threshold_backward\nconst Tensor& backward(const Tensor& grad_y);"), "");
+TEST(ByHand, TheSearchFindsForbiddenNames) {
+  EXPECT_EQ(forbidden_name_in("return at::threshold_backward(grad_y, x, 0);"), "_backward");
+  EXPECT_EQ(forbidden_name_in("torch::autograd::grad({y}, {x});"), "autograd");
+  EXPECT_EQ(forbidden_name_in("return x.grad();"), ".grad()");
+  EXPECT_EQ(
+      forbidden_name_in("// unlike at::threshold_backward\nconst Tensor& backward(const Tensor& grad_y);"),
+      "");
 }
 
 }  // namespace

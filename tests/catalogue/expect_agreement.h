@@ -6,6 +6,7 @@
 
 #include "twingrad/catalogue/cases.h"
 #include "twingrad/catalogue/check.h"
+#include "twingrad/compare/difference.h"
 
 namespace twingrad::catalogue {
 
@@ -14,6 +15,10 @@ void expect_agreement(const auto& entry) {
   for (const Check& row : check(entry)) {
     EXPECT_TRUE(row.passed) << entry.name << " against " << row.oracle << "\n" << row.detail;
   }
+}
+
+inline double relative(const Tensor& expected, const Tensor& actual) {
+  return difference(expected, actual).relative;
 }
 
 /// The largest difference from autograd in float64, relative to the largest entry.

@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "../catalogue/expect_agreement.h"
-#include "twingrad/compare/difference.h"
 #include "twingrad/layers/batch_norm.h"
 #include "twingrad/layers/layer_norm.h"
 #include "twingrad/layers/rms_norm.h"
@@ -22,11 +21,8 @@ using catalogue::Case;
 using catalogue::draw;
 using catalogue::FunctionEntry;
 using catalogue::make_layer;
+using catalogue::relative;
 using catalogue::Tensors;
-
-double relative(const Tensor& expected, const Tensor& actual) {
-  return difference(expected, actual).relative;
-}
 
 bool is_zero(const Tensor& tensor) { return tensor.eq(0).all().item<bool>(); }
 

@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "../catalogue/expect_agreement.h"
-#include "twingrad/compare/difference.h"
 #include "twingrad/losses/bce_with_logits_loss.h"
 #include "twingrad/losses/cross_entropy_loss.h"
 #include "twingrad/losses/huber_loss.h"
@@ -29,16 +28,13 @@ using catalogue::draw;
 using catalogue::FunctionEntry;
 using catalogue::loss_entry;
 using catalogue::matrix;
+using catalogue::relative;
 using catalogue::Tensors;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 constexpr Reduction kReductions[] = {Reduction::mean, Reduction::sum, Reduction::none};
-
-double relative(const Tensor& expected, const Tensor& actual) {
-  return difference(expected, actual).relative;
-}
 
 Tensor indices(std::initializer_list<std::int64_t> values) { return at::tensor(values, at::kLong); }
 

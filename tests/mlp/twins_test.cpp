@@ -21,6 +21,8 @@ using testing::relative;
 using testing::Twins;
 using testing::TwinsTest;
 
+MlpSpec small_network() { return {.inputs = 8, .hidden = {6}, .classes = 4}; }
+
 TEST(LibTorchProductsGuard, MakesTheFirstLayerOfBothTwinsBitIdentical) {
   const ops::LibTorchProductsGuard guard;
   const MlpSpec spec{.inputs = 784, .hidden = {128}};
@@ -282,16 +284,14 @@ TEST_F(TwinsTest, CompareEveryParameterAndEveryIntermediateByName) {
 }
 
 TEST_F(TwinsTest, StartWithTheSameWeights) {
-  const MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4};
-  Twins twins(spec, {}, at::kFloat);
+  Twins twins(small_network(), {}, at::kFloat);
   compare_weights(twins.autograd, twins.manual, twins.agreement);
   EXPECT_EQ(twins.agreement.max_abs_weight_difference, 0);
 }
 
 TEST_F(TwinsTest, TheManualTwinTrainsWithGradientsGloballyDisabled) {
-  const MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4};
   const at::NoGradGuard no_grad;
-  ManualTwin twin(spec, {.lr = 0.01}, draw_initial_parameters(spec, 1), at::kDouble);
+  ManualTwin twin(small_network(), {.lr = 0.01}, draw_initial_parameters(small_network(), 1), at::kDouble);
   const Tensor images = at::rand({32, 8}, at::kDouble);
   const Tensor labels = at::randint(0, 4, {32}, at::kLong);
   const double first = twin.forward(images, labels);
@@ -304,8 +304,7 @@ TEST_F(TwinsTest, TheManualTwinTrainsWithGradientsGloballyDisabled) {
 }
 
 TEST_F(TwinsTest, NoTensorOfTheManualTwinRequiresAGradient) {
-  const MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4};
-  Twins twins(spec, {}, at::kDouble);
+  Twins twins(small_network(), {}, at::kDouble);
   twins.step();
   for (const auto& tensors :
        {twins.manual.parameters(), twins.manual.gradients(), twins.manual.intermediates()}) {
@@ -316,8 +315,7 @@ TEST_F(TwinsTest, NoTensorOfTheManualTwinRequiresAGradient) {
 }
 
 TEST_F(TwinsTest, ParametersAreViewsIntoOneVector) {
-  const MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4};
-  Twins twins(spec, {}, at::kDouble);
+  Twins twins(small_network(), {}, at::kDouble);
   const void* storage = twins.manual.parameters().front().tensor.storage().data();
   for (const NamedTensor& named : twins.manual.parameters()) {
     EXPECT_EQ(named.tensor.storage().data(), storage);
@@ -339,8 +337,7 @@ TEST_F(TwinsTest, ForwardReturnsTheMeanForTheSumReductionToo) {
 }
 
 TEST_F(TwinsTest, SetLrChangesTheLearningRateOfBothTwins) {
-  const MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4};
-  Twins twins(spec, {.lr = 1e-3}, at::kDouble);
+  Twins twins(small_network(), {.lr = 1e-3}, at::kDouble);
   const Tensor before = twins.manual.parameters()[0].tensor.clone();
   twins.autograd.set_lr(0);
   twins.manual.set_lr(0);

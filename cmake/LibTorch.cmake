@@ -1,5 +1,5 @@
-# Finds LibTorch: where Torch_DIR or CMAKE_PREFIX_PATH says, in the system, or inside a Python wheel.
-# Provides the target `torch` and says in one line what was found, or how to get it.
+# Finds LibTorch by Torch_DIR or CMAKE_PREFIX_PATH, in the system, or in a Python wheel. Provides the target
+# `torch` and prints the version found, or how to get LibTorch.
 if(NOT TARGET torch)
   find_package(Torch QUIET)
   if(NOT Torch_FOUND)
@@ -13,8 +13,10 @@ if(NOT TARGET torch)
     endif()
   endif()
   if(NOT Torch_FOUND)
-    message(FATAL_ERROR "LibTorch: not found. On Debian: sudo apt-get install libtorch-dev libopenblas0-pthread. "
-                        "Elsewhere: unpack LibTorch, or pip install torch, and pass -DCMAKE_PREFIX_PATH=<its folder>.")
+    message(FATAL_ERROR "LibTorch: not found. "
+                        "On Debian: sudo apt-get install libtorch-dev libopenblas0-pthread. "
+                        "Elsewhere: unpack LibTorch, or pip install torch, and pass "
+                        "-DCMAKE_PREFIX_PATH=<its directory>.")
   endif()
 endif()
 message(STATUS "LibTorch: ${Torch_VERSION} in ${TORCH_INSTALL_PREFIX}")

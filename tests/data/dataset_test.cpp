@@ -31,8 +31,7 @@ Bytes images(std::uint32_t count, std::uint32_t height, std::uint32_t width, std
 
 Bytes labels(const Bytes& content) { return idx_file({static_cast<std::uint32_t>(content.size())}, content); }
 
-/// Writes three training and two test images of 2 × 4 pixels to a directory, `within` the folder or the
-/// folder itself.
+/// Writes three training and two test images of 2 × 4 pixels to the folder or to its subdirectory `within`.
 void write_small_dataset(const TemporaryFolder& folder, const std::string& within = ".") {
   fs::create_directories(folder.path() / within);
   folder.write(within + "/train-images-idx3-ubyte", images(3, 2, 4, 10));
@@ -62,7 +61,7 @@ class ScopedCurrentFolder {
   fs::path before_;
 };
 
-/// An empty working directory and home, so that no data of the machine is found outside /usr/share/datasets.
+/// Uses an empty working directory and home: no installed data is found outside /usr/share/datasets.
 class LoadDataset : public ::testing::Test {
  protected:
   std::string folder() const { return folder_.path().string(); }
@@ -87,14 +86,14 @@ TEST_F(LoadDataset, SearchesInTheDocumentedOrder) {
                                                    "/usr/share/datasets/mnist"));
 }
 
-TEST_F(LoadDataset, SearchesTheHomeDirectoryWithoutADataHome) {
+TEST_F(LoadDataset, SearchesTheHomeDirectoryIfXdgDataHomeIsEmpty) {
   const ScopedVariable data_home("XDG_DATA_HOME", "");  // empty counts as unset
   const ScopedVariable home("HOME", "/home/ada");
   EXPECT_THAT(search_folders("mnist"), ElementsAre("data/mnist", "/home/ada/.local/share/twingrad/mnist",
                                                    "/usr/share/datasets/mnist"));
 }
 
-TEST_F(LoadDataset, SearchesWithoutAHome) {
+TEST_F(LoadDataset, SkipsTheHomeDirectoryIfHomeIsUnset) {
   const ScopedVariable home("HOME", std::nullopt);
   EXPECT_THAT(search_folders("mnist"), ElementsAre("data/mnist", "/usr/share/datasets/mnist"));
 }
@@ -119,7 +118,7 @@ TEST_F(LoadDataset, ReadsTheFourFilesOfADirectory) {
   EXPECT_THAT(dataset.test.labels, ElementsAre(1, 2));
 }
 
-TEST_F(LoadDataset, AcceptsADirectoryWithoutASlashThatIsNotAKnownName) {
+TEST_F(LoadDataset, AcceptsAnUnknownNameWithoutASlashAsADirectory) {
   const ScopedCurrentFolder current(folder_.path().parent_path());
   write_small_dataset(folder_);
   EXPECT_EQ(load(folder_.path().filename().string(), 10).train.count, 3);
@@ -187,7 +186,7 @@ TEST_F(LoadDataset, DrawsSyntheticDataFromSeedOne) {
 TEST_F(LoadDataset, SaysHowToGetAMissingDataset) {
   const std::string refusal = refusal_of_load("mnist");
   EXPECT_THAT(refusal, StartsWith("mnist: expected the data set in data/mnist or "));
-  EXPECT_THAT(refusal, HasSubstr(" or /usr/share/datasets/mnist, found it in none of them;"));
+  EXPECT_THAT(refusal, HasSubstr(" or /usr/share/datasets/mnist, found none;"));
   EXPECT_THAT(refusal, EndsWith("; get it with: ./script/fetch-data mnist"));
   EXPECT_THAT(refusal, Not(HasSubstr("\n")));
 }
@@ -220,7 +219,7 @@ TEST_F(LoadDataset, SuggestsTheNearestName) {
   EXPECT_THAT(refusal_of_load("sythetic"), EndsWith("did you mean synthetic?"));
 }
 
-TEST_F(LoadDataset, SuggestsNoNameIfNoneIsNear) {
+TEST_F(LoadDataset, SuggestsNoNameIfNoneIsSimilar) {
   for (const std::string name : {"", "imagenet-21k"}) {
     EXPECT_THAT(refusal_of_load(name),
                 AllOf(HasSubstr("one of fashion-mnist, mnist, synthetic"), Not(HasSubstr("did you mean"))));
@@ -235,7 +234,7 @@ TEST_F(LoadDataset, RefusesAMissingDirectoryAndAFile) {
               HasSubstr("expected a directory, found a file; give the directory with the four files"));
 }
 
-TEST_F(LoadDataset, ReportsErrorsInEachFile) {
+TEST_F(LoadDataset, ReportsAnErrorInAnyFile) {
   for (const std::string& file : kFileNames) {
     write_small_dataset(folder_);
     folder_.write(file, "");
@@ -304,7 +303,7 @@ TEST_F(LoadDataset, LoadsFashionMnistOrSaysHowToGetIt) {
 
 // ---- Verification ----------------------------------------------------------------------------------------
 
-TEST_F(LoadDataset, VerifiesThatTheFilesAreNotThePublishedOnes) {
+TEST_F(LoadDataset, VerificationDetectsChangedFiles) {
   const ScopedVariable twingrad_data("TWINGRAD_DATA", folder());
   write_small_dataset(folder_, "mnist");
   const std::vector<FileVerdict> verdicts = verify("mnist", 10);
@@ -317,7 +316,7 @@ TEST_F(LoadDataset, VerifiesThatTheFilesAreNotThePublishedOnes) {
   }
 }
 
-TEST_F(LoadDataset, KnowsNoChecksumsOfOtherFiles) {
+TEST_F(LoadDataset, VerificationHasNoChecksumsForOtherFiles) {
   write_small_dataset(folder_);
   for (const FileVerdict& verdict : verify(folder(), 10)) {
     EXPECT_FALSE(verdict.known);
@@ -325,7 +324,7 @@ TEST_F(LoadDataset, KnowsNoChecksumsOfOtherFiles) {
   }
 }
 
-TEST_F(LoadDataset, ReportsErrorsOfLoadInTheVerification) {
+TEST_F(LoadDataset, VerificationReportsErrorsOfLoad) {
   write_small_dataset(folder_);
   EXPECT_THAT(refusal_of([&] { verify(folder(), 9); }), HasSubstr("expected a label from 0 to 8, found 9;"));
   EXPECT_THAT(refusal_of([] { verify("synthetic", 10); }),
@@ -338,7 +337,7 @@ TEST(NamedDatasets, HaveAPublishedChecksumForEachFile) {
     EXPECT_EQ(dataset.sha256.size(), kFileNames.size()) << dataset.name;
     for (const std::string& checksum : dataset.sha256) {
       EXPECT_EQ(checksum.size(), 64U) << dataset.name;
-      EXPECT_TRUE(checksums.insert(checksum).second) << "twice: " << checksum;
+      EXPECT_TRUE(checksums.insert(checksum).second) << "duplicate: " << checksum;
     }
   }
 }

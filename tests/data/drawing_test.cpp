@@ -92,7 +92,7 @@ GreyImage with_noise(const GreyImage& image, double deviation) {
   });
 }
 
-/// As photographed by a phone: ink a third as bright as the paper, light from one side, dark corners, noise.
+/// Simulates a phone photo: ink a third as bright as the paper, light from one side, dark corners, noise.
 GreyImage photo_of(const GreyImage& drawn) {
   const GreyImage lit = changed(drawn, [](double y, double x, double grey) {
     const double light = 180 + 60 * x - 40 * y - 50 * (x * x + y * y);
@@ -125,11 +125,10 @@ double mean_difference(const GreyImage& a, const GreyImage& b) {
   return sum / static_cast<double>(a.pixels.size());
 }
 
-/// The difference of images that differ by rounding, in levels of 255.
+/// The largest difference due to rounding, in levels of 255.
 constexpr double kRounding = 1;
 
-/// The difference of images that differ at the edges of strokes: a seventh of the pixels by a tenth of the
-/// range.
+/// The largest difference at the edges of strokes: a seventh of the pixels differ by a tenth of the range.
 constexpr double kEdges = 4;
 
 /// The difference caused by a shift of one pixel.
@@ -140,7 +139,7 @@ double off_by_one(const GreyImage& image) {
 }
 
 struct Extent {
-  std::int64_t top = kSide, left = kSide, bottom = 0, right = 0;  ///< of what is not black
+  std::int64_t top = kSide, left = kSide, bottom = 0, right = 0;  ///< of the pixels that are not black
   Point mass{0, 0};
   std::int64_t height() const { return bottom - top; }
   std::int64_t width() const { return right - left; }
@@ -256,7 +255,7 @@ TEST(PrepareMnist, StretchesContrastToBlackAndWhite) {
 
 TEST(PrepareMnist, DoesNotDependOnThePositionOfTheDigit) {
   const GreyImage digit = as_mnist(draw({.top = 0, .left = 0}));
-  // Moved by even numbers, because the image is processed at half of its size.
+  // Moved by even numbers, because the image is processed at half its size.
   EXPECT_LT(mean_difference(as_mnist(draw({.top = 60, .left = 20})), digit), kRounding);
   EXPECT_LT(mean_difference(as_mnist(draw({.top = 30, .left = 60})), digit), kRounding);
 }
@@ -296,7 +295,7 @@ TEST(PrepareMnist, KeepsThickStrokesSeparate) {
   const GreyImage digit = as_mnist(draw({.strokes = kSeven, .pen = 50}));
   const Extent extent = extent_of(digit);
   EXPECT_EQ(extent.height(), 20);
-  // There is background to the left of the leg, below the bar.
+  // The area left of the leg and below the bar is background.
   EXPECT_EQ(digit.pixels[static_cast<std::size_t>((extent.bottom - 5) * kSide + extent.left)], 0);
 }
 

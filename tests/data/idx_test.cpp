@@ -143,7 +143,7 @@ TEST_F(ReadIdx, ReportsSwappedLabelsAndImages) {
               HasSubstr("with rank 1 (magic number 0x00000801), found 0x00000803, an image file;"));
 }
 
-TEST_F(ReadIdx, RefusesAnotherRank) {
+TEST_F(ReadIdx, RefusesOtherRanks) {
   EXPECT_THAT(refusal(idx_file({1, 1}, Bytes{0}), kImages), HasSubstr("found 0x00000802, a file of rank 2;"));
 }
 
@@ -225,7 +225,7 @@ TEST_F(ReadIdx, RefusesATruncationAtEveryByte) {
   expect_refusals(gzip(three_labels()), kLabels);
 }
 
-TEST_F(ReadIdx, ReservesNoMemoryForWhatAHeaderClaims) {
+TEST_F(ReadIdx, ReservesNoMemoryForSizesThatExceedTheFile) {
   // 4 billion images of 1000 × 1000 pixels: reserving 4 petabytes would throw std::bad_alloc.
   const Bytes claim = idx_file({0xffffffff, 1000, 1000}, Bytes{1, 2, 3});
   for (const Bytes& stored : {claim, gzip(claim)}) {
@@ -236,8 +236,8 @@ TEST_F(ReadIdx, ReservesNoMemoryForWhatAHeaderClaims) {
 }
 
 TEST_F(ReadIdx, StopsUnpackingAtTheFirstExcessByte) {
-  // The stream is broken at its end, after 32 MB of zeros. The refusal for its length shows that the end was
-  // not reached.
+  // The stream is broken at its end, after 32 MB of zeros. The error is about the length, so unpacking
+  // stopped before the end.
   Bytes bomb = gzip(two_images() + Bytes(32'000'000));
   bomb.back() ^= 0xff;
   EXPECT_THAT(refusal(bomb, kImages), HasSubstr(": byte 28: expected the end of the file"));
@@ -258,7 +258,7 @@ TEST_F(ReadIdx, RefusesBytesAfterTheGzipStreamInTheNextPiece) {
   Bytes labels = idx_file({65536}, {});
   labels.resize(labels.size() + 65536, 1);
   Bytes packed = gzip(labels);
-  // A file name of this length in the gzip header makes the stream end with the first piece of 64 KiB.
+  // A file name of this length in the gzip header makes the stream end at the end of the first 64 KiB.
   const std::size_t name_size = 65536 - packed.size() - 1;
   Bytes name(name_size, 'n');
   name.push_back(0);
@@ -302,7 +302,7 @@ TEST_F(ReadIdx, RefusesADamagedGzipStream) {
   EXPECT_THAT(refusal(packed, kImages), HasSubstr("(zlib: invalid block type);"));
 }
 
-TEST_F(ReadIdx, NeverReadsOtherDataFromADamagedGzipStream) {
+TEST_F(ReadIdx, NeverReturnsWrongDataFromADamagedGzipStream) {
   const Bytes packed = gzip(two_images());
   const IdxFile intact = read(packed, kImages);
   for (std::size_t position = 0; position < packed.size(); ++position) {

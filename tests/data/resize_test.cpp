@@ -35,13 +35,13 @@ TEST(Resize, KeepsUniformGrey) {
 }
 
 TEST(Resize, IsBilinearWhereItGrows) {
-  // New pixels are at −1/4, 1/4, 3/4 and 5/4 of the old ones; the last ones are extended.
+  // The new pixels are at −1/4, 1/4, 3/4 and 5/4 of the old ones; the edges are extended.
   EXPECT_THAT(resize({1, 2, {0, 100}}, 1, 4).pixels, ElementsAre(0, 25, 75, 100));
   EXPECT_THAT(resize({2, 1, {0, 100}}, 4, 1).pixels, ElementsAre(0, 25, 75, 100));
 }
 
 TEST(Resize, IsAntialiasedWhereItShrinks) {
-  // A new pixel replaces two: a triangle over four, 1 : 3 : 3 : 1, clipped at the edge.
+  // Each new pixel replaces two: a triangle filter over four, 1 : 3 : 3 : 1, clipped at the edge.
   EXPECT_THAT(resize({1, 6, {0, 0, 80, 80, 0, 0}}, 1, 3).pixels, ElementsAre(11, 60, 11));
   // Narrow stripes become grey.
   GreyImage stripes{1, 1000, std::vector<std::uint8_t>(1000)};

@@ -20,7 +20,7 @@ TEST(Synthetic, IsTheSameOnEveryMachine) {
 
 TEST(Synthetic, DependsOnTheSeed) { EXPECT_NE(synthetic(1).sha256, synthetic(2).sha256); }
 
-TEST(Synthetic, HasTheFieldsOfADataset) {
+TEST(Synthetic, FillsAllFieldsOfTheDataset) {
   const Dataset dataset = synthetic(42, 30, 20, 3);
   EXPECT_EQ(dataset.name, "synthetic");
   EXPECT_EQ(dataset.title, "synthetic (drawn from seed 42)");
@@ -64,8 +64,8 @@ TEST(Synthetic, RefusesCountsOutOfRange) {
   EXPECT_THAT(refusal_of([] { synthetic(1, 10, 10, 257); }), HasSubstr("expected 1 to 256, found 257"));
 }
 
-/// The test accuracy of a linear classifier without biases that is trained as a perceptron. In integers, so
-/// it is the same on every machine.
+/// The test accuracy of a linear classifier without biases, trained as a perceptron. It uses integers, so it
+/// is the same on every machine.
 double perceptron_accuracy(const Dataset& dataset) {
   constexpr std::size_t kSize = 28 * 28;
   std::vector<std::vector<std::int64_t>> weights(10, std::vector<std::int64_t>(kSize));
@@ -92,7 +92,7 @@ double perceptron_accuracy(const Dataset& dataset) {
   return correct / static_cast<double>(dataset.test.count);
 }
 
-TEST(Synthetic, IsLearnedByALinearClassifierWithSomeErrors) {
+TEST(Synthetic, CanBeLearnedByALinearClassifierWithSomeErrors) {
   for (const std::uint64_t seed : {1U, 2U, 3U}) {
     const double accuracy = perceptron_accuracy(synthetic(seed));
     EXPECT_GT(accuracy, 0.95) << "seed " << seed;  // chance: 0.1
@@ -100,7 +100,7 @@ TEST(Synthetic, IsLearnedByALinearClassifierWithSomeErrors) {
   }
 }
 
-TEST(HoldOut, ReplacesTheTestImagesByTheLastTrainingImages) {
+TEST(HoldOut, ReplacesTheTestImagesWithTheLastTrainingImages) {
   const Dataset before = synthetic(1, 20, 7);
   Dataset after = before;
   hold_out(after, 6);

@@ -1,5 +1,5 @@
-// The input is the file of a checkpoint, or the progress or the settings of a run in a checkpoint, for which
-// the checksum is computed here.
+// The input is a checkpoint file, or the progress or the settings in a checkpoint whose checksum is computed
+// here.
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -19,7 +19,7 @@ std::string file_with(const Metadata& metadata) {
   return twingrad::with_checksum(twingrad::write_safetensors_header({{}, metadata}));
 }
 
-/// The same with the input instead of one of the texts.
+/// The same with the input in place of one of the texts.
 std::string file_with(const char* name, const std::string& input) {
   Metadata metadata = twingrad::metadata_of({});
   metadata[name] = input;

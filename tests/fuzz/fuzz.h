@@ -19,7 +19,7 @@ inline void require(bool holds, const char* what) {
   std::abort();
 }
 
-/// Requires an error message of one line without control characters, whatever the file contains.
+/// Requires an error message of one line without control characters.
 inline void require_one_line(std::string_view message) {
   for (const char character : message) {
     const auto byte = static_cast<unsigned char>(character);

@@ -1,5 +1,5 @@
-// The input is an IDX file compressed by gzip. It is read as it is, and again with the correct checksum and
-// length at its end, which mutations hardly ever have. If it is accepted, zlib itself must unpack the same.
+// The input is an IDX file compressed by gzip. It is read unchanged, and again with a corrected checksum and
+// length, which mutations hardly ever have. If it is accepted, zlib must unpack the same bytes.
 #include <zlib.h>
 
 #include <array>
@@ -16,7 +16,7 @@ namespace {
 using namespace twingrad::fuzz;
 using Bytes = std::span<const std::uint8_t>;
 
-/// A stream unpacked by zlib: its first bytes, checksum and length, and the place of its end, if it has one.
+/// A stream unpacked by zlib: its first bytes, checksum and length, and where it ends.
 struct Unpacked {
   std::vector<std::uint8_t> start;
   std::uint32_t checksum = 0, length = 0;
@@ -24,12 +24,12 @@ struct Unpacked {
   bool is_whole = false;
 };
 
-/// window_bits: as zlib's inflateInit2 has it.
+/// window_bits: as in zlib's inflateInit2.
 Unpacked unpack(Bytes packed, int window_bits) {
-  constexpr std::size_t kMost = 1 << 16;  // more than read_idx accepts of any input here
+  constexpr std::size_t kMost = 1 << 16;  // more than read_idx accepts for any input here
   Unpacked unpacked;
   z_stream stream{};
-  require(inflateInit2(&stream, window_bits) == Z_OK, "zlib works");
+  require(inflateInit2(&stream, window_bits) == Z_OK, "zlib can be initialized");
   stream.next_in = const_cast<Bytef*>(packed.data());  // zlib does not write to it
   stream.avail_in = static_cast<uInt>(packed.size());
   int state = Z_OK;
@@ -74,8 +74,9 @@ void check(Bytes file) {
     const Unpacked unpacked = unpack(file, 16 + MAX_WBITS);
     require(unpacked.is_whole && unpacked.packed_size == file.size(), "zlib reads one complete stream");
     const auto whole = plain_file(*content);
-    require(whole.size() == unpacked.length, "nothing is lost");
-    require(whole.size() > unpacked.start.size() || whole == unpacked.start, "header and bytes are the file");
+    require(whole.size() == unpacked.length, "the length is that of the stream");
+    require(whole.size() > unpacked.start.size() || whole == unpacked.start,
+            "header and bytes equal the file");
   }
 }
 

@@ -1,5 +1,5 @@
-// The input is a plain IDX file. If it is accepted, nothing is lost, and it reads the same after compression
-// by gzip.
+// The input is a plain IDX file. If it is accepted, its content must be complete, and the same after
+// compression by gzip.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (!content) continue;
     const auto whole = plain_file(*content);
     require(std::equal(whole.begin(), whole.end(), file.begin(), file.end()),
-            "header and bytes are the file");
+            "header and bytes equal the file");
     require(unpacked->sizes == content->sizes && unpacked->bytes == content->bytes &&
                 unpacked->sha256 == content->sha256,
             "both files have the same content");

@@ -1,5 +1,5 @@
-// The input is a PNG file. It is read as it is, and again with correct checksums, which mutations hardly ever
-// have.
+// The input is a PNG file. It is read unchanged, and again with corrected checksums, which mutations hardly
+// ever have.
 #include <zlib.h>
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// The input is a recipe, which is read or refused.
+// The input is a recipe.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
       const std::string text = name + "=" + option.value;
       require(name.starts_with("--") && name.size() > 2 && !option.value.empty(), "a name and a value");
       require(name[2] != '-' && name != "--recipe" && name != "--resume",
-              "no option that is not allowed in a recipe");
+              "only options that are allowed in a recipe");
       require(text.find_first_of("#\n") == std::string::npos, "no comment, one line");
       for (const char character : text) {
         require(character == '\t' || character < 0 || character >= ' ', "no control characters");

@@ -1,4 +1,4 @@
-// The main function of a fuzz target without libFuzzer: calls it with the files in a directory.
+// The main function of a fuzz target without libFuzzer: replays the files in a directory.
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -13,7 +13,7 @@ int main(int argument_count, char** arguments) {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(arguments[i])) {
       if (!entry.is_regular_file()) continue;
       std::printf("%s\n", entry.path().c_str());
-      std::fflush(stdout);  // so that the last line names the file that crashes
+      std::fflush(stdout);  // the last line then names a file that crashes
       std::ifstream stream(entry.path(), std::ios::binary);
       const std::vector<char> bytes{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
       LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());

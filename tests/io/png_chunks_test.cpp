@@ -10,7 +10,7 @@
 #include "twingrad/io/png.h"
 #include "twingrad/runtime/text.h"
 
-// PNG files that no encoder writes.
+// PNG files that encoders do not write.
 
 namespace twingrad::png_chunks_test {
 
@@ -54,7 +54,7 @@ const Bytes kTwoRows{0, 1, 2, 0, 3, 4};
 
 Bytes two_by_two() { return kSignature + header(2, 2) + data(kTwoRows) + kEnd; }
 
-TEST(PngChunks, ReadsAHandmadeFile) { EXPECT_EQ(decode(two_by_two()), (GreyImage{2, 2, {1, 2, 3, 4}})); }
+TEST(PngChunks, ReadsAMinimalFile) { EXPECT_EQ(decode(two_by_two()), (GreyImage{2, 2, {1, 2, 3, 4}})); }
 
 TEST(PngChunks, IgnoresMetadataAndBytesAfterTheEnd) {
   const Bytes gamma = chunk("gAMA", big_endian(1'000'000)) + chunk("sRGB", {0});
@@ -79,7 +79,7 @@ TEST(PngChunks, DoesNotUnpackTextsAndProfiles) {
   uLongf size = packed.size();
   const Bytes zeros(20'000'000);
   ASSERT_EQ(compress(packed.data(), &size, zeros.data(), zeros.size()), Z_OK);
-  packed.resize(size - 1);  // broken, which shows only if it is unpacked
+  packed.resize(size - 1);  // truncated, which is an error only if it is unpacked
   const Bytes text = chunk("zTXt", Bytes{'a', 0, 0} + packed);
   const Bytes profile = chunk("iCCP", Bytes{'a', 0, 0} + packed);
   EXPECT_EQ(decode(kSignature + header(2, 2) + profile + text + data(kTwoRows) + kEnd), decode(two_by_two()));
@@ -110,7 +110,7 @@ TEST(PngChunks, RefusesATruncatedFile) {
             "the program that created it");
 }
 
-TEST(PngChunks, GivesThePlaceOfAWrongChecksum) {
+TEST(PngChunks, ReportsTheOffsetOfAWrongChecksum) {
   Bytes file = two_by_two();
   const std::size_t end_of_data = file.size() - kEnd.size();
   file[end_of_data - 1] ^= 1;
@@ -163,7 +163,7 @@ TEST(PngChunks, RefusesUnknownChunksAndPrintsTheirTypesSafely) {
   }
 }
 
-TEST(PngChunks, RefusesAnImageOfTooManyPixels) {
+TEST(PngChunks, RefusesTooManyPixels) {
   EXPECT_EQ(refusal(kSignature + header(1, 65536) + data(kTwoRows) + kEnd),
             "a.png: expected at most 65535 pixels per side and 100000000 in total, found 1 × 65536; make the "
             "image smaller");
@@ -182,7 +182,7 @@ TEST(PngChunks, ReservesNoMemoryForPixelsThatCannotExist) {
   }
 }
 
-TEST(PngChunks, ReadsAsManyPixelsAsZlibCanCompress) {
+TEST(PngChunks, ReadsHighlyCompressedPixels) {
   // Zeros compress to a thousandth; such an image is valid.
   const Bytes rows(2001 * 2000);
   const GreyImage image = decode(kSignature + header(2000, 2000) + data(rows) + kEnd);

@@ -54,7 +54,7 @@ Bytes sample_bytes(const Picture& picture) {
   return bytes;
 }
 
-/// The PNG file. (An error of libpng, which would be an error of the test, ends the program.)
+/// The PNG file. A libpng error, which would be a bug in the test, ends the program.
 Bytes encode(const Picture& picture) {
   Bytes file;
   png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
@@ -141,7 +141,7 @@ TEST(Png, RoundsSixteenBitsToEight) {
   };
   EXPECT_EQ(grey(0xffff), 255);
   EXPECT_EQ(grey(0x8080), 128);
-  EXPECT_EQ(grey(128), 0);  // 257 steps of 16 bits are one of 8
+  EXPECT_EQ(grey(128), 0);  // 257 16-bit levels are one 8-bit level
   EXPECT_EQ(grey(129), 1);
 }
 
@@ -221,10 +221,10 @@ Picture random_picture(int colour_type, int depth, bool is_interlaced, std::uint
 /// (colour type, bit depth), interlaced
 class PngFormats : public ::testing::TestWithParam<std::tuple<std::pair<int, int>, bool>> {};
 
-TEST_P(PngFormats, ReadsEveryPixelInItsPlace) {
+TEST_P(PngFormats, ReadsEveryPixel) {
   const auto [format, is_interlaced] = GetParam();
   const auto [colour_type, depth] = format;
-  // Interlaced images of fewer than 5 pixels a side lack some of the seven passes.
+  // Interlaced images of fewer than 5 pixels per side lack some of the seven passes.
   for (const auto& [height, width] : std::vector<std::pair<std::uint32_t, std::uint32_t>>{
            {1, 1}, {1, 2}, {2, 1}, {1, 9}, {9, 1}, {3, 3}, {4, 5}, {5, 4}, {8, 8}, {13, 9}, {40, 33}}) {
     const Picture picture = random_picture(colour_type, depth, is_interlaced, height, width);
@@ -233,7 +233,7 @@ TEST_P(PngFormats, ReadsEveryPixelInItsPlace) {
     ASSERT_EQ(image.width, width);
     ASSERT_EQ(image.pixels.size(), height * width);
     for (std::size_t i = 0; i < image.pixels.size(); ++i) {
-      // Rounded up to three times: to 8 bits, to the luma and after composition with white.
+      // There are up to three roundings: to 8 bits, to the luma and after composition with white.
       EXPECT_NEAR(image.pixels[i], expected_grey(picture, &picture.samples[i * picture.channels()]), 1.5)
           << height << " × " << width << ", pixel " << i;
     }

@@ -18,7 +18,7 @@ std::string with_length(std::uint64_t length, const std::string& rest) {
   return write_little_endian<std::uint64_t>(length) + rest;
 }
 
-/// A file with this header and this number of bytes of data.
+/// A file with this header and data_size bytes of data.
 std::string file_of(const std::string& json, std::size_t data_size = 0) {
   return with_length(json.size(), json + std::string(data_size, '.'));
 }
@@ -65,7 +65,7 @@ TEST(Safetensors, ReadsMetadata) {
   EXPECT_THAT(header.tensors, IsEmpty());
 }
 
-TEST(Safetensors, SortsTensorsByTheirData) {
+TEST(Safetensors, SortsTensorsByOffset) {
   const SafetensorsHeader header =
       parse(file_of(R"({"b":)" + tensor("U8", "1", "1,2") + R"(,"none":)" + tensor("U8", "0", "1,1") +
                         R"(,"a":)" + tensor("U8", "", "0,1") + "}",
@@ -130,7 +130,7 @@ TEST(Safetensors, AlignsTheDataToEightBytes) {
   EXPECT_EQ(write_safetensors_header({}), with_length(8, "{}      "));
 }
 
-TEST(Safetensors, RefusesToWriteWhatTheFormatCannotContain) {
+TEST(Safetensors, RefusesToWriteUnsupportedNamesAndHeaders) {
   const auto refusal_to_write = [](const SafetensorsHeader& header) {
     return refusal_of([&] { write_safetensors_header(header); });
   };
@@ -210,7 +210,7 @@ TEST(Safetensors, RefusesZeroBytesThatHideWhatFollows) {
   EXPECT_THAT(refusal(file_of("{}\0{}"s)), HasSubstr("zero byte"));
 }
 
-TEST(Safetensors, RefusesDeepNestingAtOnce) {
+TEST(Safetensors, RefusesDeepNestingImmediately) {
   constexpr std::size_t kDepth = 1'000'000;
   std::string objects = "{";
   for (std::size_t i = 0; i < kDepth; ++i) objects += "\"a\":{";
@@ -239,7 +239,7 @@ TEST(Safetensors, RefusesDuplicateKeys) {
               HasSubstr("found \"data_offsets\" twice"));
 }
 
-TEST(Safetensors, RefusesValuesOfOtherTypes) {
+TEST(Safetensors, RefusesValuesOfTheWrongType) {
   for (const std::string value : {"1", "-1", "1.5", "null", "true", "[]", "{}"}) {
     EXPECT_THAT(refusal(file_of(R"({"__metadata__":{"a":)" + value + "}}")),
                 HasSubstr("expected a string, found"))

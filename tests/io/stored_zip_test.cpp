@@ -21,14 +21,14 @@ std::string refusal(const std::string& bytes) {
 
 Archive two_entries(bool zip64 = true) { return make_archive({{"a", "first"}, {"b", ""}}, zip64); }
 
-/// The bytes with a patch at an offset.
+/// The bytes with a patch applied at an offset.
 std::string patched(std::string bytes, std::size_t offset, const std::string& patch) {
   return bytes.replace(offset, patch.size(), patch);
 }
 
 // ---- Reading -------------------------------------------------------------------------------------------
 
-TEST(StoredZip, ReadsNamesAndPlacesWithAndWithoutZip64) {
+TEST(StoredZip, ReadsNamesAndOffsetsWithAndWithoutZip64) {
   for (const bool zip64 : {false, true}) {
     const std::string bytes = two_entries(zip64).bytes;
     const std::vector<ZipEntry> entries = read_stored_zip(bytes, "f.pt");
@@ -96,7 +96,7 @@ TEST(StoredZip, RefusesSeveralPartsAndComments) {
   }
 }
 
-TEST(StoredZip, RefusesAWrongPlaceOfTheDirectory) {
+TEST(StoredZip, RefusesAWrongLocationOfTheDirectory) {
   const Archive archive = two_entries(false);
   for (const std::uint64_t size : {0U, 1U, 91U, 93U, 0x7fffffffU, 0xffffffffU}) {
     EXPECT_THAT(refusal(patched(archive.bytes, archive.end_record + 12, u32(size))),
@@ -201,7 +201,7 @@ TEST(StoredZip, RefusesAnEntryWithTwoNames) {
 }
 
 TEST(StoredZip, RefusesOverlappingEntries) {
-  // The second entry is in the bytes of the first.
+  // The second entry is inside the content of the first.
   const std::string inner = "PK\x03\x04"s + entry_fields({"b", "inner"}, "") + "b" + "inner";
   const Archive archive = make_archive({{"a", inner}, {"b", "inner"}});
   const std::size_t inside = archive.headers[0] + 31;

@@ -21,7 +21,7 @@ using namespace ::testing;
 using namespace twingrad::testing;
 namespace fs = std::filesystem;
 
-/// Writes and reads the content of a file.
+/// Round trips through the content of a file.
 TensorFile through_safetensors(const TensorFile& file) {
   return parse_safetensors(safetensors_of(file), "f");
 }
@@ -215,7 +215,7 @@ TEST(TensorFile, LeavesAnExistingFileIfItCannotWrite) {
   expect_same(read_tensor_file(path), {{{"w", counted()}}, {}});
 }
 
-TEST(TensorFile, RefusesToWriteWhatTheFormatsCannotContain) {
+TEST(TensorFile, RefusesToWriteUnsupportedNamesAndDtypes) {
   for (const char* name : {"a.safetensors", "a.pt"}) {
     const auto refusal = [&](const std::vector<NamedTensor>& tensors) {
       const TemporaryFolder folder;

@@ -15,13 +15,13 @@ namespace twingrad::tensor_pickle_test {
 using namespace ::testing;
 using namespace twingrad::testing;
 
-/// The refusal of a pickle that includes its protocol and its end.
+/// The error message for a complete pickle, with protocol and end.
 std::string refusal_of_pickle(const std::string& pickle) {
   return refusal_of([&] { read_tensor_pickle(pickle, "data.pkl"); });
 }
 std::string refusal(const std::string& instructions) { return refusal_of_pickle(pickled(instructions)); }
 
-/// Expects that the instructions are refused with a message that contains the text beside them.
+/// Expects each list of instructions to be refused with a message that contains the second text.
 void expect_refusals(const std::vector<std::pair<std::string, std::string>>& refusals) {
   for (const auto& [instructions, message] : refusals) EXPECT_THAT(refusal(instructions), HasSubstr(message));
 }
@@ -241,7 +241,7 @@ TEST(TensorPickle, RefusesToPopFromAnEmptyStackOrBelowAMark) {
   }
 }
 
-TEST(TensorPickle, RefusesItemsOfOtherValues) {
+TEST(TensorPickle, RefusesToAddItemsToOtherValues) {
   expect_refusals({
       {"NNa", "expected a list, to add items to, found None"},
       {")Na", "expected a list, to add items to, found a tuple"},
@@ -252,13 +252,13 @@ TEST(TensorPickle, RefusesItemsOfOtherValues) {
   });
 }
 
-TEST(TensorPickle, RefusesUnknownMemos) {
+TEST(TensorPickle, RefusesUnknownMemoEntries) {
   EXPECT_THAT(refusal("h\x01"), HasSubstr("expected a value in the memo, found none"));
   EXPECT_THAT(refusal(join("}r", u32(0xffffffff), "j", u32(0xfffffffe))),
               HasSubstr("expected a value in the memo, found none"));
 }
 
-TEST(TensorPickle, RefusesMoreOrLessThanOneResult) {
+TEST(TensorPickle, RefusesMoreThanOneResult) {
   EXPECT_THAT(refusal("}}"), HasSubstr("expected the end of the pickle after its one result, found more"));
   EXPECT_THAT(refusal("(}"), HasSubstr("expected the end of the pickle after its one result, found more"));
   EXPECT_THAT(refusal_of_pickle(pickled("}") + "x"),
@@ -274,7 +274,7 @@ TEST(TensorPickle, RefusesEveryTruncation) {
   }
 }
 
-TEST(TensorPickle, RefusesATextLongerThanThePickle) {
+TEST(TensorPickle, RefusesAStringThatExceedsThePickle) {
   EXPECT_THAT(
       refusal(join("X", u32(2), "a")),
       HasSubstr("expected more instructions, found the end of the pickle"));  // '.' is its second byte
@@ -284,7 +284,7 @@ TEST(TensorPickle, RefusesATextLongerThanThePickle) {
 
 // ---- The result ----------------------------------------------------------------------------------------
 
-TEST(TensorPickle, RefusesResultsOfOtherKinds) {
+TEST(TensorPickle, RefusesResultsThatAreNotContainers) {
   for (const std::string& result :
        {"N"s, number(3), text("w"), two_floats(), "\x88"s, storage("FloatStorage", 2), kRebuildTensor}) {
     EXPECT_THAT(refusal(result),
@@ -293,7 +293,7 @@ TEST(TensorPickle, RefusesResultsOfOtherKinds) {
   }
 }
 
-TEST(TensorPickle, RefusesNamesAndValuesOfOtherKinds) {
+TEST(TensorPickle, RefusesInvalidNamesAndTensors) {
   expect_refusals({
       {dict(number(0) + two_floats()), "expected a str, the name of a tensor, found an int"},
       {dict(text("epoch\n") + number(3)), "expected a tensor under the name \"epoch\\x0a\", found an int"},

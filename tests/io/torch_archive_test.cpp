@@ -45,7 +45,7 @@ std::string elements(const std::string& file) {
   return copy;
 }
 
-/// A file saved by Python.
+/// The content of a file saved by Python.
 std::string python_file(const std::string& name) { return read_whole_file(TWINGRAD_WEIGHT_FILES "/" + name); }
 
 // ---- Reading -------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ TEST(TorchArchive, FindsTensorsSavedByPython) {
   EXPECT_THAT(tensors[1].shape, ElementsAre(2));
 }
 
-TEST(TorchArchive, RefusesFilesOfPythonThatAreNotAStateDict) {
+TEST(TorchArchive, RefusesPythonFilesOtherThanStateDicts) {
   EXPECT_THAT(refusal(python_file("hostile.pt")),
               HasSubstr("data.pkl: byte 18: expected tensors and no code, found a call of posix.system; "));
   EXPECT_THAT(refusal(python_file("module.pt")),

@@ -22,7 +22,7 @@ Bytes numbered_bytes(std::size_t size) {
 
 TEST(WholeFile, IsReadCompletely) {
   const TemporaryFolder folder;
-  // Around one piece of 64 KiB, and several pieces.
+  // Sizes around one piece of 64 KiB, and several pieces.
   for (const std::size_t size : {0, 1, 65535, 65536, 65537, 200'000}) {
     const Bytes content = numbered_bytes(size);
     EXPECT_EQ(read_whole_file(folder.write("file", content), 200'000),
@@ -31,7 +31,7 @@ TEST(WholeFile, IsReadCompletely) {
   }
 }
 
-TEST(WholeFile, MustNotBeLargerThanAllowed) {
+TEST(WholeFile, IsRefusedAboveTheLimit) {
   const TemporaryFolder folder;
   const auto file = folder.write("file", numbered_bytes(100));
   EXPECT_EQ(read_whole_file(file, 100).size(), 100U);

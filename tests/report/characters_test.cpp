@@ -42,7 +42,7 @@ TEST(Characters, ShowGreyAsShades) {
   EXPECT_THAT(in_ascii(image), ElementsAre(" -+#@"));
 }
 
-TEST(Characters, AddABlackRowToAnOddNumber) {
+TEST(Characters, AppendABlackRowToAnOddNumberOfRows) {
   const GreyImage image{5,
                         2,
                         {255, 255,  //
@@ -53,7 +53,7 @@ TEST(Characters, AddABlackRowToAnOddNumber) {
   EXPECT_THAT(in_blocks(image), ElementsAre("██", "▀▄", "▀ ")) << "the missing row is black";
 }
 
-TEST(Characters, Are14LinesOf28ForAnMnistImage) {
+TEST(Characters, ShowAnMnistImageIn14LinesOf28) {
   const GreyImage image{28, 28, Pixels(784, 255)};
   EXPECT_THAT(in_ascii(image), SizeIs(14));
   EXPECT_THAT(in_ascii(image), Each(std::string(28, '@')));
@@ -92,7 +92,7 @@ TEST(Characters, AreBlocksInAUtf8Locale) {
   EXPECT_EQ(chosen({}, {}, "de_DE.UTF-8"), Characters::blocks);
   EXPECT_EQ(chosen({}, {}, "C.utf8"), Characters::blocks);
   EXPECT_EQ(chosen({}, {}, "de_DE.ISO-8859-1"), Characters::ascii);
-  EXPECT_EQ(chosen("C", {}, "de_DE.UTF-8"), Characters::ascii) << "the first one decides";
+  EXPECT_EQ(chosen("C", {}, "de_DE.UTF-8"), Characters::ascii) << "the first variable that is set counts";
   EXPECT_EQ(chosen("", "C.UTF-8", "C"), Characters::blocks) << "empty counts as unset";
 }
 

@@ -31,7 +31,7 @@ TEST(LinePlot, HasRoundLinearTicks) {
   EXPECT_THAT(svg, AllOf(HasSubstr(">0.2</text>"), HasSubstr(">1</text>"), HasSubstr(">10</text>")));
 }
 
-TEST(LinePlot, HasPowersOfTenAsLogarithmicTicksAndOmitsOtherValues) {
+TEST(LinePlot, HasPowersOfTenAsLogarithmicTicksAndOmitsValuesUpToZero) {
   const std::string svg = to_svg(plot_with({{"a", {{1e-3, 0}, {1e-2, 1e-9}, {1e-1, 1e-4}, {0, 1}}}}, true));
   EXPECT_THAT(svg, HasSubstr(">10<tspan dy=\"-6\" font-size=\"10\">−9</tspan>"));
   EXPECT_THAT(svg, AllOf(Not(HasSubstr("nan")), Not(HasSubstr("inf"))));
@@ -59,7 +59,7 @@ TEST(LinePlot, DrawsAConstantLine) {
   EXPECT_THAT(to_svg(plot_with({{"a", {{1e-3, 1e-3}}}}, true)), Not(HasSubstr("nan")));
 }
 
-TEST(LinePlot, RefusesTooManyLinesAndNone) {
+TEST(LinePlot, RefusesTooManyLinesAndNoLines) {
   EXPECT_THROW(to_svg(plot_with({})), std::invalid_argument);
   EXPECT_THROW(to_svg(plot_with({{"a", {}}})), std::invalid_argument);
   EXPECT_THROW(to_svg(plot_with(std::vector<PlotLine>(kMostPlotLines + 1, {"a", {{0, 1}, {1, 2}}}))),

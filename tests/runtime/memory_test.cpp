@@ -24,7 +24,7 @@ TEST(OutOfMemory, IsReportedByLibTorchsAllocator) {
   EXPECT_TRUE(reports_out_of_memory("CUDA out of memory. Tried to allocate 2.00 GiB"));
 }
 
-TEST(OutOfMemory, IsNotReportedByOtherErrorsAboutMemory) {
+TEST(OutOfMemory, IsNotReportedByOtherErrorsThatMentionMemory) {
   const std::string message = error_of([] { at::empty({-1}); });
   EXPECT_FALSE(reports_out_of_memory(message)) << message;
   EXPECT_FALSE(reports_out_of_memory("unsupported memory format option ChannelsLast"));

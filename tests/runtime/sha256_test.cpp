@@ -15,7 +15,7 @@ std::string digest_of(std::string_view message) {
   return sha256.hex_digest();
 }
 
-TEST(Sha256, GivesTheDigestsOfNistsExamples) {  // for FIPS 180-4
+TEST(Sha256, MatchesNistsExamples) {  // for FIPS 180-4
   EXPECT_EQ(Sha256().hex_digest(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(digest_of(""), Sha256().hex_digest());
   EXPECT_EQ(digest_of("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

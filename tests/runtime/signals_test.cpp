@@ -24,7 +24,7 @@
 
 namespace twingrad::signals_test {
 
-// What the signal handler of the tests found. It runs on the stack of the thread that it interrupts.
+// Results of the tests' signal handler, which runs on the stack of the interrupted thread.
 std::atomic<int> handled = 0;
 std::atomic<int> outside_the_stack = 0;
 pthread_t main_thread;
@@ -67,7 +67,7 @@ class SignalsTest : public ::testing::Test {
 
   void TearDown() override { sigaction(SIGUSR1, &before_, nullptr); }
 
-  /// Repeats the work while every thread of the process gets a signal every 300 µs.
+  /// Repeats the work while every thread of the process receives a signal every 300 µs.
   static void interrupt(const std::function<void()>& work) {
     work();
     std::atomic<bool> is_done = false;
@@ -94,7 +94,7 @@ class SignalsTest : public ::testing::Test {
   struct sigaction before_ {};
 };
 
-TEST_F(SignalsTest, AreBlockedAndArriveAfterwards) {
+TEST_F(SignalsTest, AreBlockedAndDeliveredAfterwards) {
   {
     const SignalBlockGuard outer;
     {

@@ -4,7 +4,7 @@
 
 namespace twingrad::splitmix64_test {
 
-TEST(SplitMix64, IsTheSequenceOfItsReferenceImplementation) {  // prng.di.unimi.it/splitmix64.c, seed 1234567
+TEST(SplitMix64, MatchesItsReferenceImplementation) {  // prng.di.unimi.it/splitmix64.c, seed 1234567
   SplitMix64 random(1234567);
   EXPECT_EQ(random.next(), 6457827717110365317U);
   EXPECT_EQ(random.next(), 3203168211198807973U);

@@ -17,7 +17,7 @@ ThreadPlan plan_of(const MlpSpec& spec, std::int64_t rows, Twins twins, int requ
   return plan_threads(requested, work_of(spec, rows), twins);
 }
 
-TEST(PlanThreads, SmallStepsStayOnOneThread) {
+TEST(PlanThreads, SmallStepsUseOneThread) {
   for (const std::int64_t rows : {1, 16, 24}) {
     for (const Twins twins : {Twins::autograd, Twins::manual, Twins::both}) {
       const ThreadPlan plan = plan_of(kSmall, rows, twins);
@@ -28,23 +28,23 @@ TEST(PlanThreads, SmallStepsStayOnOneThread) {
   }
 }
 
-TEST(PlanThreads, LargerOnesAreSharedByHandAndGivenToTheMatrixLibraryUnderAutograd) {
+TEST(PlanThreads, LargerStepsUsePoolThreadsInTheManualTwinAndBlasThreadsUnderAutograd) {
   for (const std::int64_t rows : {32, 128}) {
     const ThreadPlan autograd = plan_of(kSmall, rows, Twins::autograd);
     EXPECT_EQ(autograd.autograd, (ThreadSettings{.aten = 1, .blas = 2})) << rows;
-    EXPECT_EQ(autograd.workers, 1) << "they would spin beside the matrix library's threads";
+    EXPECT_EQ(autograd.workers, 1) << "pool threads would compete with the matrix library's threads";
     const ThreadPlan manual = plan_of(kSmall, rows, Twins::manual);
     EXPECT_EQ(manual.manual, ThreadSettings{}) << rows;
     EXPECT_EQ(manual.workers, 2) << rows;
   }
 }
 
-TEST(PlanThreads, InLockstepTheMatrixLibraryGetsThreadsForLargeProductsAlone) {
+TEST(PlanThreads, InLockstepOnlyLargeProductsUseBlasThreads) {
   EXPECT_EQ(plan_of(kSmall, 128, Twins::both).autograd.blas, 1);
   EXPECT_EQ(plan_of(kSmall, 60'000, Twins::both).autograd.blas, 2);
 }
 
-TEST(PlanThreads, WhatCannotBeShardedLeavesTheThreadsToTheLibraryThatMultiplies) {
+TEST(PlanThreads, NetworksThatCannotBeShardedUseTheThreadsOfTheProductLibrary) {
   MlpSpec spec = kSmall;
   spec.normalization = Normalization::batch;
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
@@ -58,7 +58,7 @@ TEST(PlanThreads, WhatCannotBeShardedLeavesTheThreadsToTheLibraryThatMultiplies)
   }
 }
 
-TEST(PlanThreads, OneDnnGetsThreadsLaterThanTheMatrixLibrary) {
+TEST(PlanThreads, OneDnnUsesThreadsOnlyForLargerStepsThanBlas) {
   MlpSpec spec = kSmall;
   spec.normalization = Normalization::batch;
   const bool by_onednn = !ops::product_library().empty();
@@ -68,7 +68,7 @@ TEST(PlanThreads, OneDnnGetsThreadsLaterThanTheMatrixLibrary) {
   EXPECT_EQ(larger.manual, (ThreadSettings{.aten = by_onednn ? 2 : 1, .blas = by_onednn ? 1 : 2}));
 }
 
-TEST(PlanThreads, TheRequestBoundsEveryCount) {
+TEST(PlanThreads, RequestedThreadsLimitEveryCount) {
   for (const Twins twins : {Twins::autograd, Twins::manual, Twins::both}) {
     const ThreadPlan plan = plan_of({.hidden = {1024, 1024}}, 60'000, twins, /*requested=*/1);
     EXPECT_EQ(plan.autograd, ThreadSettings{});
@@ -83,9 +83,9 @@ float tenth_of_the_smallest() {
   return smallest / 10;
 }
 
-TEST(FlushDenormalNumbers, HoldsInThisThreadAndInThoseThatItStarts) {
+TEST(FlushDenormalNumbers, AppliesToTheThreadAndTheThreadsItStarts) {
   float before = 0, here = 1, there = 1;
-  std::thread([&] {  // a thread of its own: the setting is the thread's, and no other test shall see it
+  std::thread([&] {  // a separate thread, because the setting is per thread and must not affect other tests
     before = tenth_of_the_smallest();
     flush_denormal_numbers();
     here = tenth_of_the_smallest();

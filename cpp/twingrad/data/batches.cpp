@@ -10,16 +10,16 @@
 namespace twingrad::data {
 namespace {
 
-/// A smaller part of a batch is not worth waking a thread for.
+/// The smallest part of a batch for which waking a thread is faster.
 constexpr std::int64_t kLeastPixels = 20'000;
 
-/// Rows of a batch are scattered in memory, and fetching one takes longer than scaling it. So this many rows
-/// are prefetched. (Inline in the loop: the compiler drops a call to a function that only prefetches.)
+/// The number of rows to prefetch: the rows of a batch are scattered in memory, and fetching one takes longer
+/// than scaling it. (Inline in the loop: the compiler drops a call to a function that only prefetches.)
 constexpr std::int64_t kRowsAhead = 4;
 constexpr std::int64_t kCacheLineSize = 64;
 
-/// row = pixels / 255 with the rounding of the division (a test compares all 256 values) in a third of its
-/// time: 1/255 is split into high + low, where high has few enough digits for an exact product with a byte.
+/// row = pixels / 255, rounded as the division rounds (a test compares all 256 values) but three times as
+/// fast: 1/255 is split into high + low, where high has few enough digits for an exact product with a byte.
 template <typename Scalar>
 inline __attribute__((always_inline)) void scale_row(const std::uint8_t* pixels, std::int64_t width,
                                                      Scalar* row) {

@@ -16,7 +16,7 @@ namespace twingrad::data {
 class ImageTensors {
  public:
   /// On the CPU the tensors share the memory of `images`, which must outlive them. pool: the threads that
-  /// gather, by default only the caller's.
+  /// gather batches; by default, only the calling thread.
   ImageTensors(const LabelledImages& images, at::Device device,
                std::shared_ptr<ThreadPool> pool = std::make_shared<ThreadPool>(1));
 
@@ -28,8 +28,7 @@ class ImageTensors {
   /// indices [B], int64, on the CPU. images, labels: output buffers, resized to [B, D] and [B].
   void gather(const at::Tensor& indices, at::Tensor& images, at::Tensor& labels) const;
 
-  /// The same with tensor operations, for any device and dtype. The result is bitwise equal to that of
-  /// gather.
+  /// The same with tensor operations, for any device and dtype. The result is bitwise equal.
   void gather_by_tensor_operations(const at::Tensor& indices, at::Tensor& images, at::Tensor& labels) const;
 
  private:

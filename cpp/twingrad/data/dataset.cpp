@@ -98,7 +98,7 @@ const NamedDataset* find_named(std::string_view name) {
   return found == datasets.end() ? nullptr : &*found;
 }
 
-/// The advice for a name that is neither known nor a directory.
+/// The remedy for a name that is neither known nor a directory.
 std::string suggest_name(const std::string& written) {
   const std::string nearest = nearest_name(written, known_names());
   return nearest.empty() ? "give one of these names, or the directory with the four files of a data set"
@@ -114,8 +114,8 @@ struct Location {
   std::array<fs::path, kFileCount> files;
 };
 
-/// The paths of the four files in a directory, each plain or, if there is no plain one, with ".gz"; empty for
-/// a missing file.
+/// The paths of the four files in a directory, with ".gz" if there is no plain file; empty for a missing
+/// file.
 std::array<fs::path, kFileCount> find_files(const fs::path& folder) {
   std::array<fs::path, kFileCount> files;
   for (std::size_t i = 0; i < kFileCount; ++i) {
@@ -144,8 +144,8 @@ std::vector<std::string> names_of_missing(const std::array<fs::path, kFileCount>
                   remedy);
 }
 
-/// The first search directory that contains all four files. If there is none, a directory with some of them
-/// is named in the error: it is most likely the result of an interrupted download.
+/// The first search directory that contains all four files. If there is none, the error names a directory
+/// with some of them, which most likely results from an interrupted download.
 Location locate_named(const NamedDataset& named) {
   const std::string remedy = "get it with: " + named.how_to_get;
   const std::vector<fs::path> folders = search_folders(named.name);
@@ -160,10 +160,9 @@ Location locate_named(const NamedDataset& named) {
   std::vector<std::string> searched(folders.size());
   std::transform(folders.begin(), folders.end(), searched.begin(),
                  [](const fs::path& folder) { return folder.string(); });
-  throw UserError(
-      named.name,
-      fmt::format("expected the data set in {}, found it in none of them", fmt::join(searched, " or ")),
-      remedy);
+  throw UserError(named.name,
+                  fmt::format("expected the data set in {}, found none", fmt::join(searched, " or ")),
+                  remedy);
 }
 
 Location locate_folder(const std::string& written) {
@@ -248,7 +247,7 @@ void require_equal_image_sizes(const LabelledImages& train, const LabelledImages
                   "use files from the same data set");
 }
 
-/// A data set with what `verify` needs to know about its files.
+/// A data set and the information about its files that `verify` needs.
 struct LoadedFiles {
   Location location;
   std::array<std::string, kFileCount> sha256;
@@ -282,8 +281,8 @@ LoadedFiles load_files(const std::string& name_or_folder, std::int64_t classes) 
   return loaded;
 }
 
-/// The published checksums to compare with: those of the named data set, or, for a directory, those of the
-/// data set of which it contains at least one file.
+/// The data set with the published checksums to compare with: the named data set or, for a directory, the
+/// named data set that shares at least one file with it.
 const NamedDataset* find_published(const LoadedFiles& loaded) {
   if (loaded.location.named != nullptr) return loaded.location.named;
   for (const NamedDataset& dataset : named_datasets()) {
@@ -336,7 +335,7 @@ void hold_out(Dataset& dataset, std::int64_t count) {
                     fmt::format("expected a number from 1 to {}, found {}", train.count - 1, count),
                     fmt::format("keep some of the {} training images for training", train.count));
   }
-  dataset.title += fmt::format(" with {} training images held out for the test", count);
+  dataset.title += fmt::format(" with {} training images held out for testing", count);
   const std::int64_t kept = train.count - count;
   const std::int64_t first_byte = kept * train.height * train.width;
   dataset.test = {.count = count,

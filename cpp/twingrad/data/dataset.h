@@ -32,13 +32,14 @@ struct Dataset {
   std::string sha256;
 };
 
-/// A data set that is known by name.
+/// A data set with a known name.
 struct NamedDataset {
   std::string name;
   std::string title;
   std::vector<std::string> class_names;  ///< empty if the classes are digits
-  std::vector<std::string> sha256;  ///< published checksums of the four unpacked files, ordered as kFileNames
-  std::string how_to_get;           ///< the exact command, for example "./script/fetch-data mnist"
+  std::vector<std::string>
+      sha256;              ///< published checksums of the four unpacked files, in the order of kFileNames
+  std::string how_to_get;  ///< the exact command, for example "./script/fetch-data mnist"
 };
 
 /// The four files, each of which can also have the extension ".gz":
@@ -61,23 +62,23 @@ void require_class_count(std::int64_t classes);
 
 /// Loads a data set by name ("fashion-mnist", "mnist", or "synthetic", which is drawn from seed 1), or from a
 /// directory that contains the four files, each plain or with ".gz". If both exist, the plain file is read.
-/// Anything that contains a '/' or is not a known name is a directory. Two threads read the files in
+/// Any text that contains a '/' or is not a known name is a directory. Two threads read the files in
 /// parallel.
 ///
 /// A name is looked up in search_folders; the first directory with all four files is used. Labels are 0 …
 /// classes − 1, with classes from 1 to 256.
 ///
-/// Throws UserError if the data set is not found (with the exact command that gets it), if read_idx refuses a
-/// file, if the numbers of images and labels or the image sizes of the two parts differ, and for a label ≥
-/// classes (with its offset in the unpacked file).
+/// Throws UserError if the data set is not found (with the command that gets it), if read_idx refuses a file,
+/// if the numbers of images and labels or the image sizes of the two parts differ, and for a label ≥ classes
+/// (with its offset in the unpacked file).
 Dataset load(const std::string& name_or_folder, std::int64_t classes);
 
 /// Generates a small data set that can be learned: each class has a random smooth 28 × 28 prototype, and an
 /// image is the prototype of its class mixed with a smaller share of another class's, plus noise, clipped to
-/// 0 … 255. A linear classifier reaches 95 … 100 % test accuracy. Labels are equally frequent up to one
-/// image. For tests, and for machines without data. The same seed gives the same bytes on every machine (no
-/// std::*_distribution, whose output is not specified). Throws UserError for counts outside 1 … 1,000,000 and
-/// classes outside 1 … 256.
+/// 0 … 255. A linear classifier reaches 95 to 100 % test accuracy. The class counts differ by at most one
+/// image. Intended for tests and for machines without data. The same seed gives the same bytes on every
+/// machine (no std::*_distribution, whose output is not specified). Throws UserError for counts outside 1 …
+/// 1,000,000 and classes outside 1 … 256.
 Dataset synthetic(std::uint64_t seed, std::int64_t train_count = 2000, std::int64_t test_count = 500,
                   std::int64_t classes = 10);
 
@@ -88,15 +89,15 @@ void hold_out(Dataset& dataset, std::int64_t count);
 
 /// The result of the verification of one file.
 struct FileVerdict {
-  std::string file;      ///< its path
+  std::string file;      ///< path
   std::string sha256;    ///< of the unpacked file
   bool known = false;    ///< a published checksum exists for this file
-  bool matches = false;  ///< and it is this one
+  bool matches = false;  ///< the file has this checksum
 };
 
-/// Loads the data set completely, with every error of `load`, and compares each of the four files with its
-/// published checksum: that of the named data set or, for a directory, of the named data set of which it
-/// contains at least one unchanged file. Throws UserError for "synthetic", which has no files.
+/// Loads the data set as `load` does and compares each of the four files with its published checksum: that of
+/// the named data set or, for a directory, of the named data set that shares at least one file with it.
+/// Throws UserError as `load` does, and for "synthetic", which has no files.
 std::vector<FileVerdict> verify(const std::string& name_or_folder, std::int64_t classes);
 
 }  // namespace twingrad::data

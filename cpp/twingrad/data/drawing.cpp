@@ -97,7 +97,7 @@ std::uint8_t median_of_border(const GreyImage& image) {
 
 // ---- Ink -----------------------------------------------------------------------------------------------
 
-/// Brightness as signed numbers, from which the background can be subtracted. [height, width]
+/// Brightness as floating-point numbers, which can become negative. [height, width]
 struct Relief {
   std::int64_t height, width;
   std::vector<float> values;
@@ -109,8 +109,8 @@ struct Split {
   double lower_mean, upper_mean;
 };
 
-/// Otsu's threshold, out of 256 levels: the one with the largest variance between the classes. If all values
-/// are equal, so are both means.
+/// Otsu's threshold: of 256 levels, the one with the largest variance between the classes. If all values are
+/// equal, both means are equal.
 Split split(const std::vector<float>& values) {
   constexpr std::size_t kLevels = 256;
   const auto [least, largest] = std::minmax_element(values.begin(), values.end());
@@ -142,8 +142,7 @@ Split split(const std::vector<float>& values) {
   return best;
 }
 
-/// Negates brightness if most of the border is in the upper class, so that the background becomes the lower
-/// one.
+/// Negates brightness if most of the border is in the upper class. The background is then the lower class.
 void put_background_below(Relief& relief) {
   const float threshold = split(relief.values).threshold;
   std::int64_t balance = 0;
@@ -156,8 +155,7 @@ void put_background_below(Relief& relief) {
 /// A term of a surface over (y, x).
 using Term = double (*)(double, double);
 
-/// Fits constant + slope · term to the values below the threshold by least squares and subtracts it
-/// everywhere.
+/// Fits constant + slope · term to the values below the threshold by least squares and subtracts the fit.
 void subtract(Relief& relief, Term term, float threshold) {
   const auto width = static_cast<std::size_t>(relief.width);
   const auto term_at = [&](std::size_t pixel) {  // y and x are 0 in the middle of the image
@@ -192,7 +190,7 @@ void flatten(Relief& relief) {
   };
   constexpr float kEverything = std::numeric_limits<float>::infinity();
   for (const Term term : surface) subtract(relief, term, kEverything);  // ink is the smaller part
-  constexpr int kRounds = 3;  // each improves the split and thereby the next fit
+  constexpr int kRounds = 3;  // each improves the split, and so the next fit
   for (int round = 0; round < kRounds; ++round) {
     for (const Term term : surface) {
       put_background_below(relief);
@@ -222,7 +220,7 @@ Ink separate_ink(Relief relief) {
   return {std::move(relief), parts, count > 0 ? std::sqrt(squares / count) : 0};
 }
 
-/// The ink of the image or of the flattened image, whichever has more contrast.
+/// The ink of the image or of the flattened image: the one with more contrast.
 Ink find_ink(const GreyImage& image) {
   Relief relief{image.height, image.width, {image.pixels.begin(), image.pixels.end()}};
   Ink even = separate_ink(relief);
@@ -231,11 +229,10 @@ Ink find_ink(const GreyImage& image) {
   return flat.contrast() * even.noise > even.contrast() * flat.noise ? flat : even;
 }
 
-/// The strength of the ink; black where there is none.
+/// The ink strength of each pixel, from black to white.
 GreyImage draw_ink(const GreyImage& image, const std::string& name) {
   const Ink ink = find_ink(image);
-  // Gaussian noise without ink is split in the middle; the means of the halves are 2.6 standard deviations
-  // apart.
+  // Otsu's threshold splits pure Gaussian noise in the middle: the means are 2.6 standard deviations apart.
   constexpr double kLeastContrast = 16, kLeastDeviations = 3.5;
   if (ink.contrast() < kLeastContrast || ink.contrast() < kLeastDeviations * ink.noise) refuse_blank(name);
   const double none = (ink.parts.lower_mean + ink.parts.threshold) / 2, full = ink.parts.upper_mean;
@@ -276,14 +273,14 @@ double centre_of_mass(const std::vector<double>& profile) {
   return moment / sum;
 }
 
-/// The position of a part that puts its centre of mass nearest to the middle of the whole.
+/// The position that moves a part's centre of mass as close as possible to the middle of the whole.
 std::int64_t place_by_mass(const std::vector<double>& profile, std::int64_t whole) {
   const auto free = whole - static_cast<std::int64_t>(profile.size());
   const double start = static_cast<double>(whole) / 2 - centre_of_mass(profile);
   return std::clamp<std::int64_t>(std::llround(start), 0, free);
 }
 
-/// Scales brightness so that the lightest pixel is white. The image must not be all black.
+/// Scales brightness to make the lightest pixel white. The image must not be all black.
 void brighten(GreyImage& image) {
   const int lightest = *std::max_element(image.pixels.begin(), image.pixels.end());
   for (std::uint8_t& pixel : image.pixels) {
@@ -293,8 +290,7 @@ void brighten(GreyImage& image) {
 
 GreyImage prepare_digit(const GreyImage& image, std::int64_t height, std::int64_t width,
                         const std::string& name) {
-  // Larger than the result, yet small enough to average out the noise of a photo and to keep thin lines
-  // visible.
+  // Large enough for detail, and small enough to average out a photo's noise and to keep thin lines visible.
   constexpr std::int64_t kWorkingScale = 5;
   const bool is_large = image.height > kWorkingScale * height || image.width > kWorkingScale * width;
   const GreyImage ink =

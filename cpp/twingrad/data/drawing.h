@@ -7,9 +7,10 @@
 
 namespace twingrad::data {
 
-/// How an image is converted to the input of a network: in the way the images of the data set were created.
+/// How an image is converted to a network's input: in the same way as the images of the data set were
+/// created.
 enum class Preparation {
-  /// Scaled to the size of the network's input, regardless of its aspect ratio, and nothing else.
+  /// Only scaled to the size of the network's input, regardless of its aspect ratio.
   none,
 
   /// A digit, drawn or photographed, light on dark or dark on light, prepared as LeCun, Cortes and Burges
@@ -19,12 +20,12 @@ enum class Preparation {
   /// without leaving the image.
   ///
   /// Otsu's threshold (A threshold selection method from gray-level histograms, 1979) separates ink from
-  /// background. The background is the class of most border pixels. This is done both for the image as it is
-  /// and, for uneven light, after subtracting a quadratic surface in y and x fitted to the background; the
-  /// result with the larger contrast in standard deviations of the background is used. Ink strength ranges
-  /// from black, half-way between background and threshold, to white, the mean of the ink. The bounding box
-  /// contains pixels of at least half strength, except for specks: 0.2 % of them on each side. Images of more
-  /// than five times the network's size are first scaled down to that size.
+  /// background. The background is the class of most border pixels. This is done twice: for the original
+  /// image and, to correct uneven light, after subtracting a quadratic surface in y and x fitted to the
+  /// background. The result with the larger contrast in standard deviations of the background is used. Ink
+  /// strength ranges from black (halfway between background and threshold) to white (the mean of the ink).
+  /// The bounding box contains pixels of at least half strength, except for specks: 0.2 % of them on each
+  /// side. Images of more than five times the network's size are first scaled down to that size.
   mnist,
 
   /// A piece of clothing, prepared as Xiao, Rasul and Vollgraf prepared Fashion-MNIST (arXiv:1708.07747,
@@ -38,8 +39,8 @@ enum class Preparation {
 /// Converts the image to an input of height × width pixels, light on dark.
 ///
 /// For mnist and fashion_mnist, an image of this size with a dark border (median below 128) counts as
-/// prepared and stays unchanged, as all test images of both data sets do. `name` is the image in messages.
-/// Throws UserError for an image without contrast to its background.
+/// prepared and is not changed; this includes all test images of both data sets. `name` identifies the image
+/// in messages. Throws UserError for an image without contrast to its background.
 GreyImage prepare(const GreyImage& image, Preparation preparation, std::int64_t height, std::int64_t width,
                   const std::string& name);
 

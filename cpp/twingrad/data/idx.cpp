@@ -45,7 +45,7 @@ std::string describe_rank(int rank) {
   }
 }
 
-/// A file that is not an IDX file of unsigned bytes, by its first four bytes.
+/// What a file of another type appears to be, judged by its first four bytes.
 struct Finding {
   std::string what;
   std::string remedy = kFetchAgain;
@@ -84,7 +84,7 @@ Finding recognize(std::string_view magic) {
       {"\xfd\x37zX", {"an xz archive", "unpack it first"}},
       {"\x28\xb5\x2f\xfd", {"a zstd archive", "unpack it first"}},
       {"\x1f\x8b", {"a file compressed twice by gzip", "unpack it once"}},
-      {"<", {"an HTML page, perhaps the error page of a server"}},
+      {"<", {"an HTML page, perhaps a server's error page"}},
       {"vers", {"perhaps a Git LFS pointer", "fetch the file itself, with git lfs pull"}},
   }};
   const auto format = std::find_if(formats.begin(), formats.end(),
@@ -227,8 +227,7 @@ class IdxAssembler {
 
 // ---- The gzip stream -----------------------------------------------------------------------------------
 
-/// Unpacks a file of exactly one gzip stream. zlib's gzread would be shorter, but it silently ignores bytes
-/// after the stream.
+/// Unpacks a file of exactly one gzip stream. zlib's gzread silently ignores bytes after the stream.
 class GzipReader {
  public:
   GzipReader(InputFile& file, Bytes first_chunk) : file_(file) {

@@ -19,11 +19,11 @@ struct IdxFile {
 
 /// Reads an IDX file, plain or compressed by gzip (detected by its first two bytes, not by its name).
 ///
-/// expected_rank: 1 for labels, 3 for images. Throws UserError naming the file and the byte offset for
-/// anything but exactly one well-formed file: a wrong magic number or rank, a size of zero or too large, too
-/// few or too many bytes (also after the gzip stream), a broken gzip stream, an empty file, a directory, an
-/// unreadable file. The offset is that in the unpacked file or, for errors of the gzip stream, in the
-/// compressed file; the message says which. Memory grows with the bytes read, not with what a header claims.
+/// expected_rank: 1 for labels, 3 for images. Throws UserError naming the file and the byte offset unless the
+/// file is well-formed: for a wrong magic number or rank, a size of zero or too large, too few or too many
+/// bytes (also after the gzip stream), a broken gzip stream, an empty file, a directory, an unreadable file.
+/// The offset refers to the unpacked file or, for errors of the gzip stream, to the compressed file; the
+/// message says which. Memory grows with the bytes read, not with the sizes in the header.
 IdxFile read_idx(const std::filesystem::path& path, int expected_rank);
 
 }  // namespace twingrad::data

@@ -12,16 +12,16 @@
 namespace twingrad::data {
 namespace {
 
-// Non-negative integers throughout, so that the bytes do not depend on how a machine rounds.
+// Only non-negative integers, whose arithmetic is the same on every machine.
 constexpr std::size_t kSide = 28;
 constexpr std::size_t kGridSide = 5;       // a prototype interpolates between 5 × 5 random values
-constexpr std::uint64_t kLeastShare = 55;  // percentage of the prototype of its own class in an image
+constexpr std::uint64_t kLeastShare = 55;  // minimum share of the class's prototype in an image, in percent
 constexpr std::uint64_t kNoise = 80;       // added to each pixel: −80 … 80
 constexpr std::uint64_t kBrightest = 255;
 
 using Prototype = std::array<std::uint64_t, kSide * kSide>;
 
-/// The position of a pixel of a row or column between two points of the coarse grid.
+/// The position of a pixel, along one axis, between two points of the coarse grid.
 struct GridPosition {
   explicit GridPosition(std::size_t pixel)
       : low(pixel * kCells / kSteps),
@@ -58,7 +58,7 @@ Prototype draw_prototype(SplitMix64& random) {
   return prototype;
 }
 
-/// The labels 0, 1, …, classes − 1, 0, … in random order: the classes are equally frequent up to one image.
+/// The labels 0, 1, …, classes − 1, 0, … in random order: the class counts differ by at most one image.
 std::vector<std::uint8_t> draw_labels(SplitMix64& random, std::size_t count, std::size_t classes) {
   std::vector<std::uint8_t> labels;
   for (std::size_t i = 0; i < count; ++i) labels.push_back(static_cast<std::uint8_t>(i % classes));
@@ -68,7 +68,7 @@ std::vector<std::uint8_t> draw_labels(SplitMix64& random, std::size_t count, std
 }
 
 /// Appends an image: the prototype of its class mixed with that of another class, plus noise. If the share of
-/// its own prototype is near one half, the two classes are hard to distinguish, as in real data.
+/// its class's prototype is near one half, the two classes are hard to distinguish, as in real data.
 void draw_image(SplitMix64& random, const Prototype& own, const Prototype& other,
                 std::vector<std::uint8_t>& pixels) {
   const std::uint64_t share = kLeastShare + random.below(101 - kLeastShare);

@@ -34,7 +34,7 @@ std::string_view describe_kind(fs::file_type type) {
                   "check its permissions and the disk");
 }
 
-/// Throws UserError unless the path is a regular file. To be called before the file is opened: opening a pipe
+/// Throws UserError unless the path is a regular file. Call it before opening the file: opening a pipe
 /// without a writer would block.
 void require_regular_file(const fs::path& path) {
   std::error_code failure;
@@ -51,7 +51,7 @@ InputFile::InputFile(const fs::path& path) : path_(path), buffer_(kReadSize) {
   require_regular_file(path);
   file_.reset(std::fopen(path.c_str(), "rb"));
   if (!file_) refuse_to_read(path, std::generic_category().message(errno));
-  std::setvbuf(file_.get(), nullptr, _IONBF, 0);  // reads are large anyway
+  std::setvbuf(file_.get(), nullptr, _IONBF, 0);  // reads are large already
 
   std::error_code ignored;  // the size is only a hint for allocations
   const std::uintmax_t size = fs::file_size(path, ignored);

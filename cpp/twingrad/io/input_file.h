@@ -20,7 +20,7 @@ class InputFile {
   std::span<const std::uint8_t> read();
 
   const std::filesystem::path& path() const { return path_; }
-  std::uint64_t size() const { return size_; }          ///< as reported by the file system; only a hint
+  std::uint64_t size() const { return size_; }          ///< reported by the file system; only a hint
   std::uint64_t position() const { return position_; }  ///< number of bytes read so far
 
  private:

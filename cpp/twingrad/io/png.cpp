@@ -30,7 +30,7 @@ constexpr std::uint64_t kMostPngPixels = 100'000'000;
 
 constexpr std::string_view kPngSignature = "\x89PNG\r\n\x1a\n";
 
-// ---- What is not a PNG image ---------------------------------------------------------------------------
+// ---- Other file formats ----------------------------------------------------------------------------------
 
 /// Recognizes files that are often given instead of a PNG image.
 std::string_view describe_image_start(std::string_view file) {
@@ -59,9 +59,9 @@ std::uint32_t word_at(std::string_view bytes, std::size_t offset) {
 
 /// The chunks of a PNG file that determine its pixels.
 ///
-/// libpng's simplified API converts pixels by the gamma and colour profile that a file states, skips wrong
-/// checksums of ancillary chunks, and does not read past the last row. So all chunks are checked here, and
-/// libpng gets only those that it needs for the stored pixels.
+/// libpng's simplified API applies the gamma and colour profile of a file, ignores wrong checksums of
+/// ancillary chunks, and does not read past the last row. So all chunks are checked here, and libpng gets
+/// only those that it needs for the stored pixels.
 class PngChunks {
  public:
   PngChunks(std::string_view file, const std::string& name) : file_(file), name_(name), kept_(kPngSignature) {
@@ -91,8 +91,7 @@ class PngChunks {
     throw UserError(at_byte(name_, position), problem, kWriteImageAgain);
   }
 
-  /// Checks the chunk at this position (length, type, data, checksum), keeps it if needed, and returns its
-  /// type.
+  /// Checks the chunk at this position (length, type, data, checksum), keeps it if needed, returns its type.
   std::string_view check_chunk(std::size_t position) {
     const std::size_t rest = file_.size() - position;
     if (rest < 12 || word_at(file_, position) > rest - 12) {
@@ -160,7 +159,7 @@ void require_size(const PngChunks& chunks, std::size_t file_size, const std::str
 
 // ---- Pixels --------------------------------------------------------------------------------------------
 
-/// The pixels in an RGBA format of libpng, whatever the format of the file.
+/// Reads the pixels in one of libpng's RGBA formats.
 template <typename Sample>
 std::vector<Sample> read_rgba(const PngChunks& chunks, std::uint32_t format, const std::string& name) {
   std::vector<Sample> rgba(std::size_t{4} * chunks.width() * chunks.height());
@@ -178,7 +177,7 @@ std::vector<Sample> read_rgba(const PngChunks& chunks, std::uint32_t format, con
   return rgba;
 }
 
-/// The luma of ITU-R BT.601, over white. The weights are integers whose sum is 2¹⁶, so grey does not change.
+/// The luma of ITU-R BT.601, over white. The weights are integers with the sum 2¹⁶, so grey does not change.
 std::uint8_t grey_of(const std::uint8_t* rgba) {
   const std::uint32_t luma = (19595U * rgba[0] + 38470U * rgba[1] + 7471U * rgba[2] + 32768U) >> 16;
   const std::uint32_t alpha = rgba[3];

@@ -17,13 +17,13 @@ namespace twingrad {
 /// 16-bit samples are rounded to 8 bits. α, by default 1, composes the image over white. Gamma, colour
 /// profiles and all other metadata are ignored. Of an animation, the first picture is read.
 ///
-/// Throws UserError naming the file, and where known the byte offset, for anything but an intact PNG image (a
-/// wrong checksum, truncated data) and for more than 65,535 pixels per side or 100,000,000 in total. Bytes
-/// after the end of the image are ignored. Memory grows with the size of the file, not with what its header
-/// claims.
+/// Throws UserError naming the file, and where known the byte offset, for other formats, damaged images (a
+/// wrong checksum, truncated data), and more than 65,535 pixels per side or 100,000,000 in total. Bytes after
+/// the end of the image are ignored. Memory grows with the size of the file, not with the sizes in its
+/// header.
 GreyImage read_png(const std::filesystem::path& path);
 
-/// Decodes an image from memory; `name` takes the place of the file in messages.
+/// Decodes an image from memory; `name` replaces the file name in messages.
 GreyImage decode_png(std::string_view file, const std::string& name);
 
 /// Writes the image as 8-bit grey PNG, atomically; read_png returns the same image. Throws UserError as

@@ -43,8 +43,8 @@ std::optional<ElementType> type_of(std::string_view name) {
   return format->type;
 }
 
-/// Builds a SafetensorsHeader from the events of the JSON parser, without a tree. So it sees duplicate keys,
-/// and deep nesting is harmless: the first value that does not belong in its place ends the parsing.
+/// Builds a SafetensorsHeader from the events of the JSON parser instead of a tree. This detects duplicate
+/// keys and makes deep nesting harmless: the first misplaced value ends the parsing.
 class HeaderReader final : public nlohmann::json_sax<Json> {
  public:
   /// data_begin: offset of the elements in the file. data_size: number of bytes from there to the end.
@@ -277,7 +277,7 @@ std::string_view find_json(std::string_view file, const std::string& where) {
         fmt::format("expected a header that begins with '{{', found '{}'", printable(json.substr(0, 1))),
         kCopyAgain);
   }
-  // The parser would take a zero byte for the end and ignore what follows.
+  // The parser would treat a zero byte as the end and ignore the rest.
   if (const std::size_t zero = json.find('\0'); zero != std::string_view::npos) {
     throw UserError(at_byte(where, kLengthSize + zero),
                     "expected a header of well-formed JSON, found a zero byte", kCopyAgain);

@@ -8,7 +8,7 @@
 namespace twingrad {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "elements are copied as the file has them");
+static_assert(std::endian::native == std::endian::little, "elements are copied without conversion");
 
 /// Whether the elements follow each other. The stride of a dimension of size 1 does not matter.
 bool is_contiguous(const StoredTensor& tensor) {
@@ -19,14 +19,13 @@ bool is_contiguous(const StoredTensor& tensor) {
   return true;
 }
 
-/// Steps through the elements of a tensor in row-major order.
-class ElementWalk {
+/// Iterates over the elements of a tensor in row-major order.
+class ElementIterator {
  public:
-  explicit ElementWalk(const StoredTensor& tensor) : tensor_(tensor), index_(tensor.shape.size(), 0) {}
+  explicit ElementIterator(const StoredTensor& tensor) : tensor_(tensor), index_(tensor.shape.size(), 0) {}
 
-  std::uint64_t offset() const {
-    return offset_;
-  }  ///< from the first element to the current one, in elements
+  /// From the first element to the current one, in elements.
+  std::uint64_t offset() const { return offset_; }
 
   void step() {
     for (std::size_t i = index_.size(); i-- > 0;) {
@@ -55,7 +54,7 @@ std::optional<std::uint64_t> byte_size_of(const std::vector<std::int64_t>& shape
   for (const std::int64_t size : shape) {
     if (size < 0) return std::nullopt;
     empty = empty || size == 0;
-    if (size == 0) continue;  // but LibTorch multiplies the other sizes for the strides
+    if (size == 0) continue;  // LibTorch multiplies the other sizes for the strides
     if (bytes > kMostBytes / static_cast<std::uint64_t>(size)) return std::nullopt;
     bytes *= static_cast<std::uint64_t>(size);
   }
@@ -81,10 +80,10 @@ void copy_elements(const StoredTensor& tensor, std::string_view file, char* dest
     return;
   }
   const std::uint64_t size = format_of(tensor.type).size;
-  ElementWalk walk(tensor);
+  ElementIterator element(tensor);
   for (std::uint64_t copied = 0; copied < bytes; copied += size) {
-    std::memcpy(destination + copied, source + walk.offset() * size, size);
-    walk.step();
+    std::memcpy(destination + copied, source + element.offset() * size, size);
+    element.step();
   }
 }
 

@@ -53,7 +53,7 @@ constexpr const ElementFormat& format_of(ElementType type) {
 /// Tensors with more dimensions are refused, as in LibTorch's own reductions.
 inline constexpr std::size_t kMostDimensions = 64;
 
-/// Where a file contains the elements of a tensor: element [i, j, …] begins at begin + (i·strides[0] +
+/// The location of a tensor's elements in a file: element [i, j, …] begins at begin + (i·strides[0] +
 /// j·strides[1] + …) · size of an element, and ends at or before `end`. Little endian.
 struct StoredTensor {
   std::string name;
@@ -66,8 +66,8 @@ struct StoredTensor {
   bool operator==(const StoredTensor&) const = default;
 };
 
-/// The size in bytes of a tensor of this shape. Nothing if it has more than 64 dimensions, a negative size,
-/// or if the sizes other than 0 multiply to more than 2^63 - 1 bytes.
+/// The size in bytes of a tensor of this shape. std::nullopt for more than 64 dimensions, a negative size,
+/// and if the product of the sizes other than 0 exceeds 2^63 - 1 bytes.
 std::optional<std::uint64_t> byte_size_of(const std::vector<std::int64_t>& shape, ElementType type);
 
 /// The strides of a contiguous row-major tensor. The shape must have a byte_size_of.

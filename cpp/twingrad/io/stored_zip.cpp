@@ -30,7 +30,7 @@ constexpr std::size_t kLocator64Size = 20;
 constexpr std::uint32_t kElsewhere =
     std::numeric_limits<std::uint32_t>::max();  // the number is in the ZIP64 record
 
-/// A record of the file; its numbers are read by their offsets.
+/// A record of the file. Its numbers are read by offset.
 struct ZipRecord {
   std::string_view bytes;
 
@@ -43,7 +43,7 @@ struct ZipRecord {
   std::uint64_t quad_word(std::size_t offset) const { return number<std::uint64_t>(offset); }
 };
 
-/// An entry of the directory, and the place of its bytes.
+/// An entry of the directory and the location of its bytes.
 struct DirectoryEntry {
   std::string_view name;
   std::uint16_t flags;
@@ -52,7 +52,7 @@ struct DirectoryEntry {
   std::uint64_t packed_size;
   std::uint64_t size;
   std::uint64_t header;     ///< offset of its local header in the file
-  std::uint64_t begin = 0;  ///< offset of its bytes, and of their end
+  std::uint64_t begin = 0;  ///< offsets of the first byte and the end of its content
   std::uint64_t end = 0;
 };
 
@@ -164,7 +164,7 @@ class ZipReader {
     return entry;
   }
 
-  /// Takes the numbers that are too large for the directory from the extra field 0x0001 (ZIP64).
+  /// Reads numbers that are too large for the directory from the extra field 0x0001 (ZIP64).
   void read_large_numbers(std::string_view extra, DirectoryEntry& entry) const {
     std::string_view numbers;
     while (extra.size() >= 4) {

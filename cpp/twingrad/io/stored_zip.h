@@ -7,7 +7,7 @@
 
 namespace twingrad {
 
-/// A file in a ZIP archive: its name and the place of its bytes.
+/// A file in a ZIP archive: its name and the location of its bytes.
 struct ZipEntry {
   std::string_view name;    ///< points into the archive
   std::uint64_t begin = 0;  ///< offsets in the archive
@@ -17,9 +17,9 @@ struct ZipEntry {
 /// Reads the directory of a ZIP archive with this content, in order (PKWARE, APPNOTE.TXT, ZIP File Format
 /// Specification 6.3.10, including ZIP64). The names point into `file`.
 ///
-/// Only stored entries are accepted: nothing is ever decompressed. Throws UserError naming `where` for
-/// compressed or encrypted entries, an archive of several parts or with a comment, entries that overlap, have
-/// the same name or end outside the file, and bytes whose CRC-32 is not that of the directory.
+/// Only stored (uncompressed) entries are accepted. Throws UserError naming `where` for compressed or
+/// encrypted entries, an archive of several parts or with a comment, entries that overlap, have the same name
+/// or end outside the file, and wrong CRC-32 checksums.
 std::vector<ZipEntry> read_stored_zip(std::string_view file, const std::string& where);
 
 }  // namespace twingrad

@@ -74,11 +74,11 @@ void check_names(const std::vector<NamedTensor>& tensors) {
   for (const NamedTensor& named : tensors) {
     if (is_utf8(named.name) && names.insert(named.name).second) continue;
     throw UserError(fmt::format("tensor \"{}\"", printable(named.name)),
-                    "expected a unique name in UTF-8, found another", "rename it");
+                    "expected a unique name in UTF-8, found a duplicate or other bytes", "rename it");
   }
 }
 
-/// Adds the name of the file to errors about what it cannot contain.
+/// Adds the name of the file to errors about unsupported names and dtypes.
 std::string content_for(const fs::path& path, const TensorFile& file, bool is_archive) {
   try {
     return is_archive ? torch_archive_of(file) : safetensors_of(file);

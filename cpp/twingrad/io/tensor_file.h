@@ -20,8 +20,8 @@ struct TensorFile {
 
 /// Reads a safetensors file, or a state dict saved by Python's torch.save or by torch::pickle_save. The
 /// format is detected from the content, not from the name. No code in the file is run. Throws UserError
-/// naming the file, and the tensor or the byte, for anything else and for a damaged file (see
-/// safetensors_header.h and torch_archive.h for the checks).
+/// naming the file, and the tensor or the byte, for other formats and for damaged files (for the checks, see
+/// safetensors_header.h and torch_archive.h).
 TensorFile read_tensor_file(const std::filesystem::path& path);
 
 /// Writes a file atomically: safetensors if the name ends in .safetensors, a file for torch.load if it ends
@@ -29,12 +29,12 @@ TensorFile read_tensor_file(const std::filesystem::path& path);
 /// support, and if the file cannot be written; an existing file then remains unchanged.
 void write_tensor_file(const std::filesystem::path& path, const TensorFile& file);
 
-/// Read the content of a file from memory; `where` takes the place of the file in messages.
+/// Read the content of a file from memory; `where` replaces the file name in messages.
 TensorFile parse_safetensors(std::string_view content, const std::string& where);
 TensorFile parse_torch_archive(std::string_view content, const std::string& where);
 
-/// The content of a safetensors file. Tensors may be on any device and have any strides. Of a view, only its
-/// elements are written.
+/// The content of a safetensors file. Tensors may be on any device and have any strides. Only the elements of
+/// a view are written, not its storage.
 std::string safetensors_of(const TensorFile& file);
 
 /// The content of a .pt file: a tuple of (name, tensor) pairs, which Python reads without running code by

@@ -25,7 +25,7 @@ struct Signature {
   std::size_t least_arguments, most_arguments;
 };
 
-/// The functions that a pickle may call, in the order of Function. The machine implements them itself.
+/// The functions that a pickle may call, in the order of Function. PickleMachine implements them.
 constexpr std::array<Signature, 4> kFunctions{{{"collections", "OrderedDict", 0, 0},
                                                {"torch._utils", "_rebuild_tensor_v2", 6, 7},
                                                {"torch._utils", "_rebuild_parameter", 3, 3},
@@ -52,13 +52,13 @@ std::string_view describe(Kind kind) {
   return descriptions[static_cast<std::size_t>(kind)];
 }
 
-/// The index of a value of the machine. Values are in one array and refer to others by their handles, so they
+/// The index of a value of the machine. Values are in one array and refer to each other by handles, so they
 /// can be nested to any depth and even contain themselves.
 using Handle = std::uint32_t;
 
 struct PickleValue {
   Kind kind = Kind::kNone;
-  std::int64_t number = 0;    ///< an integer; which Function, ElementType, storage or tensor
+  std::int64_t number = 0;    ///< an integer, or the index of a Function, ElementType, storage or tensor
   std::string_view text;      ///< of a string
   std::vector<Handle> items;  ///< of a tuple or list; of a dict: key, value, key, value, …
 };

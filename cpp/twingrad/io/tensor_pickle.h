@@ -9,8 +9,8 @@
 
 namespace twingrad {
 
-/// A tensor as described by a pickle: a view of a storage, which is another file. The numbers are unchecked
-/// and may be negative.
+/// A tensor as described by a pickle: a view of a storage, which is a separate file. The numbers are
+/// unchecked and may be negative.
 struct PickledTensor {
   std::string_view name;  ///< points into the pickle
   ElementType type = ElementType::kFloat32;
@@ -26,9 +26,9 @@ struct PickledTensor {
 ///
 /// A pickle is a program for a stack machine (Python, Lib/pickletools.py). This machine implements the
 /// instructions of protocol 2 that build strings, numbers, tuples, lists and dicts, and four functions: those
-/// that rebuild a tensor, a torch.nn.Parameter and an OrderedDict, and LibTorch's type tag. It calls nothing.
-/// Throws UserError naming `where` and the byte for everything else, for a name that is a duplicate or not
-/// UTF-8, and for a pickle of more than 4 MiB (150 bytes per tensor are usual).
+/// that rebuild a tensor, a torch.nn.Parameter and an OrderedDict, and LibTorch's type tag. It runs no Python
+/// code. Throws UserError naming `where` and the byte for everything else, for a name that is a duplicate or
+/// not UTF-8, and for a pickle of more than 4 MiB (150 bytes per tensor are typical).
 std::vector<PickledTensor> read_tensor_pickle(std::string_view pickle, const std::string& where);
 
 }  // namespace twingrad

@@ -16,12 +16,12 @@
 namespace twingrad {
 namespace {
 
-/// Views of one storage, as in tied weights, repeat bytes of the file. Strides of 0 could repeat them
-/// endlessly.
+/// Views of one storage, as in tied weights, repeat bytes of the file. Strides of 0 could repeat them without
+/// limit.
 constexpr std::uint64_t kMostRepeats = 16;
 constexpr int kNewestVersion = 10;
 
-/// The files of an archive, by their names in its one top-level directory.
+/// The files of an archive by name, without its single top-level directory.
 class ArchiveFiles {
  public:
   ArchiveFiles(std::string_view archive, const std::string& where) : archive_(archive), where_(where) {
@@ -88,7 +88,7 @@ void check_byte_order(const ArchiveFiles& files, const std::string& where) {
       "save it again on a little-endian machine");
 }
 
-/// The largest offset of an element, or nothing if it overflows. The tensor must not be empty.
+/// The largest offset of an element, or std::nullopt if it overflows. The tensor must not be empty.
 std::optional<std::int64_t> last_element(const PickledTensor& tensor) {
   std::int64_t last = tensor.offset;
   for (std::size_t i = 0; i < tensor.shape.size(); ++i) {

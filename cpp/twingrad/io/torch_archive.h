@@ -13,9 +13,8 @@ namespace twingrad {
 /// tensors; see read_tensor_pickle), NAME/data/0, NAME/data/1, … (their storages), NAME/version (of the
 /// format, 1 to 10) and in newer files NAME/byteorder. Tensors may be views of one storage with any strides.
 ///
-/// No code in the file is run. Throws UserError naming `where` and the tensor for any other file, for
-/// elements outside their storage, and for tensors that together take more than 16 times the size of the
-/// file.
+/// No code in the file is run. Throws UserError naming `where` and the tensor for other files, for elements
+/// outside their storage, and for tensors that together take more than 16 times the size of the file.
 std::vector<StoredTensor> find_tensors_of_torch_archive(std::string_view file, const std::string& where);
 
 }  // namespace twingrad

@@ -8,7 +8,7 @@
 namespace twingrad {
 
 /// Reads a regular file completely. Throws UserError as InputFile does, and for a file of more than `largest`
-/// bytes, which is not read much beyond that size.
+/// bytes; reading stops soon after that size.
 std::string read_whole_file(const std::filesystem::path& path,
                             std::uint64_t largest = std::numeric_limits<std::uint64_t>::max());
 

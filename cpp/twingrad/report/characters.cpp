@@ -27,7 +27,7 @@ constexpr std::array<Glyph, 7> kBlocks{{
     {"▄", 0, 1},
 }};
 
-// Chosen by eye: by measurement, no character is nearly white, and letters would be chosen often.
+// Chosen by eye: with measured brightness, no character would be nearly white, and letters would dominate.
 constexpr std::array<Glyph, 13> kAscii{{
     {" ", 0, 0},
     {".", 0, 0.3},

@@ -12,8 +12,7 @@
 namespace twingrad {
 namespace {
 
-// The page and the frame around the curves, in pixels. The labels of the curves are to the right of the
-// frame.
+// The page and the frame around the curves, in pixels. The curves are labelled to the right of the frame.
 constexpr double kWidth = 960;
 constexpr double kHeight = 600;
 constexpr double kLeft = 86;
@@ -24,7 +23,7 @@ constexpr double kLabelHeight = 19;
 
 struct Palette {
   const char *page, *ink, *faint, *grid, *frame;
-  std::array<const char*, kMostPlotLines> lines;  ///< different in lightness as well as in hue
+  std::array<const char*, kMostPlotLines> lines;  ///< differ in lightness as well as in hue
 };
 
 constexpr Palette kLight = {
@@ -49,7 +48,6 @@ std::string colours(const Palette& palette) {
   return css;
 }
 
-/// The style sheet.
 std::string style() {
   return "<style>\ntext { font: 14px system-ui, sans-serif; }\n"
          ".title { font-size: 20px; font-weight: 600; }\n.tick, .guide-label { font-size: 13px; }\n"
@@ -253,8 +251,7 @@ std::string guides(const LinePlot& plot, const Scales& scales) {
   return svg;
 }
 
-/// Moves overlapping labels apart, each as little as possible. at: the preferred positions in ascending
-/// order.
+/// Moves overlapping labels apart, each as little as possible. at: the preferred positions, ascending.
 std::vector<double> spread(const std::vector<double>& at) {
   std::vector<double> places = at;
   const auto count = static_cast<double>(at.size());
@@ -262,7 +259,7 @@ std::vector<double> spread(const std::vector<double>& at) {
     const double least = i == 0 ? kTop + 6 : places[i - 1] + kLabelHeight;
     places[i] = std::max(places[i], least);
   }
-  // Labels beyond the end are moved back, and push the others before them.
+  // Labels beyond the end move back and push those before them.
   double most = std::max(kBottom, kTop + count * kLabelHeight);
   for (std::size_t i = places.size(); i-- > 0; most = places[i] - kLabelHeight) {
     places[i] = std::min(places[i], most);

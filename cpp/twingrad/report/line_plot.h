@@ -22,8 +22,7 @@ struct PlotLine {
   std::vector<PlotPoint> points;
 };
 
-/// A dashed grey line over the curves with its label along it: a bound, a power law. The axes are not
-/// extended for it.
+/// A dashed grey line with a label along it, such as a bound or a power law. It does not extend the axes.
 struct PlotGuide {
   std::string label;
   PlotPoint from, to;
@@ -38,12 +37,12 @@ struct LinePlot {
   std::vector<PlotGuide> guides;
 };
 
-/// There are colours for this many curves.
+/// The number of available colours.
 constexpr std::size_t kMostPlotLines = 8;
 
-/// The plot as a self-contained SVG document of 960 × 600 pixels, light or dark by the reader's preference
-/// (prefers-color-scheme), without scripts or fonts. Points that are not finite are omitted. Throws
-/// std::invalid_argument for more than kMostPlotLines lines, or if no line has a point.
+/// The plot as a self-contained SVG document of 960 × 600 pixels, without scripts or fonts. It is light or
+/// dark according to prefers-color-scheme. Non-finite points are omitted. Throws std::invalid_argument for
+/// more than kMostPlotLines lines, or if no line has a point.
 std::string to_svg(const LinePlot& plot);
 
 }  // namespace twingrad

@@ -8,7 +8,7 @@
 
 namespace twingrad {
 
-/// The error of central differences of one function for a range of step sizes.
+/// The error of central differences of one function over a range of step sizes.
 struct Sweep {
   std::string name;
   std::vector<catalogue::SweepPoint> points;

@@ -16,7 +16,7 @@ class UserError : public std::runtime_error {
   UserError(const std::string& where, const std::string& problem, const std::string& remedy)
       : std::runtime_error(where + ": " + problem + "; " + remedy) {}
 
-  /// The same error, preceded by the name of the file that contains it (a wrong option in a recipe).
+  /// The same error, prefixed with the file that contains it (for example an invalid option in a recipe).
   static UserError inside(const std::string& file, const UserError& error) {
     return UserError(file + ": " + error.what());
   }

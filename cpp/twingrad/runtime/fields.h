@@ -15,9 +15,8 @@
 #include "twingrad/runtime/names.h"
 #include "twingrad/runtime/option_values.h"
 
-/// One table of fields per options struct. A row of the table is all that the program knows about a field:
-/// its option on the command line, its key in JSON, its range, the kinds that it belongs to, its label in the
-/// heading of a run, and its help text.
+/// One table of fields per options struct. Each row defines a field completely: its command-line option, its
+/// JSON key, its range, the kinds it belongs to, its label in the heading of a run, and its help text.
 namespace twingrad {
 
 /// An option that was given, as text.
@@ -31,10 +30,10 @@ using GivenOptions = std::map<std::string, GivenOption>;
 
 // ---- JSON and text ----------------------------------------------------------------------------------------
 
-/// JSON has no infinity and no NaN: they become the texts "inf", "-inf", "nan" and "-nan".
+/// Infinity and NaN, which JSON lacks, become the strings "inf", "-inf", "nan" and "-nan".
 nlohmann::ordered_json number_to_json(double number);
 
-/// A number that is not finite becomes a text, a std::optional without a value null.
+/// Non-finite numbers become strings; an empty std::optional becomes null.
 template <typename Value>
 nlohmann::ordered_json value_to_json(const Value& value) {
   if constexpr (std::is_same_v<Value, double>) {
@@ -55,28 +54,28 @@ std::string heading_text(const nlohmann::ordered_json& value);
 /// "lr_decay" for "--lr-decay"
 std::string key_of_option(const std::string& option);
 
-/// " · <label>" with the value in the place of "{}".
+/// " · <label>" with "{}" replaced by the value.
 std::string labelled(const std::string& label, const nlohmann::ordered_json& value);
 
 // ---- Tables -----------------------------------------------------------------------------------------------
 
-/// One field of an options struct: a row of its table. A row begins with option, member, range, kinds, label
-/// and help; the functions that return a changed row add what only some rows need.
+/// One field of an options struct: a row of its table, created by one of the functions below. The member
+/// functions that return a Field add properties that only some rows need.
 template <typename Options>
 struct Field {
   using Json = nlohmann::ordered_json;
   std::string option;              ///< "--lr-decay"
   std::string value_name;          ///< placeholder for the value in --help: "NUMBER"; empty: a flag
-  std::vector<std::string> kinds;  ///< the kinds that have the field (FieldTable::kind_option); {}: all
+  std::vector<std::string> kinds;  ///< the kinds that have the field (FieldTable::kind_option); {}: all kinds
   std::string label;               ///< in the heading, with {} for the value; empty: not shown there
   std::string help;
-  std::function<void(Options&, const std::string& text)> read;  ///< throws UserError for an invalid text
+  std::function<void(Options&, const std::string& text)> read;  ///< throws UserError for an invalid value
   std::function<Json(const Options&)> write;
   std::vector<std::string> names = {};      ///< of the values of a choice
   std::string key = key_of_option(option);  ///< in JSON: "lr_decay"
-  std::string needed_option = {};           ///< "--momentum 0.9": an option without which it has no effect
-  bool is_always_shown = false;             ///< in the heading, even with its default value
-  bool has_default = true;                  ///< in --help; false: the help text describes it
+  std::string needed_option = {};           ///< "--momentum 0.9": an option that this one requires
+  bool is_always_shown = false;             ///< shown in the heading even with its default value
+  bool has_default = true;                  ///< shown in --help; false: the help text describes it
   bool is_negated = false;                  ///< a flag that sets its member to false: "--no-affine"
 
   Field in_json_as(const std::string& name) const { return with(&Field::key, name); }
@@ -87,7 +86,7 @@ struct Field {
   bool belongs_to(const std::string& kind) const {
     return kinds.empty() || std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
   }
-  /// The text that `read` turns into this value.
+  /// The command-line text for this value: the inverse of `read`.
   std::string text(const Json& value) const {
     return option_text(is_negated ? Json(!value.get<bool>()) : value);
   }
@@ -101,7 +100,7 @@ struct Field {
   }
 };
 
-/// All fields of an options struct, or of a part of one.
+/// The fields of an options struct or of a part of it.
 template <typename Options>
 struct FieldTable {
   std::string title;        ///< in --help
@@ -136,7 +135,7 @@ struct IntegerRange {
   std::int64_t maximum = 1'000'000'000;
 };
 
-/// A field whose text `parse` turns into its value: parse(option, text).
+/// A field that is parsed by parse(option, text).
 template <typename Options, typename Member, typename Parse>
 Field<Options> parsed(const std::string& option, const std::string& value_name, Member Options::*member,
                       Parse parse, const Kinds& kinds, const std::string& label, const std::string& help) {
@@ -202,7 +201,7 @@ Field<Options> text(const std::string& option, const std::string& value_name, st
   return parsed(option, value_name, member, parse, {}, "", help);
 }
 
-/// One of several values with names. If `help` is empty, it becomes the list of names.
+/// One of several named values. An empty `help` is replaced by the list of names.
 template <typename Options, typename Value>
 Field<Options> choice(const std::string& option, Value Options::*member, const Names<Value>& values,
                       const Kinds& kinds, const std::string& label, const std::string& help) {
@@ -232,8 +231,8 @@ nlohmann::ordered_json fields_to_json(const FieldTable<Options>& table, const Op
   return json;
 }
 
-/// Reads what fields_to_json wrote. Throws std::exception if a key is missing or a value is not one that the
-/// command line would accept.
+/// The inverse of fields_to_json. Throws std::exception for a missing key and for a value that the command
+/// line would refuse.
 template <typename Options>
 void fields_from_json(const FieldTable<Options>& table, const nlohmann::ordered_json& json,
                       Options& options) {
@@ -242,7 +241,7 @@ void fields_from_json(const FieldTable<Options>& table, const nlohmann::ordered_
     if (field.write(options) != value) {
       field.read(options, field.text(value));
       if (field.write(options) != value) {
-        throw std::invalid_argument(field.key + " is of another type");
+        throw std::invalid_argument(field.key + " has the wrong type");
       }
     }
   }
@@ -268,8 +267,8 @@ void read_fields(const FieldTable<Options>& table, const GivenOptions& given, Op
   }
 }
 
-/// Throws UserError for an option that was given although the chosen kind does not have it, or although an
-/// option that it needs has its default value.
+/// Throws UserError for a given option that does not belong to the chosen kind, or that requires another
+/// option which has its default value.
 template <typename Options>
 void require_belonging(const FieldTable<Options>& table, const GivenOptions& given, const Options& options) {
   const std::string kind = table.kind_of(options);
@@ -296,7 +295,7 @@ void require_belonging(const FieldTable<Options>& table, const GivenOptions& giv
   }
 }
 
-/// The fields that do not have their default value, for the heading of a run: " · momentum 0.9 · Nesterov".
+/// The fields with values other than the default, for the heading of a run: " · momentum 0.9 · Nesterov".
 template <typename Options>
 std::string heading_of_fields(const FieldTable<Options>& table, const Options& options) {
   std::string heading;

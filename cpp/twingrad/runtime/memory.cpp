@@ -17,7 +17,7 @@ void keep_freed_memory() {
 }
 
 bool reports_out_of_memory(std::string_view message) {
-  // LibTorch has no type for the first two, and for the third not in all of its versions.
+  // LibTorch has no exception type for the first two, and only some versions have one for the third.
   constexpr std::array<std::string_view, 4> reports{"DefaultCPUAllocator: can't allocate memory",
                                                     "DefaultCPUAllocator: not enough memory",
                                                     "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED"};

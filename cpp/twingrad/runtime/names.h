@@ -7,7 +7,7 @@
 
 namespace twingrad {
 
-/// The names of an enumeration's values in options and files.
+/// The values of an enumeration with their names in options and files.
 template <typename Value>
 using Names = std::vector<std::pair<std::string, Value>>;
 
@@ -19,7 +19,7 @@ std::string name_of(const Names<Value>& names, Value value) {
       return name;
     }
   }
-  throw std::logic_error("a value without a name");
+  throw std::logic_error("the value has no name");
 }
 
 }  // namespace twingrad

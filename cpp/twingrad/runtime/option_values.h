@@ -17,7 +17,7 @@ std::int64_t parse_integer(const std::string& option, const std::string& text, s
 /// Parses a finite number. Throws UserError naming the option unless minimum ≤ number ≤ maximum.
 double parse_number(const std::string& option, const std::string& text, double minimum, double maximum);
 
-/// "1,2.5" → {1, 2.5}. Throws UserError naming the option unless each is a number from minimum to maximum.
+/// "1,2.5" → {1, 2.5}. Throws UserError naming the option unless minimum ≤ number ≤ maximum for each.
 std::vector<double> parse_numbers(const std::string& option, const std::string& text, double minimum,
                                   double maximum);
 

@@ -10,7 +10,7 @@ struct evp_md_ctx_st;  // OpenSSL's EVP_MD_CTX
 
 namespace twingrad {
 
-/// SHA-256 (FIPS 180-4) of a message that comes in pieces.
+/// Incremental SHA-256 (FIPS 180-4).
 class Sha256 {
  public:
   Sha256();

@@ -4,9 +4,9 @@
 
 namespace twingrad {
 
-/// Blocks all signals in this thread until the end of the scope, except those for a fault of the thread
-/// itself (SIGSEGV, …). A blocked signal arrives afterwards. The outermost guard costs half a microsecond,
-/// nested ones nothing.
+/// Blocks all signals in this thread until the end of the scope, except those that report a fault in the
+/// thread itself (SIGSEGV, …). Blocked signals are delivered afterwards. The outermost guard costs half a
+/// microsecond; nested guards are free.
 class SignalBlockGuard {
  public:
   SignalBlockGuard();

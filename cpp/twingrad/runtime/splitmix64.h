@@ -4,22 +4,20 @@
 
 namespace twingrad {
 
-/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): the same
-/// numbers on every machine, which the distributions of the standard library do not guarantee.
+/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014). Its
+/// numbers are the same on every machine, unlike those of the standard library's distributions.
 class SplitMix64 {
  public:
   explicit constexpr SplitMix64(std::uint64_t seed) : state_(seed) {}
 
-  /// The index-th number of the sequence, counted from 1. It needs no state, so a loop of these is
-  /// vectorized.
+  /// The index-th number of the sequence, counted from 1. Stateless, so the compiler can vectorize loops.
   static constexpr std::uint64_t number(std::uint64_t seed, std::uint64_t index) {
     return mixed(seed + index * kStep);
   }
 
   constexpr std::uint64_t next() { return mixed(state_ += kStep); }
 
-  /// A number from 0 to limit − 1, limit ≤ 2³². Some numbers are more likely than others by up to limit /
-  /// 2³².
+  /// A number from 0 to limit − 1, for limit ≤ 2³². The relative bias is at most limit / 2³².
   constexpr std::uint64_t below(std::uint64_t limit) { return (next() >> 32) * limit >> 32; }
 
  private:

@@ -8,8 +8,8 @@
 namespace twingrad {
 namespace {
 
-/// The number of bytes of a character that begins with this byte, and the smallest code point that needs that
-/// many bytes; 0 if no character begins with this byte.
+/// The length in bytes of a character with a given first byte (0 if the byte is not a valid first byte), and
+/// the smallest code point of that length.
 struct Lead {
   std::size_t length;
   std::uint32_t smallest;

@@ -21,8 +21,8 @@
 namespace twingrad {
 namespace {
 
-/// A function of a library that is loaded already, or nullptr. Which matrix library and which OpenMP runtime LibTorch
-/// brings is known only at run time, so these cannot be linked.
+/// A function of a library that is already loaded, or nullptr. These cannot be linked: the matrix library and
+/// OpenMP runtime that LibTorch uses are known only at run time.
 template <typename Function>
 Function* loaded_function(const char* name) {
   return reinterpret_cast<Function*>(dlsym(RTLD_DEFAULT, name));
@@ -37,26 +37,26 @@ std::string first_two_words(const char* config) {
   return name + " " + version;
 }
 
-/// Floating-point operations per step above which products gain from more than one thread of the matrix library. For
-/// the autograd twin, 784-98-10 takes 1.09 and 1.04 times as long with one thread as with two at batch 16 (7e6) and 24
-/// (1.1e7), 1.16 at 32 (1.5e7), 1.21 at 48, 1.25 at 64, 1.4 at 128. (Measured on cores that share a cache. On cores that
-/// do not: 0.82, 0.83, 0.91, 0.98, 1.0 and more.)
+/// Floating-point operations per step above which matrix products are faster with more than one thread of the
+/// matrix library. Measured time with one thread relative to two, for the autograd twin 784-98-10 on cores
+/// that share a cache: 1.09 at batch size 16 (7e6), 1.04 at 24 (1.1e7), 1.16 at 32 (1.5e7), 1.21 at 48, 1.25
+/// at 64, 1.4 at 128. On cores that do not share a cache: 0.82, 0.83, 0.91, 0.98, 1.0 and more.
 constexpr double kManyOperations = 1.2e7;
 
-/// The same for oneDNN, which computes on LibTorch's threads. The manual twin with batch normalization, 784-98-10, takes
-/// 1.08 times as long with one thread at batch 32, 1.15 at 48 (2.2e7), 1.20 at 64, 1.36 at 128. (On cores that do not
-/// share a cache: 0.64, 0.69, 0.73, 0.84.)
+/// The same for oneDNN, which computes on LibTorch's threads. Measured for the manual twin 784-98-10 with
+/// batch normalization: 1.08 at batch size 32, 1.15 at 48 (2.2e7), 1.20 at 64, 1.36 at 128. On cores that do
+/// not share a cache: 0.64, 0.69, 0.73, 0.84.
 constexpr double kManyOperationsWithOneDnn = 2e7;
 
-/// The same for twins that alternate within a step: the library's threads still spin when the manual twin begins. At
-/// 1.6e8 the autograd twin gains 5 % from them while the manual twin loses half of its speed; at 2.4e8 the autograd twin
-/// gains 15 %.
+/// The same for twins that alternate within a step: the library's threads are still spinning when the manual
+/// twin begins. At 1.6e8 the autograd twin gains 5 % while the manual twin loses half its speed; at 2.4e8 the
+/// autograd twin gains 15 %.
 constexpr double kManyOperationsInLockstep = 2e8;
 
-/// A share of fewer operations does not pay for waking a thread.
+/// Waking a thread for fewer operations takes longer than it saves.
 constexpr double kLeastOperationsPerThread = 6e6;
 
-/// The functions of the matrix library that could be found.
+/// The matrix library and those of its functions that were found.
 struct Blas {
   std::string name = "reference BLAS (slow: install libopenblas0-pthread)";
   void (*set_threads)(int) = nullptr;
@@ -92,8 +92,8 @@ const Blas& blas() {
   return found;
 }
 
-/// The number of processors that the control group's CPU quota amounts to, rounded up; no limit without a quota.
-/// ("max 100000" or "150000 100000": microseconds of CPU time per microseconds of wall time.)
+/// The CPU quota of the control group in processors, rounded up; no limit without a quota. The file contains
+/// "max 100000" or "150000 100000": microseconds of CPU time per microseconds of wall time.
 int quota_of_control_group() {
   std::ifstream file("/sys/fs/cgroup/cpu.max");
   std::string quota;
@@ -104,7 +104,7 @@ int quota_of_control_group() {
   return std::max(1, static_cast<int>(std::ceil(std::strtod(quota.c_str(), nullptr) / period)));
 }
 
-/// at::set_num_threads would also start the same number of threads for networks on mobile devices, unused here.
+/// at::set_num_threads would also start as many threads of the mobile thread pool, which is unused here.
 void set_libtorch_threads(int count) {
   auto* set_openmp = loaded_function<void(int)>("omp_set_num_threads");
   if (set_openmp == nullptr) {
@@ -114,7 +114,7 @@ void set_libtorch_threads(int count) {
   set_openmp(count);
   if (count > 1) {  // start the threads now, with signals blocked for their lifetime: see ops/matmul.cpp
     const SignalBlockGuard no_signals;
-    at::ones({count * at::internal::GRAIN_SIZE});  // one share per thread
+    at::ones({count * at::internal::GRAIN_SIZE});  // enough elements for every thread
   }
 }
 
@@ -194,9 +194,9 @@ ThreadPlan plan_threads(int requested, const StepWork& work, Twins twins) {
     plan.autograd.blas = threads_from(in_lockstep ? kManyOperationsInLockstep : kManyOperations);
   }
   if (twins == Twins::autograd) {
-    return plan;  // pool threads that have gathered a batch would spin on cores that the products need
+    return plan;  // pool threads that gathered a batch would spin on cores that the products need
   }
-  // oneDNN computes on LibTorch's threads; in lockstep the autograd twin's products keep OpenBLAS's threads spinning.
+  // oneDNN computes on LibTorch's threads; in lockstep, OpenBLAS's spin after the autograd twin's products.
   const bool by_onednn = work.float32 && !ops::product_library().empty();
   if (!work.shardable && !(by_onednn && in_lockstep)) {
     (by_onednn ? plan.manual.aten : plan.manual.blas) =

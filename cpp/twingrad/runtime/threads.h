@@ -6,31 +6,33 @@ namespace twingrad {
 
 /// The number of threads that LibTorch's operations and the matrix library compute with.
 ///
-/// Two thread pools that spin on the same cores make a step 3 times slower, and 20 times on a busy machine, so at most
-/// one of the two should have more than one thread.
+/// Two thread pools that spin on the same cores make a step 3 times slower, or 20 times on a busy machine. So
+/// at most one of the two should have more than one thread.
 struct ThreadSettings {
   int aten = 1;  ///< LibTorch's own operations: sums, exponentials, optimizer
   int blas = 1;  ///< matrix products in the matrix library
   bool operator==(const ThreadSettings&) const = default;
 };
 
-/// Applies the settings; cheap if nothing changes, so each twin calls it before it computes. The count of an unknown
-/// matrix library is left as it is. A first call with one thread for products ends the threads that OpenBLAS started
-/// at load time. Not thread-safe.
+/// Applies the settings. Cheap if nothing changes, so each twin calls it before it computes. The number of
+/// threads of an unknown matrix library is not changed. A first call with one thread for products ends the
+/// threads that OpenBLAS started at load time. Not thread-safe.
 void use_threads(const ThreadSettings& settings);
 
-/// Flushes denormal numbers (below 1.2e-38 in float32) to 0 in this thread and in threads that it starts later. The
-/// running mean of a gradient that has become 0 decays into them, and on some processors they take ten times as long:
-/// after a few epochs Adam would take as long as the products. In Python: torch.set_flush_denormal.
+/// Flushes denormal numbers (below 1.2e-38 in float32) to 0 in this thread and in threads that it starts
+/// later, as torch.set_flush_denormal does in Python. The running mean of a gradient that has become 0 decays
+/// to denormal numbers, which are ten times slower on some processors: after a few epochs Adam would take as
+/// long as the matrix products.
 void flush_denormal_numbers();
 
 /// "OpenBLAS 0.3.21 (pthread)", "MKL", …, or "reference BLAS (slow …)"
 std::string blas_library();
 
-/// "AMD EPYC 9B14", as the system names it, or "unknown processor".
+/// The processor's model name, "AMD EPYC 9B14", or "unknown processor".
 std::string processor_name();
 
-/// The number of processors this process may use: those of its affinity mask, limited by its control group's quota.
+/// The number of processors that this process may use: the size of its affinity mask, limited by the CPU
+/// quota of its control group.
 int available_processors();
 
 /// The amount of work in one training step, which determines the number of threads.
@@ -40,10 +42,10 @@ struct StepWork {
   bool shardable = true;  ///< whether the rows of a batch are independent (mlp/spec.h)
   bool float32 = true;    ///< whether the dtype is float32
 
-  /// Floating-point operations of the products x Wᵀ, (∂L/∂y)ᵀ x and ∂L/∂y W: a multiplication and an addition per row
-  /// and weight each.
+  /// Floating-point operations of the products x Wᵀ, (∂L/∂y)ᵀ x and ∂L/∂y W, each with one multiplication and
+  /// one addition per row and weight.
   double operations() const { return 6 * rows * parameters; }
-  /// The number of threads, at most `most`, among which the rows can be split so that each share pays for waking one.
+  /// The number of threads, at most `most`, for which splitting the rows is faster.
   int worthwhile_threads(int most) const;
 };
 
@@ -52,7 +54,7 @@ struct ThreadPlan {
   ThreadSettings autograd;  ///< the autograd twin
   ThreadSettings manual;    ///< the manual twin, in each of its pool threads
   int workers = 1;          ///< pool threads that share the manual twin's step and the gathering of batches
-  /// product_library: of the manual twin, if it is not LibTorch's own (ops/matmul.h)
+  /// product_library: the manual twin's, if it differs from LibTorch's (ops/matmul.h)
   std::string describe(bool autograd_twin, bool manual_twin, const std::string& product_library) const;
 };
 
@@ -60,7 +62,7 @@ struct ThreadPlan {
 enum class Twins { autograd, manual, both };
 
 /// Chooses the threads for these twins by the amount of work. `requested` limits every count; 0 means
-/// available_processors(). The plan depends on the arguments alone, so that a run repeats bit for bit.
+/// available_processors(). The plan depends only on the arguments, which keeps runs bitwise reproducible.
 ThreadPlan plan_threads(int requested, const StepWork& work, Twins twins);
 
 }  // namespace twingrad

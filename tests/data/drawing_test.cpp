@@ -325,10 +325,9 @@ TEST(PrepareMnist, ScalesToANetworkOfAnotherSize) {
 }
 
 TEST(PrepareMnist, RefusesAnImageWithoutInk) {
-  EXPECT_EQ(
-      refusal(blank(100, 100, 255), Preparation::mnist),
-      "a.png: expected a drawing on a background, found nothing that stands out; use an image with more "
-      "contrast");
+  EXPECT_EQ(refusal(blank(100, 100, 255), Preparation::mnist),
+            "a.png: expected a drawing on a background, found too little contrast; use an image with a clear "
+            "background");
   const GreyImage paper = blank(200, 300, 180);
   const GreyImage lit =
       changed(paper, [](double y, double x, double grey) { return grey + 60 * y - 40 * x; });

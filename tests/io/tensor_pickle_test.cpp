@@ -104,7 +104,8 @@ TEST(TensorPickle, AcceptsOnlyEmptySettings) {
   EXPECT_THAT(names_in(with_settings("}")), ElementsAre("w"));
   EXPECT_THAT(refusal(with_settings(dict(text("neg") + "\x88"))),
               HasSubstr("expected a tensor of plain numbers"));
-  EXPECT_THAT(refusal(with_settings("N")), HasSubstr("expected a dict, of a tensor's settings, found None"));
+  EXPECT_THAT(refusal(with_settings("N")),
+              HasSubstr("expected a dict as the settings of a tensor, found None"));
 }
 
 TEST(TensorPickle, ReadsIntegersOfEverySize) {
@@ -179,15 +180,15 @@ TEST(TensorPickle, RefusesOtherProtocols) {
 
 TEST(TensorPickle, RefusesInvalidCalls) {
   expect_refusals({
-      {call(text("os.system"), text("exit 1")), "expected a function, to call, found a str"},
+      {call(text("os.system"), text("exit 1")), "expected a function as the callee, found a str"},
       {call(global("torch", "FloatStorage"), number(4)),
-       "expected a function, to call, found a storage class"},
-      {kRebuildTensor + "]R", "expected a tuple, of arguments, found a list"},
+       "expected a function as the callee, found a storage class"},
+      {kRebuildTensor + "]R", "expected a tuple as the arguments of a call, found a list"},
       {call(global("collections", "OrderedDict"), "]"), "expected 0 arguments of OrderedDict, found 1"},
       {call(kRebuildTensor, storage("FloatStorage", 2)), "arguments of _rebuild_tensor_v2, found 1"},
       {call(kRebuildTensor, "NNNNNNNN"), "arguments of _rebuild_tensor_v2, found 8"},
-      {call(kRebuildTensor, "NNNNNN"), "expected a storage, of a tensor, found None"},
-      {call(kRebuildParameter, "NNN"), "expected a tensor, of a parameter, found None"},
+      {call(kRebuildTensor, "NNNNNN"), "expected a storage as the data of a tensor, found None"},
+      {call(kRebuildParameter, "NNN"), "expected a tensor as the data of a parameter, found None"},
       {call(kRebuildParameter, two_floats()), "arguments of _rebuild_parameter, found 1"},
       {call(global("torch.jit._pickle", "restore_type_tag"), ""), "arguments of restore_type_tag, found 0"},
   });
@@ -198,10 +199,10 @@ TEST(TensorPickle, RefusesInvalidTensors) {
     return call(kRebuildTensor, storage("FloatStorage", 2) + offset + shape + strides + "\x89}");
   };
   expect_refusals({
-      {with("N", ")", ")"), "expected an int, the offset of a tensor, found None"},
-      {with(number(0), "]", ")"), "expected a tuple, the shape of a tensor, found a list"},
-      {with(number(0), ")", number(1)), "expected a tuple, the strides of a tensor, found an int"},
-      {with(number(0), tuple("\x88"), ")"), "expected an int, the shape of a tensor, found a bool"},
+      {with("N", ")", ")"), "expected an int as the offset of a tensor, found None"},
+      {with(number(0), "]", ")"), "expected a tuple as the shape of a tensor, found a list"},
+      {with(number(0), ")", number(1)), "expected a tuple as the strides of a tensor, found an int"},
+      {with(number(0), tuple("\x88"), ")"), "expected an int as the shape of a tensor, found a bool"},
       {with(number(0), tuple_of({1}), ")"), "expected one stride per dimension, found another number"},
       {with(number(0), tuple_of(std::vector<std::int64_t>(65, 1)), ")"),
        "expected at most 64 dimensions, found 65"},
@@ -212,18 +213,18 @@ TEST(TensorPickle, RefusesInvalidTensors) {
 TEST(TensorPickle, RefusesInvalidStorages) {
   const std::string type = global("torch", "FloatStorage");
   expect_refusals({
-      {text("0") + "Q", "expected a tuple, the id of a storage, found a str"},
-      {")Q", "expected a tuple of 5, the id of a storage, found one of 0"},
+      {text("0") + "Q", "expected a tuple as the id of a storage, found a str"},
+      {")Q", "expected a tuple of 5 as the id of a storage, found one of 0"},
       {tuple("N" + type + text("0") + text("cpu") + number(2)) + "Q",
-       "expected a str, the kind of an id, found None"},
+       "expected a str as the kind of an id, found None"},
       {tuple(text("module") + type + text("0") + text("cpu") + number(2)) + "Q",
        "expected the id of a storage, found another"},
       {tuple(text("storage") + text("FloatStorage") + text("0") + text("cpu") + number(2)) + "Q",
-       "expected a storage class, of a storage, found a str"},
+       "expected a storage class as the type of a storage, found a str"},
       {tuple(text("storage") + type + number(0) + text("cpu") + number(2)) + "Q",
-       "expected a str, the name of a storage, found an int"},
+       "expected a str as the name of a storage, found an int"},
       {tuple(text("storage") + type + text("0") + text("cpu") + "N") + "Q",
-       "expected an int, the size of a storage, found None"},
+       "expected an int as the size of a storage, found None"},
   });
 }
 
@@ -243,12 +244,12 @@ TEST(TensorPickle, RefusesToPopFromAnEmptyStackOrBelowAMark) {
 
 TEST(TensorPickle, RefusesToAddItemsToOtherValues) {
   expect_refusals({
-      {"NNa", "expected a list, to add items to, found None"},
-      {")Na", "expected a list, to add items to, found a tuple"},
-      {"]NNs", "expected a dict, to add items to, found a list"},
+      {"NNa", "expected a list as the container of new items, found None"},
+      {")Na", "expected a list as the container of new items, found a tuple"},
+      {"]NNs", "expected a dict as the container of new items, found a list"},
       {"}(Nu", "expected a value for every key, found a key without one"},
-      {"N}b", "expected a dict, to set a state of, found None"},
-      {"}Nb", "expected a dict, the state of an OrderedDict, found None"},
+      {"N}b", "expected a dict as the object of a state, found None"},
+      {"}Nb", "expected a dict as the state of an OrderedDict, found None"},
   });
 }
 
@@ -295,11 +296,11 @@ TEST(TensorPickle, RefusesResultsThatAreNotContainers) {
 
 TEST(TensorPickle, RefusesInvalidNamesAndTensors) {
   expect_refusals({
-      {dict(number(0) + two_floats()), "expected a str, the name of a tensor, found an int"},
+      {dict(number(0) + two_floats()), "expected a str as the name of a tensor, found an int"},
       {dict(text("epoch\n") + number(3)), "expected a tensor under the name \"epoch\\x0a\", found an int"},
       {dict(text("model") + dict(text("w") + two_floats())),
        "expected a tensor under the name \"model\", found a dict"},
-      {tuple(two_floats()), "expected a tuple, a name and a tensor, found a tensor"},
+      {tuple(two_floats()), "expected a tuple as a (name, tensor) pair, found a tensor"},
       {tuple(tuple(text("w"))), "expected a name and a tensor, found a tuple of 1"},
       {tuple(tuple(text("w") + two_floats() + "N")), "found a tuple of 3"},
       {dict(text("w") + two_floats() + text("w") + two_floats()),
@@ -320,19 +321,19 @@ TEST(TensorPickle, NestsWithoutRecursion) {
   EXPECT_THAT(refusal(")" + std::string(kDepth, '\x85')),
               HasSubstr("expected a name and a tensor, found a tuple of 1"));
   EXPECT_THAT(refusal(std::string(kDepth, ']') + std::string(kDepth - 1, 'a')),
-              HasSubstr("expected a tuple, a name and a tensor, found a list"));
+              HasSubstr("expected a tuple as a (name, tensor) pair, found a list"));
 }
 
 TEST(TensorPickle, SurvivesAListThatContainsItself) {
   EXPECT_THAT(refusal("]q\x01h\x01"
                       "a"),
-              HasSubstr("expected a tuple, a name and a tensor, found a list"));
+              HasSubstr("expected a tuple as a (name, tensor) pair, found a list"));
 }
 
 TEST(TensorPickle, DoesNotFollowTuplesThatDoubleAtEachLevel) {
   std::string doubled = "}";
   for (int level = 0; level < 1000; ++level) doubled += "q\x01h\x01\x86";
-  EXPECT_THAT(refusal(doubled), HasSubstr("expected a str, the name of a tensor, found a tuple"));
+  EXPECT_THAT(refusal(doubled), HasSubstr("expected a str as the name of a tensor, found a tuple"));
 }
 
 TEST(TensorPickle, DoesNotCopyALongNameForEveryMention) {

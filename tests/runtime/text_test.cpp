@@ -22,29 +22,18 @@ TEST(Printable, ShortensLongText) {
 }
 
 TEST(Utf8, AcceptsCharactersOfAnyLength) {
-  EXPECT_TRUE(is_utf8(""));
-  EXPECT_TRUE(is_utf8("\x7f"));
-  EXPECT_TRUE(is_utf8("\xc2\x80\xdf\xbf"));
-  EXPECT_TRUE(is_utf8("\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf"));
-  EXPECT_TRUE(is_utf8("\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"));
+  for (const char* text : {"", "\x7f", "\xc2\x80\xdf\xbf", "\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf",
+                           "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"}) {
+    EXPECT_TRUE(is_utf8(text)) << printable(text);
+  }
 }
 
 TEST(Utf8, RefusesMalformedText) {
-  EXPECT_FALSE(is_utf8("\x80"));
-  EXPECT_FALSE(is_utf8("\xbf"));
-  EXPECT_FALSE(is_utf8("\xf8\x88\x80\x80\x80"));
-  EXPECT_FALSE(is_utf8("\xff"));
-  EXPECT_FALSE(is_utf8("\xc3"));
-  EXPECT_FALSE(is_utf8("\xe2\x82"));
-  EXPECT_FALSE(is_utf8("\xf0\x9f\x98"));
-  EXPECT_FALSE(is_utf8("\xe2\x82g"));
-  EXPECT_FALSE(is_utf8("\xc0\x80"));
-  EXPECT_FALSE(is_utf8("\xc1\xbf"));
-  EXPECT_FALSE(is_utf8("\xe0\x9f\xbf"));
-  EXPECT_FALSE(is_utf8("\xf0\x8f\xbf\xbf"));
-  EXPECT_FALSE(is_utf8("\xed\xa0\x80"));
-  EXPECT_FALSE(is_utf8("\xed\xbf\xbf"));
-  EXPECT_FALSE(is_utf8("\xf4\x90\x80\x80"));
+  for (const char* text : {"\x80", "\xbf", "\xf8\x88\x80\x80\x80", "\xff", "\xc3", "\xe2\x82", "\xf0\x9f\x98",
+                           "\xe2\x82g", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xf0\x8f\xbf\xbf",
+                           "\xed\xa0\x80", "\xed\xbf\xbf", "\xf4\x90\x80\x80"}) {
+    EXPECT_FALSE(is_utf8(text)) << printable(text);
+  }
 }
 
 }  // namespace twingrad::text_test

@@ -98,13 +98,6 @@ const NamedDataset* find_named(std::string_view name) {
   return found == datasets.end() ? nullptr : &*found;
 }
 
-/// The remedy for a name that is neither known nor a directory.
-std::string suggest_name(const std::string& written) {
-  const std::string nearest = nearest_name(written, known_names());
-  return nearest.empty() ? "give one of these names, or the directory with the four files of a data set"
-                         : fmt::format("did you mean {}?", nearest);
-}
-
 // ---- The four files ------------------------------------------------------------------------------------
 
 /// The place of a data set.
@@ -182,15 +175,13 @@ Location locate_folder(const std::string& written) {
   if (written.find('/') != std::string::npos) {
     throw UserError(written, "expected a directory, found nothing there", "check the path");
   }
-  throw UserError(
-      fmt::format("data set \"{}\"", written),
-      fmt::format("expected a directory or one of {}, found neither", fmt::join(known_names(), ", ")),
-      suggest_name(written));
-}
-
-Location locate(const std::string& name_or_folder) {
-  const NamedDataset* named = find_named(name_or_folder);
-  return named != nullptr ? locate_named(*named) : locate_folder(name_or_folder);
+  const std::vector<std::string> names = known_names();
+  const std::string nearest = nearest_name(written, names);
+  throw UserError(fmt::format("data set \"{}\"", written),
+                  fmt::format("expected a directory or one of {}, found neither", fmt::join(names, ", ")),
+                  nearest.empty()
+                      ? "give one of these names, or the directory with the four files of a data set"
+                      : fmt::format("did you mean {}?", nearest));
 }
 
 /// Reads the four files in two threads. The training images, six sevenths of the bytes, take longer than the
@@ -257,8 +248,9 @@ struct LoadedFiles {
 LoadedFiles load_files(const std::string& name_or_folder, std::int64_t classes) {
   require_class_count(classes);
   LoadedFiles loaded;
-  loaded.location = locate(name_or_folder);
-  const auto& [named, folder, paths] = loaded.location;
+  const NamedDataset* named = find_named(name_or_folder);
+  loaded.location = named != nullptr ? locate_named(*named) : locate_folder(name_or_folder);
+  const std::array<fs::path, kFileCount>& paths = loaded.location.files;
   auto files = read_files(paths);
 
   Sha256 over_all;
@@ -270,7 +262,7 @@ LoadedFiles load_files(const std::string& name_or_folder, std::int64_t classes) 
   Dataset& dataset = loaded.dataset;
   dataset.name = named != nullptr ? named->name : name_or_folder;
   dataset.title = named != nullptr ? named->title : name_or_folder;
-  dataset.location = folder.string();
+  dataset.location = loaded.location.folder.string();
   dataset.classes = classes;
   dataset.train =
       combine(std::move(files[kTrainImages]), std::move(files[kTrainLabels]), paths[kTrainLabels], classes);

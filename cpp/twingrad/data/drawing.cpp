@@ -16,8 +16,8 @@ namespace twingrad::data {
 namespace {
 
 [[noreturn]] void refuse_blank(const std::string& name) {
-  throw UserError(name, "expected a drawing on a background, found nothing that stands out",
-                  "use an image with more contrast");
+  throw UserError(name, "expected a drawing on a background, found too little contrast",
+                  "use an image with a clear background");
 }
 
 // ---- Images --------------------------------------------------------------------------------------------

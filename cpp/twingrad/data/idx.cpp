@@ -8,7 +8,6 @@
 #include <array>
 #include <limits>
 #include <new>
-#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string_view>
@@ -34,48 +33,21 @@ constexpr std::array<std::uint8_t, 2> kGzipMagic{0x1f, 0x8b};
 
 // ---- The format ----------------------------------------------------------------------------------------
 
-std::string describe_rank(int rank) {
-  switch (rank) {
-    case 1:
-      return "a label file";
-    case 3:
-      return "an image file";
-    default:
-      return fmt::format("a file of rank {}", rank);
-  }
-}
-
 /// What a file of another type appears to be, judged by its first four bytes.
 struct Finding {
   std::string what;
   std::string remedy = kFetchAgain;
 };
 
-/// The element type of an IDX file, if it is not unsigned bytes.
-std::optional<std::string_view> other_element_type(std::uint8_t code) {
-  switch (code) {
-    case 0x09:
-      return "signed bytes";
-    case 0x0b:
-      return "16-bit integers";
-    case 0x0c:
-      return "32-bit integers";
-    case 0x0d:
-      return "32-bit floats";
-    case 0x0e:
-      return "64-bit floats";
-    default:
-      return std::nullopt;
-  }
-}
-
-/// Recognizes files that are often given instead of an IDX file.
+/// Recognizes files that are often given instead of an IDX file of unsigned bytes.
 Finding recognize(std::string_view magic) {
-  struct Format {
-    std::string_view start;
-    Finding finding;
-  };
-  static const std::array<Format, 10> formats{{
+  constexpr const char* kGiveBytes = "give an IDX file of unsigned bytes";
+  static const std::array<std::pair<std::string_view, Finding>, 15> formats{{
+      {{"\0\0\x09", 3}, {"an IDX file of signed bytes", kGiveBytes}},
+      {{"\0\0\x0b", 3}, {"an IDX file of 16-bit integers", kGiveBytes}},
+      {{"\0\0\x0c", 3}, {"an IDX file of 32-bit integers", kGiveBytes}},
+      {{"\0\0\x0d", 3}, {"an IDX file of 32-bit floats", kGiveBytes}},
+      {{"\0\0\x0e", 3}, {"an IDX file of 64-bit floats", kGiveBytes}},
       {"\x89PNG", {"a PNG image", "give an IDX file"}},
       {"\xff\xd8\xff", {"a JPEG image", "give an IDX file"}},
       {"\x93NUM", {"a NumPy array", "give an IDX file"}},
@@ -87,18 +59,19 @@ Finding recognize(std::string_view magic) {
       {"<", {"an HTML page, perhaps a server's error page"}},
       {"vers", {"perhaps a Git LFS pointer", "fetch the file itself, with git lfs pull"}},
   }};
-  const auto format = std::find_if(formats.begin(), formats.end(),
-                                   [&](const Format& known) { return magic.starts_with(known.start); });
-  return format == formats.end() ? Finding{"not an IDX file"} : format->finding;
+  for (const auto& [start, finding] : formats) {
+    if (magic.starts_with(start)) return finding;
+  }
+  return {"not an IDX file"};
 }
 
 Finding describe_magic(Bytes magic) {
-  const bool is_idx = magic[0] == 0 && magic[1] == 0;
-  if (is_idx && magic[2] == kUnsignedByte) {
-    return {describe_rank(magic[3]), "give the image file for the images and the label file for the labels"};
-  }
-  if (const auto type = other_element_type(magic[2]); is_idx && type) {
-    return {fmt::format("an IDX file of {}", *type), "give an IDX file of unsigned bytes"};
+  if (magic[0] == 0 && magic[1] == 0 && magic[2] == kUnsignedByte) {
+    const int rank = magic[3];
+    return {rank == 1   ? "a label file"
+            : rank == 3 ? "an image file"
+                        : fmt::format("a file of rank {}", rank),
+            "give the image file for the images and the label file for the labels"};
   }
   return recognize(std::string(magic.begin(), magic.end()));
 }

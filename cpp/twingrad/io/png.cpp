@@ -23,8 +23,7 @@ namespace {
 
 constexpr const char* kWriteImageAgain = "write it again with the program that created it";
 
-constexpr std::uint64_t kLargestPngFile = std::uint64_t{1}
-                                          << 30;  // 100,000,000 pixels of 16-bit RGBA: 0.8 GB
+constexpr std::uint64_t kLargestPngFile = 1U << 30;  // 100,000,000 pixels of 16-bit RGBA: 0.8 GB
 constexpr std::uint32_t kLargestPngSide = 65535;
 constexpr std::uint64_t kMostPngPixels = 100'000'000;
 

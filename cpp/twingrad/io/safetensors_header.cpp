@@ -36,13 +36,6 @@ std::string list_of_types() {
   return list;
 }
 
-std::optional<ElementType> type_of(std::string_view name) {
-  const auto format = std::find_if(kElementFormats.begin(), kElementFormats.end(),
-                                   [&](const ElementFormat& known) { return known.name == name; });
-  if (format == kElementFormats.end()) return std::nullopt;
-  return format->type;
-}
-
 /// Builds a SafetensorsHeader from the events of the JSON parser instead of a tree. This detects duplicate
 /// keys and makes deep nesting harmless: the first misplaced value ends the parsing.
 class HeaderReader final : public nlohmann::json_sax<Json> {
@@ -210,10 +203,12 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   }
 
   void read_type(std::string_view name) {
-    const std::optional<ElementType> type = type_of(name);
-    if (!type)
+    const auto format = std::find_if(kElementFormats.begin(), kElementFormats.end(),
+                                     [&](const ElementFormat& known) { return known.name == name; });
+    if (format == kElementFormats.end()) {
       refuse("one of the dtypes " + list_of_types(), quoted(name), "save the file again in one of these");
-    tensor_.type = *type;
+    }
+    tensor_.type = format->type;
   }
 
   void end_tensor() {
@@ -236,8 +231,9 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     const std::optional<std::uint64_t> size = byte_size_of(tensor_.shape, tensor_.type);
     if (!size || *size != end - begin) {
       refuse(fmt::format("{} bytes", end - begin),
-             fmt::format("the dtype {} with the shape [{}], which takes {}", format_of(tensor_.type).name,
-                         fmt::join(tensor_.shape, ", "), size ? std::to_string(*size) : "too many to count"));
+             fmt::format("the dtype {} with the shape [{}], which {}", format_of(tensor_.type).name,
+                         fmt::join(tensor_.shape, ", "),
+                         size ? fmt::format("takes {}", *size) : "is too large"));
     }
   }
 

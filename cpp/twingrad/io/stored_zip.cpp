@@ -4,7 +4,6 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <limits>
 #include <set>
 
 #include "twingrad/io/little_endian.h"
@@ -27,8 +26,7 @@ constexpr std::size_t kEndRecordSize = 22;
 constexpr std::size_t kEndRecord64Size = 56;
 constexpr std::size_t kLocator64Size = 20;
 
-constexpr std::uint32_t kElsewhere =
-    std::numeric_limits<std::uint32_t>::max();  // the number is in the ZIP64 record
+constexpr std::uint32_t kElsewhere = 0xffffffff;  // the number is in the ZIP64 record
 
 /// A record of the file. Its numbers are read by offset.
 struct ZipRecord {
@@ -189,7 +187,7 @@ class ZipReader {
              fmt::format("one compressed by method {}", entry.method), kSaveAgain);
     }
     if (entry.packed_size != entry.size)
-      refuse(entry, "equal packed and unpacked sizes of a stored entry", "two");
+      refuse(entry, "equal packed and unpacked sizes of a stored entry", "different ones");
     if (!names_.insert(entry.name).second) refuse(entry, "one entry with this name", "two");
   }
 

@@ -89,10 +89,10 @@ class PickleMachine {
                     remedy);
   }
 
-  const PickleValue& require(Handle handle, Kind kind, const char* expected) const {
+  const PickleValue& require(Handle handle, Kind kind, const char* role) const {
     const PickleValue& value = values_[handle];
     if (value.kind != kind) {
-      refuse(fmt::format("{}, {}", describe(kind), expected), std::string(describe(value.kind)));
+      refuse(fmt::format("{} as {}", describe(kind), role), std::string(describe(value.kind)));
     }
     return value;
   }
@@ -243,7 +243,7 @@ class PickleMachine {
 
   /// Appends the items to the list or dict at the top.
   void extend(Kind kind, const std::vector<Handle>& items) {
-    require(top(), kind, "to add items to");
+    require(top(), kind, "the container of new items");
     if (kind == Kind::kDict && items.size() % 2 != 0)
       refuse("a value for every key", "a key without one", kCopyAgain);
     std::vector<Handle>& all = values_[top()].items;
@@ -280,10 +280,10 @@ class PickleMachine {
   void push_storage(Handle persistent_id) {
     const PickleValue& id = require(persistent_id, Kind::kTuple, "the id of a storage");
     if (id.items.size() != 5)
-      refuse("a tuple of 5, the id of a storage", fmt::format("one of {}", id.items.size()));
+      refuse("a tuple of 5 as the id of a storage", fmt::format("one of {}", id.items.size()));
     if (require(id.items[0], Kind::kString, "the kind of an id").text != "storage")
       refuse("the id of a storage", "another");
-    const PickleValue& type = require(id.items[1], Kind::kType, "of a storage");
+    const PickleValue& type = require(id.items[1], Kind::kType, "the type of a storage");
     const PickleValue& name = require(id.items[2], Kind::kString, "the name of a storage");
     const PickleValue& size = require(id.items[4], Kind::kInteger, "the size of a storage");
     push_tensor(Kind::kStorage,
@@ -292,8 +292,8 @@ class PickleMachine {
 
   void call() {
     const std::vector<Handle> items = pop(2);
-    const auto function = static_cast<std::size_t>(require(items[0], Kind::kFunction, "to call").number);
-    const std::vector<Handle> arguments = require(items[1], Kind::kTuple, "of arguments").items;
+    const auto function = static_cast<std::size_t>(require(items[0], Kind::kFunction, "the callee").number);
+    const std::vector<Handle> arguments = require(items[1], Kind::kTuple, "the arguments of a call").items;
     const Signature& signature = kFunctions[function];
     if (arguments.size() < signature.least_arguments || arguments.size() > signature.most_arguments) {
       refuse(fmt::format("{} arguments of {}", signature.most_arguments, signature.name),
@@ -305,7 +305,7 @@ class PickleMachine {
       case Function::kRebuildTensor:
         return rebuild_tensor(arguments);
       case Function::kRebuildParameter:
-        require(arguments[0], Kind::kTensor, "of a parameter");
+        require(arguments[0], Kind::kTensor, "the data of a parameter");
         return stack_.push_back(arguments[0]);
       case Function::kRestoreTypeTag:
         return stack_.push_back(arguments[0]);
@@ -314,31 +314,31 @@ class PickleMachine {
 
   /// (storage, offset, shape, strides, requires_grad, hooks), and in newer files a dict of further settings.
   void rebuild_tensor(const std::vector<Handle>& arguments) {
-    const PickleValue& storage = require(arguments[0], Kind::kStorage, "of a tensor");
+    const PickleValue& storage = require(arguments[0], Kind::kStorage, "the data of a tensor");
     PickledTensor tensor = tensors_[static_cast<std::size_t>(storage.number)];
     tensor.offset = require(arguments[1], Kind::kInteger, "the offset of a tensor").number;
     tensor.shape = integers(arguments[2], "the shape of a tensor");
     tensor.strides = integers(arguments[3], "the strides of a tensor");
     if (tensor.strides.size() != tensor.shape.size()) refuse("one stride per dimension", "another number");
     if (arguments.size() == 7 &&
-        !require(arguments[6], Kind::kDict, "of a tensor's settings").items.empty()) {
+        !require(arguments[6], Kind::kDict, "the settings of a tensor").items.empty()) {
       refuse("a tensor of plain numbers", "a conjugated or negated one");
     }
     push_tensor(Kind::kTensor, std::move(tensor));
   }
 
-  std::vector<std::int64_t> integers(Handle handle, const char* what) const {
-    const std::vector<Handle>& items = require(handle, Kind::kTuple, what).items;
+  std::vector<std::int64_t> integers(Handle handle, const char* role) const {
+    const std::vector<Handle>& items = require(handle, Kind::kTuple, role).items;
     if (items.size() > kMostDimensions) refuse("at most 64 dimensions", std::to_string(items.size()));
     std::vector<std::int64_t> numbers;
-    for (const Handle item : items) numbers.push_back(require(item, Kind::kInteger, what).number);
+    for (const Handle item : items) numbers.push_back(require(item, Kind::kInteger, role).number);
     return numbers;
   }
 
   /// torch.nn.Module attaches "_metadata", the versions of its modules, to its state dict.
   void ignore_state() {
     require(pop(), Kind::kDict, "the state of an OrderedDict");
-    require(top(), Kind::kDict, "to set a state of");
+    require(top(), Kind::kDict, "the object of a state");
   }
 
   std::vector<PickledTensor> named_tensors(Handle result) {
@@ -353,7 +353,7 @@ class PickleMachine {
       refuse("a dict of tensors, or a tuple of (name, tensor)", std::string(describe(kind)));
     }
     for (const Handle item : items) {
-      const std::vector<Handle>& pair = require(item, Kind::kTuple, "a name and a tensor").items;
+      const std::vector<Handle>& pair = require(item, Kind::kTuple, "a (name, tensor) pair").items;
       if (pair.size() != 2) refuse("a name and a tensor", fmt::format("a tuple of {}", pair.size()));
       tensors.push_back(named_tensor(pair[0], pair[1]));
     }

@@ -88,19 +88,6 @@ void check_byte_order(const ArchiveFiles& files, const std::string& where) {
       "save it again on a little-endian machine");
 }
 
-/// The largest offset of an element, or std::nullopt if it overflows. The tensor must not be empty.
-std::optional<std::int64_t> last_element(const PickledTensor& tensor) {
-  std::int64_t last = tensor.offset;
-  for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
-    std::int64_t reach = 0;
-    if (__builtin_mul_overflow(tensor.shape[i] - 1, tensor.strides[i], &reach) ||
-        __builtin_add_overflow(last, reach, &last)) {
-      return std::nullopt;
-    }
-  }
-  return last;
-}
-
 class TensorLocator {
  public:
   TensorLocator(const ArchiveFiles& files, const std::string& where, std::uint64_t file_size)
@@ -141,7 +128,7 @@ class TensorLocator {
   /// Subtracts the tensor's size in bytes from the limit and returns it.
   std::uint64_t check_size(const PickledTensor& tensor) {
     const std::optional<std::uint64_t> size = byte_size_of(tensor.shape, tensor.type);
-    if (!size) refuse(tensor, "a shape of at most 64 sizes ≥ 0", "another, or one too large to count");
+    if (!size) refuse(tensor, "a shape of at most 64 sizes ≥ 0", "an invalid or too large one");
     if (*size > limit_) {
       refuse(tensor, fmt::format("tensors that repeat the file's bytes at most {} times", kMostRepeats),
              "more", "save contiguous tensors instead of expanded views: tensor.contiguous()");
@@ -150,16 +137,21 @@ class TensorLocator {
     return *size;
   }
 
-  /// The largest offset of an element in the storage.
+  /// The largest offset of an element in the storage. The tensor must not be empty.
   std::uint64_t check_last_element(const PickledTensor& tensor) const {
-    for (const std::int64_t stride : tensor.strides) {
+    std::int64_t last = tensor.offset;
+    bool is_outside = tensor.offset < 0;
+    for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
+      const std::int64_t stride = tensor.strides[i];
       if (stride < 0) refuse(tensor, "strides ≥ 0", std::to_string(stride));
+      std::int64_t reach = 0;
+      is_outside = is_outside || __builtin_mul_overflow(tensor.shape[i] - 1, stride, &reach) ||
+                   __builtin_add_overflow(last, reach, &last);
     }
-    const std::optional<std::int64_t> last = last_element(tensor);
-    if (tensor.offset < 0 || !last || *last >= tensor.storage_size) {
+    if (is_outside || last >= tensor.storage_size) {
       refuse(tensor, fmt::format("elements within its storage of {}", tensor.storage_size), "one outside");
     }
-    return static_cast<std::uint64_t>(*last);
+    return static_cast<std::uint64_t>(last);
   }
 
   const ArchiveFiles& files_;

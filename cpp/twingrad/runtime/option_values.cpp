@@ -19,13 +19,27 @@ bool parse_whole(const std::string& text, Number& number) {
   return error == std::errc() && stop == end;
 }
 
-/// "1,2" → {1, 2}, or {} if an item is not a number.
+/// Parses a finite number. what: "an integer", in the error message.
 template <typename Number>
-std::vector<Number> parse_list(const std::string& text) {
+Number parse_in_range(const std::string& option, const std::string& text, Number minimum, Number maximum,
+                      const char* what) {
+  Number number = 0;
+  if (parse_whole(text, number) && std::isfinite(number) && number >= minimum && number <= maximum) {
+    return number;
+  }
+  throw UserError(option, fmt::format("expected {} from {} to {}, found '{}'", what, minimum, maximum, text),
+                  "choose a number in this range");
+}
+
+/// "1,2" → {1, 2}, or {} unless each item is a number from minimum to maximum.
+template <typename Number>
+std::vector<Number> parse_list(const std::string& text, Number minimum, Number maximum) {
   std::vector<Number> numbers;
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t comma = std::min(text.find(',', begin), text.size());
-    if (!parse_whole(text.substr(begin, comma - begin), numbers.emplace_back())) {
+    Number& number = numbers.emplace_back();
+    if (!parse_whole(text.substr(begin, comma - begin), number) ||
+        !(number >= minimum && number <= maximum)) {
       return {};
     }
     begin = comma + 1;
@@ -37,30 +51,17 @@ std::vector<Number> parse_list(const std::string& text) {
 
 std::int64_t parse_integer(const std::string& option, const std::string& text, std::int64_t minimum,
                            std::int64_t maximum) {
-  std::int64_t number = 0;
-  if (!parse_whole(text, number) || number < minimum || number > maximum) {
-    throw UserError(option,
-                    fmt::format("expected an integer from {} to {}, found '{}'", minimum, maximum, text),
-                    "choose a number in this range");
-  }
-  return number;
+  return parse_in_range(option, text, minimum, maximum, "an integer");
 }
 
 double parse_number(const std::string& option, const std::string& text, double minimum, double maximum) {
-  double number = 0;
-  if (!parse_whole(text, number) || !std::isfinite(number) || number < minimum || number > maximum) {
-    throw UserError(option,
-                    fmt::format("expected a number from {} to {}, found '{}'", minimum, maximum, text),
-                    "choose a number in this range");
-  }
-  return number;
+  return parse_in_range(option, text, minimum, maximum, "a number");
 }
 
 std::vector<double> parse_numbers(const std::string& option, const std::string& text, double minimum,
                                   double maximum) {
-  const std::vector<double> numbers = parse_list<double>(text);
-  const auto is_valid = [&](double number) { return number >= minimum && number <= maximum; };
-  if (numbers.empty() || !std::all_of(numbers.begin(), numbers.end(), is_valid)) {
+  const std::vector<double> numbers = parse_list(text, minimum, maximum);
+  if (numbers.empty()) {
     throw UserError(
         option,
         fmt::format("expected numbers from {} to {} such as 1,2.5, found '{}'", minimum, maximum, text),
@@ -74,9 +75,8 @@ std::vector<std::int64_t> parse_widths(const std::string& option, const std::str
     return {};
   }
   constexpr std::int64_t kWidest = 1'000'000;
-  std::vector<std::int64_t> widths = parse_list<std::int64_t>(text);
-  const auto is_valid = [](std::int64_t width) { return width >= 1 && width <= kWidest; };
-  if (widths.empty() || !std::all_of(widths.begin(), widths.end(), is_valid)) {
+  const std::vector<std::int64_t> widths = parse_list<std::int64_t>(text, 1, kWidest);
+  if (widths.empty()) {
     throw UserError(
         option,
         fmt::format("expected widths from 1 to {} such as 256,128, or none, found '{}'", kWidest, text),

@@ -135,7 +135,7 @@ std::unique_ptr<Residual> residual_of(std::unique_ptr<Layers>... layers) {
   return std::make_unique<Residual>(std::move(branch));
 }
 
-/// x + W₂ relu(W₁ x + b₁) + b₂, 4 → 3 → 4; nested: x plus that.
+/// x + W₂ relu(W₁ x + b₁) + b₂, 4 → 3 → 4; nested: inside another residual block.
 FunctionEntry two_layer_block(bool nested) {
   const auto make = [=](const std::vector<Parameter>& p) {
     auto block = residual_of(std::make_unique<Linear>(p[0], p[1]), std::make_unique<ReLU>(),

@@ -259,7 +259,7 @@ TEST_F(TwinsTest, ForwardReturnsTheMeanLoss) {
       twin->set_dropout_masks(masks);
       const double shown = twin->forward(images, labels);
       const double expected = expected_loss(spec, twin->logits(), labels);
-      // The chain losses add 1e-12 in the logarithm and in the quotient; elsewhere it is rounding.
+      // The chain losses add 1e-12 in the logarithm and in the quotient; the others only differ by rounding.
       const bool is_chain = !entry_of(spec.loss).tail.empty() && spec.loss != LossKind::nll &&
                             spec.loss != LossKind::kl_divergence;
       EXPECT_NEAR(shown, expected, is_chain ? 1e-10 : 1e-13) << twin->name();

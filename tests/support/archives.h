@@ -114,7 +114,7 @@ inline std::string tensor(const std::string& storage, std::int64_t offset,
               storage + number(offset) + tuple_of(shape) + tuple_of(strides) + "\x89" + ordered_dict());
 }
 
-/// A tensor [2] of float32 that takes all of storage "0".
+/// A tensor [2] of float32 that uses all of storage "0".
 inline std::string two_floats() { return tensor(storage("FloatStorage", 2), 0, {2}, {1}); }
 
 }  // namespace twingrad::testing

@@ -6,7 +6,7 @@
 
 #include "twingrad/catalogue/entry.h"
 
-/// The cases that every function has.
+/// The cases common to all functions.
 namespace twingrad::catalogue {
 
 /// Draws from N(0, 1) · scale, float64.

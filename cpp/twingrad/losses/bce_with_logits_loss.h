@@ -18,8 +18,8 @@ struct BCEWithLogitsLossOptions {
 ///   ∂ℓ/∂z  = w (b σ(z) − a t)                           without a: w (σ(z) − t)
 ///
 /// This uses log σ(z) = −log(1 + exp(−z)), log(1 − σ(z)) = −z − log(1 + exp(−z)) and log(1 + exp(−z)) =
-/// max(−z, 0) + log(1 + exp(−|z|)), in which no exponential overflows. w is the weight of an
-/// entry, a (pos_weight) that of a positive label.
+/// max(−z, 0) + log(1 + exp(−|z|)), in which no exponential overflows. w is the weight of an entry,
+/// a (pos_weight) that of a positive label.
 ///
 /// input (the logits), target, ℓ [N, C], or any equal shape; the mean divides by N·C, whatever the weights.
 /// Source: Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.2.

@@ -8,7 +8,7 @@
 
 namespace twingrad::nn {
 
-/// Absolute error with its kink rounded off, as torch::nn::SmoothL1Loss. It is Huber's loss divided by β.
+/// Absolute error, smoothed around its kink, as torch::nn::SmoothL1Loss. It is Huber's loss divided by β.
 ///
 ///   f(d)  = d²/(2β)  if |d| < β,  |d| − β/2 otherwise
 ///   f′(d) = d/β      if |d| < β,  sign(d) otherwise

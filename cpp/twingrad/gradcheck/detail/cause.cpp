@@ -103,7 +103,7 @@ bool find_non_finite(const Block& block, const Tensor& bad, GradcheckComparison&
   return true;
 }
 
-/// Zeros where there should be none.
+/// Finds zeros where the numerical gradient is not zero.
 bool find_missing(const Block& block, const Tensor& bad, GradcheckComparison& comparison) {
   const Tensor zero = block.analytical == 0;
   const auto explains = [&](const Tensor& mask) { return everywhere(mask | bad.logical_not()); };

@@ -8,13 +8,13 @@
 
 #include "app/command_line.h"
 #include "app/commands.h"
-#include "app/tensor_values.h"
 #include "twingrad/catalogue/targets.h"
 #include "twingrad/io/atomic_file.h"
 #include "twingrad/report/sweep.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/option_values.h"
 #include "twingrad/runtime/threads.h"
+#include "twingrad/training/options.h"
 
 namespace twingrad::app {
 namespace {
@@ -298,11 +298,14 @@ std::function<int()> add_check_command(CLI::App& program) {
   add_option(command, group,
              {"--bug", "NAME", "", "plant this bug and show how the checks detect it; none: plant no bug"},
              options->bug);
-  add_option(command, group,
-             {"--dtype", "NAME", "", "only run the checks in float32 (compared with float64) or in float64"},
-             [options](const std::string& text) { options->where.dtype = parse_dtype("--dtype", text); });
-  add_option(command, group, {"--device", "NAME", "cpu", "cpu or cuda"},
-             [options](const std::string& text) { options->where.device = parse_device("--device", text); });
+  add_option(
+      command, group,
+      {"--dtype", "NAME", "", "only run the checks in float32 (compared with float64) or in float64"},
+      [options](const std::string& text) { options->where.dtype = choose("--dtype", text, dtypes()); });
+  add_option(command, group, {"--device", "NAME", "cpu", "cpu or cuda"}, [options](const std::string& text) {
+    options->where.device = choose("--device", text, devices());
+    require_available("--device", options->where.device);
+  });
   add_flag(command, group, "--sweep", options->sweep,
            "show the error of central differences for different step sizes");
   add_option(command, group, {"--out", "FILE", "", "with --sweep: write a plot to an SVG file"},

@@ -40,9 +40,7 @@ std::string full_name(const CLI::App& command) {
   return parent == nullptr ? command.get_name() : parent->get_name() + " " + command.get_name();
 }
 
-std::string help_hint(const CLI::App& command) {
-  return fmt::format("see '{} --help'", full_name(command));
-}
+std::string help_hint(const CLI::App& command) { return fmt::format("see '{} --help'", full_name(command)); }
 
 [[noreturn]] void refuse_command(const CLI::App& program, const std::string& argument) {
   std::vector<std::string> known;
@@ -67,8 +65,7 @@ std::string help_hint(const CLI::App& command) {
       known.push_back("--" + long_name);
     }
   }
-  throw UserError(name,
-                  fmt::format("expected an option of '{}', found an unknown one", full_name(command)),
+  throw UserError(name, fmt::format("expected an option of '{}', found an unknown one", full_name(command)),
                   help_hint(command) + suggestion(name, known));
 }
 
@@ -94,8 +91,7 @@ const CLI::Option* option_in(const CLI::App& command, const std::string& message
   } else if (option != nullptr && dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
     problem = fmt::format("expected true or false, found '{}'", option->results().back());
   }
-  throw UserError(option == nullptr ? "the command line" : option->get_name(), problem,
-                  help_hint(command));
+  throw UserError(option == nullptr ? "the command line" : option->get_name(), problem, help_hint(command));
 }
 
 /// The command that was given, or the program itself.

@@ -12,11 +12,10 @@
 #include "twingrad/data/dataset.h"
 #include "twingrad/data/drawing.h"
 #include "twingrad/io/png.h"
-#include "twingrad/layers/activations.h"
 #include "twingrad/mlp/predictor.h"
 #include "twingrad/report/characters.h"
 #include "twingrad/runtime/error.h"
-#include "twingrad/runtime/option_values.h"
+#include "twingrad/runtime/fields.h"
 #include "twingrad/runtime/threads.h"
 
 namespace twingrad::app {
@@ -71,19 +70,11 @@ std::vector<fs::path> image_files(const std::vector<std::string>& images) {
 struct ClassifiedImage {
   fs::path file;
   GreyImage input;
-  Predictor::Answers answers;
+  Predictor::Predictions predictions;
 };
 
-std::vector<std::string> known_activations() {
-  std::vector<std::string> names;
-  for (const nn::ActivationEntry& entry : nn::activations()) {
-    names.push_back(entry.name);
-  }
-  return names;
-}
-
-double percent(const Predictor::Answer& answer, std::size_t index) {
-  return 100 * answer.probabilities[index];
+double percent(const Predictor::Prediction& prediction, std::size_t index) {
+  return 100 * prediction.probabilities[index];
 }
 
 std::string class_name(const std::vector<std::string>& names, std::size_t index) {
@@ -91,7 +82,7 @@ std::string class_name(const std::vector<std::string>& names, std::size_t index)
 }
 
 void print_with_image(const ClassifiedImage& image, const std::vector<std::string>& names) {
-  const auto& [autograd, manual] = image.answers;
+  const auto& [autograd, manual] = image.predictions;
   fmt::print("{}\n", image.file.string());
   for (const std::string& line : draw_in_characters(image.input, characters_of_locale())) {
     fmt::print("{}\n", line);
@@ -110,18 +101,18 @@ void print_with_image(const ClassifiedImage& image, const std::vector<std::strin
 }
 
 void print_line(const ClassifiedImage& image, const std::vector<std::string>& names) {
-  const auto& [autograd, manual] = image.answers;
+  const auto& [autograd, manual] = image.predictions;
   fmt::print("{}  autograd {} {:.2f}%  manual {} {:.2f}%\n", image.file.string(),
-             class_name(names, autograd.likeliest()), percent(autograd, autograd.likeliest()),
-             class_name(names, manual.likeliest()), percent(manual, manual.likeliest()));
+             class_name(names, autograd.most_likely()), percent(autograd, autograd.most_likely()),
+             class_name(names, manual.most_likely()), percent(manual, manual.most_likely()));
 }
 
-nlohmann::ordered_json answer_to_json(const Predictor::Answer& answer,
-                                      const std::vector<std::string>& names) {
-  return {{"class", answer.likeliest()},
-          {"name", class_name(names, answer.likeliest())},
-          {"probabilities", answer.probabilities},
-          {"logits", answer.logits}};
+nlohmann::ordered_json prediction_to_json(const Predictor::Prediction& prediction,
+                                          const std::vector<std::string>& names) {
+  return {{"class", prediction.most_likely()},
+          {"name", class_name(names, prediction.most_likely())},
+          {"probabilities", prediction.probabilities},
+          {"logits", prediction.logits}};
 }
 
 data::Preparation preparation_of(const PredictOptions& options, const std::string& dataset) {
@@ -147,9 +138,9 @@ std::vector<ClassifiedImage> classify_batch(Predictor& predictor, data::Preparat
       failed = true;
     }
   }
-  std::vector<Predictor::Answers> answers = predictor.predict(inputs);
+  std::vector<Predictor::Predictions> predictions = predictor.predict(inputs);
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    batch[i].answers = std::move(answers[i]);
+    batch[i].predictions = std::move(predictions[i]);
   }
   return batch;
 }
@@ -171,8 +162,8 @@ int classify_images(const PredictOptions& options) {
     for (const ClassifiedImage& image : classify_batch(predictor, preparation, {first, last}, failed)) {
       if (options.json) {
         rows.push_back({{"image", image.file.string()},
-                        {"autograd", answer_to_json(image.answers.autograd, names)},
-                        {"manual", answer_to_json(image.answers.manual, names)}});
+                        {"autograd", prediction_to_json(image.predictions.autograd, names)},
+                        {"manual", prediction_to_json(image.predictions.manual, names)}});
       } else if (files.size() <= kMaxDrawnImages) {
         print_with_image(image, names);
       } else {
@@ -207,7 +198,7 @@ std::function<int()> add_predict_command(CLI::App& program) {
              {"--activation", "NAME", "relu",
               "activation of a network whose file does not name one, such as weights saved by Python"},
              [options](const std::string& text) {
-               options->activation = choose("--activation", text, known_activations());
+               options->activation = choose("--activation", text, network_fields().at("--activation").names);
              });
   add_flag(command, group, "--json", options->json, kJsonHelp);
   return [options] { return classify_images(*options); };

@@ -25,8 +25,8 @@ bool is_plain_text(std::string_view text);
 /// The options in a recipe, each with its line number.
 ///
 /// A recipe has a line "name = value" for each option of `twingrad train`, without the dashes; "#" begins a
-/// comment. If an option occurs twice, the last line is used. Throws UserError with file and line for anything
-/// else, including text that is not plain, and for a file of more than 64 KiB.
+/// comment. If an option occurs twice, the last line is used. Throws UserError with file and line for
+/// anything else, including text that is not plain, and for a file of more than 64 KiB.
 GivenOptions read_recipe(const std::filesystem::path& file);
 
 }  // namespace twingrad::app

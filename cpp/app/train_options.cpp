@@ -6,7 +6,6 @@
 
 #include "app/command_line.h"
 #include "app/recipe.h"
-#include "app/tensor_values.h"
 #include "twingrad/mlp/training_loss.h"
 #include "twingrad/report/run_description.h"
 #include "twingrad/training/run_record.h"
@@ -171,7 +170,7 @@ void require_compatible(const TrainCommandOptions& options) {
   if (options.optimizer.nesterov && options.optimizer.dampening != 0) {
     throw UserError("--nesterov", "expected no --dampening with it, found one", "leave one of the two out");
   }
-  require_available("--device", options.training.device.type());
+  require_available("--device", options.training.device);
 }
 
 void require_resumable(const GivenOptions& given, const TrainCommandOptions& options) {

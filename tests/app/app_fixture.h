@@ -80,7 +80,7 @@ inline int status_of(pid_t child) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-/// Waits at most a minute for the condition.
+/// Waits for the condition, for at most a minute.
 template <typename Condition>
 void wait_until(const Condition& condition) {
   for (int i = 0; i < 6000 && !condition(); ++i) {
@@ -90,15 +90,15 @@ void wait_until(const Condition& condition) {
 
 class AppTest : public ::testing::Test {
  protected:
-  /// Starts the program in the directory of the test, with both streams redirected to files.
-  pid_t start(const Arguments& arguments) const {
+  /// Starts the program in the directory of the test, with its streams redirected to "output" and `errors`.
+  pid_t start(const Arguments& arguments, const char* errors = "errors") const {
     const pid_t child = fork();
     if (child == 0) {
       if (chdir(folder.path().c_str()) != 0) {
         _exit(126);
       }
       dup2(open("output", O_CREAT | O_WRONLY | O_TRUNC, 0600), STDOUT_FILENO);
-      dup2(open("errors", O_CREAT | O_WRONLY | O_TRUNC, 0600), STDERR_FILENO);
+      dup2(open(errors, O_CREAT | O_WRONLY | O_TRUNC, 0600), STDERR_FILENO);
       become_program(arguments);
     }
     return child;

@@ -156,14 +156,14 @@ TEST_F(AppTest, CudaTrainsWithAGpuAndIsRefusedWithoutOne) {
   }
 }
 
-/// Options, what the heading of the run shows, and what summary.json contains.
+/// Options, and the expected content of the heading and of summary.json.
 struct OptionsCase {
   const char* arguments;
   std::vector<std::string> heading;
   Json summary;
 };
 
-TEST_F(AppTest, EveryOptionReachesTheRunTheHeadingAndTheSummary) {
+TEST_F(AppTest, OptionsAppearInTheHeadingAndTheSummary) {
   const std::vector<OptionsCase> cases = {
       {"--loss cross_entropy --label-smoothing 0.1 --class-weights 1,2,1,1,1,1,1,1,1,0.5 --ignore-index 3 "
        "--optimizer rmsprop --alpha 0.9 --centered",

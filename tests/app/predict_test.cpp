@@ -2,14 +2,15 @@
 #include "twingrad/data/dataset.h"
 #include "twingrad/io/png.h"
 
-// The commands predict and export, and weights as the start of a run.
+// The commands predict and export, and `train --init FILE`.
 
 namespace twingrad {
 namespace {
 
 class PredictTest : public AppTest {
  protected:
-  /// Trains on Fashion-MNIST for one epoch, and writes held-out images as PNG files to the directory "images".
+  /// Trains on Fashion-MNIST for one epoch, and writes held-out images as PNG files to the directory
+  /// "images".
   void train_and_write_images(int count) {
     const Outcome outcome =
         run("train --dataset fashion-mnist --hidden 24 --epochs 1 --quiet --out run --hold-out " +
@@ -49,7 +50,7 @@ TEST_F(PredictTest, AccuracyOnHeldOutImagesIsThatOfTheEvaluation) {
   }
 }
 
-TEST_F(PredictTest, ShowsTheImageAndTheAnswersOfBothTwins) {
+TEST_F(PredictTest, ShowsTheImageAndThePredictionsOfBothTwins) {
   train_and_write_images(12);
   const Outcome one = run("predict --model run images/00003.png");
   EXPECT_EQ(one.status, 0) << one.errors;
@@ -95,7 +96,7 @@ TEST_F(PredictTest, ExportedWeightsGiveTheSameLogits) {
               content(folder.path() / "run" / "autograd.safetensors"));
 }
 
-TEST_F(PredictTest, RunStartsWithTheWeightsOfAFile) {
+TEST_F(PredictTest, InitialWeightsAreReadFromAFile) {
   train_and_write_images(10);
   EXPECT_EQ(run("export --model run --to w.pt").status, 0);
   const std::string start = "train --dataset fashion-mnist --epochs 1 --quiet --lr 0 --init w.pt";

@@ -27,7 +27,7 @@ class ResumeTest : public AppTest {
     return run("train --resume " + out + " " + more);
   }
 
-  /// What must not depend on interruptions: the weights, and the metrics without times.
+  /// The results that an interruption must not change: the weights, and the metrics without times.
   std::string result_of(const std::string& out) const {
     std::string result;
     for (Json& event : metrics(out)) {
@@ -100,7 +100,7 @@ class ResumeTest : public AppTest {
 
 TEST_F(ResumeTest, Survives50KillsAtRandomTimes) {
   constexpr int kKills = 50;
-  const std::string arguments = options(30, 1);  // a checkpoint per step, so that most kills hit a write
+  const std::string arguments = options(30, 1);  // a checkpoint per step: most kills interrupt a write
   ASSERT_EQ(begin("whole", arguments).status, 0);
   const std::string expected = result_of("whole");
 
@@ -168,7 +168,7 @@ TEST_F(ResumeTest, ResumingAFinishedRunChangesNothing) {
   EXPECT_EQ(files("run"), before);
 }
 
-TEST_F(ResumeTest, MoreEpochsContinueAFinishedRun) {
+TEST_F(ResumeTest, FinishedRunContinuesWithMoreEpochs) {
   const std::string arguments = "train --dataset synthetic --hidden 8 --quiet --epochs ";
   ASSERT_EQ(begin("run", arguments + "2").status, 0);
   ASSERT_EQ(begin("whole", arguments + "4").status, 0);
@@ -200,7 +200,7 @@ TEST_F(ResumeTest, InitialWeightsFileIsNotNeededToResume) {
   EXPECT_TRUE(result_of("run") == result_of("whole"));
 }
 
-TEST_F(ResumeTest, KillBetweenTheLastStepAndTheSummaryIsRepaired) {
+TEST_F(ResumeTest, KillBeforeTheSummaryIsWrittenIsRecoverable) {
   ASSERT_EQ(begin("run", options(2)).status, 0);
   const std::string old_summary = content(path("run") / "summary.json");
   const std::string old_weights = content(path("run") / "manual.safetensors");
@@ -338,15 +338,7 @@ TEST_F(ResumeTest, ForgedCheckpointIsRefused) {
 
 TEST_F(ResumeTest, TwoProcessesCannotUseTheSameRunDirectory) {
   const pid_t first = start_and_wait("train --dataset synthetic --epochs 100000 --quiet --out run", "run");
-  const pid_t second = fork();
-  if (second == 0) {
-    if (chdir(folder.path().c_str()) != 0) {
-      _exit(126);
-    }
-    dup2(open("errors of the second", O_CREAT | O_WRONLY | O_TRUNC, 0600), STDERR_FILENO);
-    become_program("train --resume run");
-  }
-  EXPECT_EQ(status_of(second), 2);
+  EXPECT_EQ(status_of(start("train --resume run", "errors of the second")), 2);
   EXPECT_THAT(content(folder.path() / "errors of the second"), HasSubstr("still running"));
   kill(first, SIGINT);
   EXPECT_EQ(finish(first).status, 130);

@@ -6,11 +6,11 @@
 
 #include <fstream>
 
+#include "../support/refusal.h"
 #include "../support/temporary_folder.h"
 #include "twingrad/io/tensor_file.h"
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/manual_twin.h"
-#include "twingrad/runtime/error.h"
 #include "twingrad/training/trainer.h"
 
 namespace twingrad {
@@ -19,39 +19,31 @@ namespace {
 using at::Tensor;
 
 using ::testing::HasSubstr;
+using testing::refusal_of;
 
-/// Keeps the contents of the checkpoint files.
-class Keeper final : public TrainingObserver {
+/// Stores the contents of the checkpoint files.
+class CheckpointRecorder final : public TrainingObserver {
  public:
-  explicit Keeper(std::vector<Twin*> twins) : twins_(std::move(twins)) {}
-  void on_epoch(const EpochMetrics& metrics) override { epochs.push_back(metrics); }
-  void on_agreement(const Agreement& /*agreement*/, double /*bound*/) override {}
+  explicit CheckpointRecorder(std::vector<Twin*> twins) : twins_(std::move(twins)) {}
   void on_checkpoint(const TrainingProgress& progress) override {
-    Checkpoint checkpoint{.progress = progress, .metrics_size = 7, .run = {{"seed", 1}}, .tensors = {}};
-    for (const Twin* twin : twins_) {
-      for (NamedTensor& tensor : tensors_of(*twin)) {
-        checkpoint.tensors.push_back(std::move(tensor));
-      }
-    }
-    contents.push_back(content_of(checkpoint));
+    contents.push_back(content_of({{progress, 7, {{"seed", 1}}}, tensors_of(twins_)}));
   }
-  std::vector<EpochMetrics> epochs;
   std::vector<std::string> contents;
 
  private:
   std::vector<Twin*> twins_;
 };
 
-/// A run, new or resumed from a checkpoint, after its end.
-struct Start {
-  Start(const data::Dataset& dataset, const MlpSpec& network, const OptimizerOptions& optimizer,
-        const TrainingOptions& options, const std::string& from = "")
+/// A complete run, new or resumed from a checkpoint.
+struct CompleteRun {
+  CompleteRun(const data::Dataset& dataset, const MlpSpec& network, const OptimizerOptions& optimizer,
+              const TrainingOptions& options, const std::string& from = "")
       : spec(network),
         train(dataset.train, at::kCPU),
         test(dataset.test, at::kCPU),
         autograd(spec, optimizer, draw_initial_parameters(spec, options.seed), options.dtype),
         manual(spec, optimizer, draw_initial_parameters(spec, options.seed), options.dtype),
-        keeper({&autograd, &manual}) {
+        recorder({&autograd, &manual}) {
     TrainingProgress progress;
     if (!from.empty()) {
       const Checkpoint checkpoint = parse_checkpoint(from, "checkpoint");
@@ -59,7 +51,7 @@ struct Start {
       load(manual, checkpoint);
       progress = checkpoint.progress;
     }
-    Trainer trainer(spec, {&autograd, &manual}, train, test, options, {&keeper});
+    Trainer trainer(spec, {&autograd, &manual}, train, test, options, {&recorder});
     result = trainer.run(false, progress);
   }
 
@@ -67,13 +59,13 @@ struct Start {
   data::ImageTensors train, test;
   AutogradTwin autograd;
   ManualTwin manual;
-  Keeper keeper;
+  CheckpointRecorder recorder;
   TrainingResult result;
 };
 
 /// The last checkpoint, without the times of the run.
-std::string end_of(const Start& start) {
-  Checkpoint end = parse_checkpoint(start.keeper.contents.back(), "end");
+std::string end_of(const CompleteRun& run) {
+  Checkpoint end = parse_checkpoint(run.recorder.contents.back(), "end");
   for (Tally& tally : end.progress.tallies) {
     tally.seconds = 0;
   }
@@ -141,12 +133,12 @@ TEST(Checkpoint, ResumesBitForBitFromEveryCheckpoint) {
                                     .lr = of.optimizer.lr,
                                     .schedule = of.schedule,
                                     .dtype = dtype};
-      const Start whole(dataset, of.network, of.optimizer, options);
+      const CompleteRun whole(dataset, of.network, of.optimizer, options);
       const std::string end = end_of(whole);
-      ASSERT_GE(whole.keeper.contents.size(), 3U) << of.name;
-      for (std::size_t i = 0; i < whole.keeper.contents.size(); i += i < 2 ? 1 : 3) {
-        const Start continued(dataset, of.network, of.optimizer, options, whole.keeper.contents[i]);
-        const bool is_the_end = i + 1 == whole.keeper.contents.size();
+      ASSERT_GE(whole.recorder.contents.size(), 3U) << of.name;
+      for (std::size_t i = 0; i < whole.recorder.contents.size(); i += i < 2 ? 1 : 3) {
+        const CompleteRun continued(dataset, of.network, of.optimizer, options, whole.recorder.contents[i]);
+        const bool is_the_end = i + 1 == whole.recorder.contents.size();
         if (!is_the_end) {
           EXPECT_TRUE(end_of(continued) == end) << of.name << ", from checkpoint " << i;
         }
@@ -158,10 +150,10 @@ TEST(Checkpoint, ResumesBitForBitFromEveryCheckpoint) {
 TEST(Checkpoint, IsWrittenBeforeTheFirstStepAndPerEpochOrEveryNSteps) {
   const data::Dataset dataset = data::synthetic(1, 200, 50);  // 7 steps per epoch
   const auto steps = [&](std::int64_t every) {
-    const Start start(dataset, {.hidden = {4}}, {},
-                      {.epochs = 2, .batch_size = 32, .checkpoint_every = every});
+    const CompleteRun run(dataset, {.hidden = {4}}, {},
+                          {.epochs = 2, .batch_size = 32, .checkpoint_every = every});
     std::vector<std::int64_t> saved;
-    for (const std::string& content : start.keeper.contents) {
+    for (const std::string& content : run.recorder.contents) {
       saved.push_back(parse_checkpoint(content, "").progress.result.steps);
     }
     return saved;
@@ -173,16 +165,7 @@ TEST(Checkpoint, IsWrittenBeforeTheFirstStepAndPerEpochOrEveryNSteps) {
 
 std::string some_content() {
   const data::Dataset dataset = data::synthetic(1, 64, 50);
-  return Start(dataset, {.hidden = {3}}, {}, {.epochs = 1, .batch_size = 32}).keeper.contents.back();
-}
-
-std::string message_of(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "no error";
+  return CompleteRun(dataset, {.hidden = {3}}, {}, {.epochs = 1, .batch_size = 32}).recorder.contents.back();
 }
 
 TEST(Checkpoint, DetectsAnyChangedByte) {
@@ -190,15 +173,15 @@ TEST(Checkpoint, DetectsAnyChangedByte) {
   for (std::size_t i = 0; i < content.size(); i += i < 4096 ? 7 : 997) {
     std::string damaged = content;
     damaged[i] = static_cast<char>(damaged[i] ^ 0x04);
-    EXPECT_THAT(message_of([&] { parse_checkpoint(damaged, "file"); }), HasSubstr("file")) << "byte " << i;
+    EXPECT_THAT(refusal_of([&] { parse_checkpoint(damaged, "file"); }), HasSubstr("file")) << "byte " << i;
   }
   for (const std::size_t size : {std::size_t{0}, std::size_t{8}, content.size() / 2, content.size() - 1}) {
-    EXPECT_THAT(message_of([&] { parse_checkpoint(content.substr(0, size), "file"); }), HasSubstr("file"));
+    EXPECT_THAT(refusal_of([&] { parse_checkpoint(content.substr(0, size), "file"); }), HasSubstr("file"));
   }
 }
 
 TEST(Checkpoint, RefusesOtherFiles) {
-  EXPECT_THAT(message_of([] {
+  EXPECT_THAT(refusal_of([] {
                 parse_checkpoint(safetensors_of({{{"a", torch::ones({2})}}, {}}), "file");
               }),
               HasSubstr("expected a checkpoint of twingrad"));
@@ -260,16 +243,16 @@ TEST_F(CheckpointFolderTest, FallsBackToThePreviousUndamagedCheckpoint) {
   ASSERT_EQ(newest.damages.size(), 1U);
   EXPECT_THAT(newest.damages[0], HasSubstr(file(2).string()));
   std::ofstream(file(1)) << "nothing";
-  EXPECT_THAT(message_of([&] { checkpoints.read_newest(); }), HasSubstr("2 damaged"));
+  EXPECT_THAT(refusal_of([&] { checkpoints.read_newest(); }), HasSubstr("2 damaged"));
 }
 
 TEST_F(CheckpointFolderTest, RefusesADirectoryWithoutCheckpoints) {
-  EXPECT_THAT(message_of([&] { checkpoints.read_newest(); }), HasSubstr("found none"));
+  EXPECT_THAT(refusal_of([&] { checkpoints.read_newest(); }), HasSubstr("found none"));
 }
 
 TEST_F(CheckpointFolderTest, RefusesAFileInPlaceOfTheDirectory) {
   std::ofstream(path.string()) << "a file";
-  EXPECT_THAT(message_of([&] { checkpoints.write(checkpoint_at(1)); }), HasSubstr(path.string()));
+  EXPECT_THAT(refusal_of([&] { checkpoints.write(checkpoint_at(1)); }), HasSubstr(path.string()));
 }
 
 }  // namespace

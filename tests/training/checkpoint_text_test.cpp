@@ -25,13 +25,13 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 const std::string kZeros(64, '0');
 
-/// In the middle of the third epoch, with a value in every place.
+/// A run in the middle of its third epoch, with a value for every member.
 CheckpointText some_text() {
   TrainingProgress progress;
   progress.epoch = 3;
   progress.samples_done = 64;
   progress.tallies = {{12.5, 40, 64, 0.25}};
-  progress.agreement = {3, 8, 1e-9, kInfinity, kNaN, "0.weight", 0.1, -0.0, -kNaN, {{"1.output", 2}}};
+  progress.agreement = {3, 8, 1e-9, kInfinity, kNaN, 1e-8, "0.weight", 0.1, -0.0, -kNaN, {{"1.output", 2}}};
   progress.result = {.last = {{2, "autograd", 0.5, 0.75, 0.625, 0.875, 1.5, -kInfinity}},
                      .seconds = {{"autograd", 3}, {"manual", kInfinity}},
                      .agreements = {{}, progress.agreement},

@@ -25,7 +25,7 @@ void for_each_table(const auto& visit) {
   visit(training_fields());
 }
 
-/// A valid text for the field whose value is not the default one.
+/// A valid text for the field that differs from its default.
 template <typename Options>
 std::string other_text(const Field<Options>& field) {
   std::vector<std::string> candidates = field.names;
@@ -41,7 +41,7 @@ std::string other_text(const Field<Options>& field) {
   return "";
 }
 
-/// The options with the first kind that has the field, or that has not.
+/// The options with the first kind that has the field or, if !belongs, lacks it.
 template <typename Options>
 Options with_kind(const FieldTable<Options>& table, const Field<Options>& field, bool belongs) {
   Options options;
@@ -57,7 +57,7 @@ Options with_kind(const FieldTable<Options>& table, const Field<Options>& field,
   return options;
 }
 
-TEST(Fields, AreTheSameAfterCommandLineJsonAndCommandLine) {
+TEST(Fields, SurviveARoundTripThroughTextAndJson) {
   for_each_table([](const auto& table) {
     for (const auto& field : table.fields) {
       SCOPED_TRACE(field.option);
@@ -85,7 +85,7 @@ TEST(Fields, AreRefusedWithAKindTheyDoNotBelongTo) {
   for_each_table([&](const auto& table) {
     for (const auto& field : table.fields) {
       SCOPED_TRACE(field.option);
-      // Given means given: the default value is refused as well.
+      // An option with its default value is refused as well.
       const std::string usual = field.value_name.empty() ? "false" : field.text(field.write({}));
       for (const std::string& text : {other_text(field), usual}) {
         if (field.kinds.empty()) {
@@ -137,7 +137,7 @@ TEST(Fields, NameOnlyKindsThatExist) {
   });
 }
 
-TEST(Fields, HaveDefaultsThatTheirRangesAllow) {
+TEST(Fields, HaveDefaultsWithinTheirRanges) {
   for_each_table([](const auto& table) {
     for (const auto& field : table.fields) {
       auto options = decltype(with_kind(table, field, true))();

@@ -33,7 +33,8 @@ class ManualShard {
   void backward();
 
   /// forward and backward for one block of rows at a time, small enough for the cache. Writes the logits of
-  /// these rows to `logits`, a tensor for the whole batch. Only the last block keeps its intermediate results.
+  /// these rows to `logits`, a tensor for the whole batch. Only the last block keeps its intermediate
+  /// results.
   void compute_gradients(const at::Tensor& images, const at::Tensor& labels, Range rows,
                          const at::Tensor& logits);
 

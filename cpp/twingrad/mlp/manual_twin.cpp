@@ -14,7 +14,7 @@ namespace {
 
 /// Minimum number of parameters per slice: updating fewer takes less time than waking a thread.
 constexpr std::int64_t kMinSlice = 16384;
-/// Number of parameters from which on it pays to wake threads for the update alone.
+/// Minimum number of parameters for which waking threads only for the update saves time.
 constexpr std::int64_t kMinParametersToWakeThreads = 500'000;
 
 }  // namespace

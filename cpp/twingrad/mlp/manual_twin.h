@@ -23,10 +23,10 @@ namespace twingrad {
 ///
 ///   L = Σ_s b_s/b L_s,    ∂L/∂p = Σ_s b_s/b ∂L_s/∂p        (for the mean; for the sum without b_s/b)
 ///
-/// and each thread updates one slice of the parameters. compute_gradients uses the same formula to process a
-/// long shard in blocks. The number of shards and blocks depends only on the shapes and the number of threads,
-/// so runs are reproducible bit for bit.
-class ManualTwin final : public Twin {
+/// and each thread updates one slice of the parameters. compute_gradients uses the same formula to process
+/// a long shard in blocks. The number of shards and blocks depends only on the shapes and the number of
+/// threads, so runs are reproducible bit for bit.
+class ManualTwin : public Twin {
  public:
   /// initial: flat, as returned by draw_initial_parameters; options: dtype and device; pool: by default only
   /// the calling thread; threads: the number of threads of LibTorch's operations in each thread of the pool.

@@ -55,11 +55,11 @@ Predictor::Predictor(const std::filesystem::path& autograd, const std::filesyste
   manual_->eval();
 }
 
-std::size_t Predictor::Answer::likeliest() const {
+std::size_t Predictor::Prediction::most_likely() const {
   return static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
-std::vector<Predictor::Answers> Predictor::predict(const std::vector<GreyImage>& images) {
+std::vector<Predictor::Predictions> Predictor::predict(const std::vector<GreyImage>& images) {
   if (images.empty()) {
     return {};
   }
@@ -72,14 +72,14 @@ std::vector<Predictor::Answers> Predictor::predict(const std::vector<GreyImage>&
   const at::Tensor autograd = autograd_->predict(input).to(at::kDouble);
   const at::Tensor manual = manual_->predict(input).to(at::kDouble);
   const bool is_sigmoid = spec_.loss == LossKind::bce_with_logits;
-  std::vector<Answers> answers;
+  std::vector<Predictions> predictions;
   for (std::int64_t row = 0; row < std::ssize(images); ++row) {
-    const auto answer = [&](const at::Tensor& logits) -> Answer {
+    const auto prediction = [&](const at::Tensor& logits) -> Prediction {
       return {to_vector(logits[row]), to_vector(is_sigmoid ? logits[row].sigmoid() : logits[row].softmax(0))};
     };
-    answers.push_back({answer(autograd), answer(manual)});
+    predictions.push_back({prediction(autograd), prediction(manual)});
   }
-  return answers;
+  return predictions;
 }
 
 }  // namespace twingrad

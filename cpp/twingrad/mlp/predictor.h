@@ -15,8 +15,8 @@ namespace twingrad {
 class Predictor {
  public:
   /// Reads the weights of the autograd and the manual twin (io/tensor_file.h), which may be the same file.
-  /// activation: for weights without metadata (mlp/weights.h). Throws UserError if a file contains no network,
-  /// or if the networks differ.
+  /// activation: for weights without metadata (mlp/weights.h). Throws UserError if a file contains no
+  /// network, or if the networks differ.
   Predictor(const std::filesystem::path& autograd, const std::filesystem::path& manual,
             const std::string& activation);
 
@@ -27,18 +27,18 @@ class Predictor {
   /// The data set that the weights were trained on, from the metadata; "" if unknown.
   const std::string& dataset() const { return dataset_; }
 
-  /// The answer of one twin for one image.
-  struct Answer {
+  /// The prediction of one twin for one image.
+  struct Prediction {
     std::vector<double> logits;         ///< [C]
     std::vector<double> probabilities;  ///< [C]: softmax of the logits; their sigmoid for bce_with_logits
     /// The class with the largest logit.
-    std::size_t likeliest() const;
+    std::size_t most_likely() const;
   };
-  struct Answers {
-    Answer autograd, manual;
+  struct Predictions {
+    Prediction autograd, manual;
   };
-  /// The answers for images of height() × width() pixels.
-  std::vector<Answers> predict(const std::vector<GreyImage>& images);
+  /// The predictions for images of height() × width() pixels.
+  std::vector<Predictions> predict(const std::vector<GreyImage>& images);
 
  private:
   MlpSpec spec_;

@@ -38,8 +38,8 @@ enum class Initialization {
 
 /// Where the biases are.
 enum class Bias {
-  every_layer,       ///< y = x Wᵀ + b in every layer (torch::nn::Linear)
-  column_of_ones,    ///< a column of ones appended to the input; no bias in the layers (the exercise)
+  every_layer,     ///< y = x Wᵀ + b in every layer (torch::nn::Linear)
+  column_of_ones,  ///< a column of ones appended to the input; no bias in the layers (the exercise)
   separate_layer,  ///< y = x W, then y + b as a separate layer
 };
 
@@ -73,7 +73,7 @@ struct MlpSpec {
 
   double label_smoothing = 0;                     ///< fraction of a label spread evenly over all classes
   std::vector<double> class_weights = {};         ///< one per class; {}: all 1
-  std::optional<std::int64_t> ignore_index = {};  ///< rows with this label do not count in the loss
+  std::optional<std::int64_t> ignore_index = {};  ///< rows with this label are excluded from the loss
   std::vector<double> positive_weights = {};      ///< of the positive examples, one per class; {}: all 1
   double smooth_l1_beta = 1;
   double huber_delta = 1;

@@ -11,9 +11,9 @@
 #include "twingrad/losses/kl_div_loss.h"
 #include "twingrad/losses/soft_cross_entropy_loss.h"
 
-/// LibTorch's counterparts of the layers and losses of this library, differentiable by autograd. The autograd
-/// twin is built from them, and the catalogue compares the hand-written gradients with theirs. Layers that are
-/// a single LibTorch function, such as at::linear, are omitted. For optimizers, see
+/// LibTorch's counterparts of the layers and losses of this library, differentiable by autograd. The
+/// autograd twin is built from them, and the catalogue compares the hand-written gradients with theirs.
+/// Layers that are a single LibTorch function, such as at::linear, are omitted. For optimizers, see
 /// torch_reference_optimizer.h.
 namespace twingrad::torch_reference {
 

@@ -27,7 +27,7 @@ double count_of(const MlpSpec& spec, const at::Tensor& labels) {
       .item<double>();
 }
 
-/// "cross_entropy (fused, from the logits), …"
+/// "cross_entropy (fused, from logits), …"
 std::string describe_losses() {
   std::vector<std::string> texts;
   for (const LossEntry& entry : losses()) {
@@ -44,18 +44,18 @@ const std::vector<LossEntry>& losses() {
   // clang-format off
   static const std::vector<LossEntry> entries = {
     // kind, name, text, layers before the loss, target, whether there is one loss per entry
-    {LossKind::cross_entropy, "cross_entropy", "fused, from the logits", {}, class_index, false},
+    {LossKind::cross_entropy, "cross_entropy", "fused, from logits", {}, class_index, false},
     {LossKind::class_probabilities, "class_probabilities", "the same, with labels as rows of probabilities",
      {}, row, false},
-    {LossKind::softmax_log, "softmax_log", "the chain softmax, log, mean",
+    {LossKind::softmax_log, "softmax_log", "softmax, log and mean as separate layers",
      {Kind::softmax, Kind::log}, row, false},
-    {LossKind::exercise_softmax_log, "exercise", "the same with the exercise's softmax, which is not shifted",
+    {LossKind::exercise_softmax_log, "exercise", "the same, with the exercise's unshifted softmax",
      {Kind::exercise_softmax, Kind::log}, row, false},
     {LossKind::nll, "nll", "after a log-softmax", {Kind::log_softmax}, class_index, false},
     {LossKind::kl_divergence, "kl_divergence", "after a log-softmax, with labels as rows of probabilities",
      {Kind::log_softmax}, smooth_row, true},
     {LossKind::bce_with_logits, "bce_with_logits", "one binary decision per class", {}, row, true},
-    {LossKind::mse, "mse", "the logits against one-hot labels, like the following", {}, row, true},
+    {LossKind::mse, "mse", "from logits and one-hot labels, like the following", {}, row, true},
     {LossKind::l1, "l1", "", {}, row, true},
     {LossKind::smooth_l1, "smooth_l1", "", {}, row, true},
     {LossKind::huber, "huber", "", {}, row, true},
@@ -92,7 +92,7 @@ const FieldTable<MlpSpec>& loss_fields() {
             {"cross_entropy", "class_probabilities", "nll", "bce_with_logits"}, "class weights {}",
             "weights of the classes, one per class").without_default(),
     integer("--ignore-index", &O::ignore_index, {0, 255}, {"cross_entropy", "nll"}, "ignoring class {}",
-            "class whose images do not count in the loss; a batch of them alone has loss and gradient 0")
+            "class to exclude from the loss; a batch of only this class has loss and gradient 0")
         .without_default(),
     numbers("--positive-weights", &O::positive_weights, kWeights, {"bce_with_logits"}, "positive weights {}",
             "weights of positive examples, one per class").without_default(),

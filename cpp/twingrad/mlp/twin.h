@@ -24,9 +24,10 @@ class Twin {
   /// "autograd" or "manual"
   virtual std::string name() const = 0;
 
-  /// Returns the mean loss of the batch, regardless of the reduction that the gradient uses: with class weights
-  /// the weighted mean Σ_n w_t ℓ / Σ_n w_t over the rows that are not ignored, and 0 if all are ignored
-  /// (mean_loss in training_loss.h). For evaluation, call it under at::NoGradGuard, and do not call backward.
+  /// Returns the mean loss of the batch, regardless of the reduction that the gradient uses: with class
+  /// weights the weighted mean Σ_n w_t ℓ / Σ_n w_t over the rows that are not ignored, and 0 if all are
+  /// ignored (mean_loss in training_loss.h). For evaluation, call it under at::NoGradGuard, and do not call
+  /// backward.
   virtual double forward(const at::Tensor& images, const at::Tensor& labels) = 0;
 
   /// Returns the logits [N, C] without computing a loss. Do not call backward afterwards.
@@ -91,8 +92,8 @@ class Twin {
 const at::Tensor& find_tensor(const std::vector<NamedTensor>& tensors, const std::string& name,
                               at::IntArrayRef shape);
 
-/// Copies these parameters and buffers into the twin. Throws std::invalid_argument, without changing the twin,
-/// if a tensor is missing or has another shape.
+/// Copies these parameters and buffers into the twin. Throws std::invalid_argument, without changing the
+/// twin, if a tensor is missing or has another shape.
 void load_network(const Twin& twin, const std::vector<NamedTensor>& tensors);
 
 }  // namespace twingrad

@@ -2,10 +2,10 @@
 
 #include <cstdio>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "twingrad/training/observer.h"
-#include "twingrad/training/trainer.h"
 
 namespace twingrad {
 

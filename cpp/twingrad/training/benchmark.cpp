@@ -66,8 +66,8 @@ std::int64_t images_of(const BenchmarkCase& of) {
   return std::min(steps * of.batch_size, kImages);
 }
 
-/// Only the products of a step: x Wᵀ, (∂L/∂y)ᵀ x and ∂L/∂y W of each layer, for the rows of one shard, with the
-/// memory layout of the manual twin.
+/// Only the products of a step: x Wᵀ, (∂L/∂y)ᵀ x and ∂L/∂y W of each layer, for the rows of one shard, with
+/// the memory layout of the manual twin.
 class Products {
  public:
   Products(const MlpSpec& spec, std::int64_t rows) {

@@ -45,7 +45,8 @@ struct BenchmarkResult {
   std::vector<Timing> evaluation;  ///< of 10,000 images: autograd twin, manual twin
   std::vector<Timing> details;     ///< parts of one step
   /// The time from one core writing a number to another core reading it, measured before each epoch of the
-  /// manual twin; empty with one thread. It shows whether the cores share a cache, which virtual cores may not.
+  /// manual twin; empty with one thread. It shows whether the cores share a cache, which virtual cores may
+  /// not.
   Timing core_to_core;
 };
 

@@ -9,7 +9,6 @@
 #include "twingrad/io/tensor_file.h"
 #include "twingrad/io/whole_file.h"
 #include "twingrad/runtime/error.h"
-#include "twingrad/training/checkpoint_text.h"
 
 namespace twingrad {
 namespace {
@@ -20,16 +19,18 @@ constexpr const char* kExtension = ".safetensors";
 
 }  // namespace
 
-std::vector<NamedTensor> tensors_of(const Twin& twin) {
+std::vector<NamedTensor> tensors_of(const std::vector<Twin*>& twins) {
   std::vector<NamedTensor> named;
   const auto add = [&](const std::string& prefix, const std::vector<NamedTensor>& tensors) {
     for (const auto& [name, tensor] : tensors) {
       named.push_back({prefix + name, tensor});
     }
   };
-  add(twin.name() + ".", twin.parameters());
-  add(twin.name() + ".", twin.buffers());
-  add(twin.name() + ".optimizer.", twin.optimizer_state());
+  for (const Twin* twin : twins) {
+    add(twin->name() + ".", twin->parameters());
+    add(twin->name() + ".", twin->buffers());
+    add(twin->name() + ".optimizer.", twin->optimizer_state());
+  }
   return named;
 }
 
@@ -49,17 +50,12 @@ void load(Twin& twin, const Checkpoint& checkpoint) {
 }
 
 std::string content_of(const Checkpoint& checkpoint) {
-  return with_checksum(safetensors_of(
-      {checkpoint.tensors, metadata_of({checkpoint.progress, checkpoint.metrics_size, checkpoint.run})}));
+  return with_checksum(safetensors_of({checkpoint.tensors, metadata_of(checkpoint)}));
 }
 
 Checkpoint parse_checkpoint(const std::string& content, const std::string& where) {
   TensorFile file = parse_safetensors(content, where);
-  CheckpointText text = parse_checkpoint_text(file.metadata, content, where);
-  return {.progress = std::move(text.progress),
-          .metrics_size = text.metrics_size,
-          .run = std::move(text.run),
-          .tensors = std::move(file.tensors)};
+  return {parse_checkpoint_text(file.metadata, content, where), std::move(file.tensors)};
 }
 
 void CheckpointFolder::write(const Checkpoint& checkpoint) const {

@@ -1,28 +1,23 @@
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "twingrad/io/named_tensor.h"
 #include "twingrad/mlp/twin.h"
-#include "twingrad/training/progress.h"
+#include "twingrad/training/checkpoint_text.h"
 
 namespace twingrad {
 
 /// The state of a run. Resuming from it gives the same results, bit for bit.
-struct Checkpoint {
-  TrainingProgress progress;
-  std::int64_t metrics_size = 0;  ///< bytes of metrics.jsonl that belong to it
-  nlohmann::json run;             ///< the record of the run (run_record.h)
-  std::vector<NamedTensor>
-      tensors;  ///< "manual.0.weight", "manual.1.running_mean", "manual.optimizer.step", …
+struct Checkpoint : CheckpointText {
+  /// Of all twins: "manual.0.weight", "manual.1.running_mean", "manual.optimizer.0.weight.exp_avg", …
+  std::vector<NamedTensor> tensors;
 };
 
-/// The parameters, buffers and optimizer state of a twin. Each name begins with that of the twin.
-std::vector<NamedTensor> tensors_of(const Twin& twin);
+/// The parameters, buffers and optimizer state of the twins. Each name begins with that of the twin.
+std::vector<NamedTensor> tensors_of(const std::vector<Twin*>& twins);
 
 /// Copies them into a twin of the same network and optimizer. Throws std::invalid_argument if names or shapes
 /// differ.

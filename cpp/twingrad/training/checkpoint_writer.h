@@ -15,18 +15,8 @@ class CheckpointWriter final : public TrainingObserver {
   CheckpointWriter(const std::vector<Twin*>& twins, const RunFolder& folder, nlohmann::json run)
       : twins_(twins), folder_(folder), run_(std::move(run)), checkpoints_(folder.path() / "checkpoint") {}
 
-  void on_epoch(const EpochMetrics& /*metrics*/) override {}
-  void on_agreement(const Agreement& /*agreement*/, double /*bound*/) override {}
-
   void on_checkpoint(const TrainingProgress& progress) override {
-    Checkpoint checkpoint{
-        .progress = progress, .metrics_size = folder_.metrics_size(), .run = run_, .tensors = {}};
-    for (const Twin* twin : twins_) {
-      for (NamedTensor& tensor : tensors_of(*twin)) {
-        checkpoint.tensors.push_back(std::move(tensor));
-      }
-    }
-    checkpoints_.write(checkpoint);
+    checkpoints_.write({{progress, folder_.metrics_size(), run_}, tensors_of(twins_)});
   }
 
  private:

@@ -1,7 +1,10 @@
 #include "twingrad/training/options.h"
 
+#include <torch/cuda.h>
+
 #include <limits>
 
+#include "twingrad/runtime/error.h"
 #include "twingrad/runtime/fields.h"
 
 namespace twingrad {
@@ -22,18 +25,6 @@ Field<TrainingOptions> batch_size_field() {
           }};
 }
 
-Field<TrainingOptions> device_field() {
-  return {"--device",
-          "NAME",
-          {},
-          "",
-          "cpu or cuda",
-          [](TrainingOptions& options, const std::string& text) {
-            options.device = choose("--device", text, device_types());
-          },
-          [](const TrainingOptions& options) { return twingrad::name_of(device_types(), options.device.type()); }};
-}
-
 }  // namespace
 
 const Names<c10::ScalarType>& dtypes() {
@@ -42,9 +33,8 @@ const Names<c10::ScalarType>& dtypes() {
   return names;
 }
 
-const Names<c10::DeviceType>& device_types() {
-  static const Names<c10::DeviceType> names = {{"cpu", c10::DeviceType::CPU},
-                                               {"cuda", c10::DeviceType::CUDA}};
+const Names<c10::Device>& devices() {
+  static const Names<c10::Device> names = {{"cpu", c10::DeviceType::CPU}, {"cuda", c10::DeviceType::CUDA}};
   return names;
 }
 
@@ -58,13 +48,19 @@ const FieldTable<TrainingOptions>& training_fields() {
     integer("--seed", &O::seed, {0, kLargest}, {}, "",
             "seed of the initial weights, the shuffling, dropout and synthetic data"),
     choice("--dtype", &O::dtype, dtypes(), {}, "", ""),
-    device_field(),
+    choice("--device", &O::device, devices(), {}, "", ""),
     integer("--evaluate-every", &O::evaluate_every, {1}, {}, "", "epochs between two rows of the table"),
     integer("--checkpoint-every", &O::checkpoint_every, {1}, {}, "",
             "updates between two checkpoints; default: one checkpoint per epoch").without_default(),
   }};
   // clang-format on
   return table;
+}
+
+void require_available(const std::string& option, c10::Device device) {
+  if (device.is_cuda() && !torch::cuda::is_available()) {
+    throw UserError(option, "expected a GPU that this LibTorch can use, found none", "use --device cpu");
+  }
 }
 
 }  // namespace twingrad

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 
 #include "twingrad/optim/options.h"
 #include "twingrad/runtime/names.h"
@@ -14,7 +15,7 @@ namespace twingrad {
 /// The options of a run, except those of network and optimizer. See training_fields() for the valid ranges.
 struct TrainingOptions {
   std::int64_t epochs = 10;
-  std::int64_t batch_size = 128;  ///< 0: all images in one step, in the order of the file
+  std::int64_t batch_size = 128;      ///< 0: all images in one step, in the order of the file
   std::int64_t evaluate_every = 1;    ///< epochs between two reports; the first and last are always reported
   std::int64_t checkpoint_every = 0;  ///< steps between two checkpoints; 0: one at the end of each epoch
   double lr = 1e-3;                   ///< the base rate of the schedule
@@ -22,7 +23,7 @@ struct TrainingOptions {
   std::uint64_t seed = 1;
   c10::ScalarType dtype = c10::ScalarType::Float;
   c10::Device device = c10::DeviceType::CPU;
-  bool weights_are_given = false;  ///< the twins begin with weights from a file
+  bool weights_are_given = false;  ///< the initial weights are read from a file
 
   /// Images per step, given the number of training images. The last step of an epoch may have fewer.
   std::int64_t rows_per_step(std::int64_t images) const {
@@ -31,7 +32,10 @@ struct TrainingOptions {
 };
 
 const Names<c10::ScalarType>& dtypes();
-const Names<c10::DeviceType>& device_types();
+const Names<c10::Device>& devices();
 const FieldTable<TrainingOptions>& training_fields();
+
+/// Throws UserError, beginning with `option`, if LibTorch cannot use the device.
+void require_available(const std::string& option, c10::Device device);
 
 }  // namespace twingrad

@@ -12,8 +12,8 @@ nlohmann::ordered_json to_json(const EpochMetrics& metrics);
 nlohmann::ordered_json to_json(const Agreement& agreement);
 nlohmann::ordered_json to_json(const TrainingProgress& progress);
 
-/// Counts are integers from 0 to 10^13: more than any run reaches in years, and few enough that the sum of all
-/// counts of a file stays below 2^63.
+/// Counts are integers from 0 to 10^13: more than any run reaches in years, and few enough that the sum of
+/// all counts of a file stays below 2^63.
 constexpr std::int64_t kMaxCount = 10'000'000'000'000;
 
 /// Throws std::exception if a member is missing or has another type, if a count is out of range, or if a twin

@@ -20,31 +20,6 @@ std::string setting_name(const std::string& key) {
   return name;
 }
 
-/// The name of the first setting that is missing in `before`; "" if there is none.
-std::string first_unknown(const nlohmann::ordered_json& now, const nlohmann::json& before) {
-  const nlohmann::json flat_before = before.flatten();
-  const nlohmann::ordered_json flat_now = now.flatten();
-  for (const auto& [key, value] : flat_now.items()) {
-    if (!flat_before.contains(key)) {
-      return setting_name(key);
-    }
-  }
-  return "";
-}
-
-/// "network widths 784-64-10 instead of 784-128-10": the first setting that differs; "" if there is none.
-std::string first_difference(const nlohmann::ordered_json& now, const nlohmann::json& before) {
-  const nlohmann::json flat_before = before.flatten();
-  const nlohmann::ordered_json flat_now = now.flatten();
-  for (const auto& [key, value] : flat_now.items()) {
-    const nlohmann::json was = flat_before.value(key, nlohmann::json());
-    if (nlohmann::json(value) != was) {
-      return fmt::format("{} {} instead of {}", setting_name(key), value.dump(), printable(was.dump()));
-    }
-  }
-  return "";
-}
-
 /// Whether a run with this number of images can have this progress.
 bool is_possible(const TrainingProgress& progress, const TrainingOptions& training, std::int64_t images,
                  std::size_t twins) {
@@ -75,22 +50,34 @@ nlohmann::ordered_json Resumption::finished_summary(std::int64_t epochs) const {
   return is_finished ? summary : nlohmann::ordered_json();
 }
 
-void Resumption::require_same_settings(nlohmann::ordered_json settings) const {
-  if (const std::string unknown = first_unknown(settings, record_.settings); !unknown.empty()) {
-    throw UserError(newest_.path.string(),
-                    fmt::format("expected the setting {}, found a checkpoint of another version of twingrad "
-                                "without it",
-                                unknown),
-                    "resume the run with the version that started it");
+void Resumption::require_same_settings(const nlohmann::ordered_json& settings) const {
+  const nlohmann::json before = record_.settings.flatten();
+  const nlohmann::ordered_json now = settings.flatten();
+  std::string option_difference, data_difference;
+  for (const auto& [key, value] : now.items()) {
+    const auto was = before.find(key);
+    if (was == before.end()) {
+      throw UserError(
+          newest_.path.string(),
+          fmt::format("expected the setting {}, found a checkpoint of another version of twingrad "
+                      "without it",
+                      setting_name(key)),
+          "resume the run with the version that started it");
+    }
+    std::string& difference = key.starts_with("/dataset/") ? data_difference : option_difference;
+    if (difference.empty() && nlohmann::json(value) != *was) {
+      difference =
+          fmt::format("{} {} instead of {}", setting_name(key), value.dump(), printable(was->dump()));
+    }
   }
-  const nlohmann::ordered_json data = {{"dataset", settings.at("dataset")}};
-  settings.erase("dataset");
-  if (const std::string difference = first_difference(settings, record_.settings); !difference.empty()) {
-    throw UserError("--resume " + path_, "expected the options that the run started with, found " + difference,
+  if (!option_difference.empty()) {
+    throw UserError("--resume " + path_,
+                    "expected the options that the run started with, found " + option_difference,
                     "leave out all options except --epochs, --quiet and --json");
   }
-  if (const std::string difference = first_difference(data, record_.settings); !difference.empty()) {
-    throw UserError("--resume " + path_, "expected the data that the run started with, found " + difference,
+  if (!data_difference.empty()) {
+    throw UserError("--resume " + path_,
+                    "expected the data that the run started with, found " + data_difference,
                     "restore the data");
   }
 }

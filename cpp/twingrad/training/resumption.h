@@ -26,9 +26,9 @@ class Resumption {
   /// The summary of the run if it has trained for this number of epochs; otherwise null.
   nlohmann::ordered_json finished_summary(std::int64_t epochs) const;
 
-  /// Throws UserError unless the run began with these settings (settings_of in run_description.h), data
+  /// Throws UserError unless the run started with these settings (settings_of in run_description.h), data
   /// included.
-  void require_same_settings(nlohmann::ordered_json settings) const;
+  void require_same_settings(const nlohmann::ordered_json& settings) const;
 
   /// Restores the twins and metrics.jsonl from the checkpoint, and returns the progress of the run. images:
   /// the number of training images. Throws UserError for a checkpoint that cannot belong to this run.

@@ -30,6 +30,11 @@ fs::path unused_default_folder(const std::string& dataset_name) {
   return folder;
 }
 
+[[noreturn]] void refuse_write(const fs::path& file, const std::string& remedy) {
+  throw UserError(file.string(), std::string("expected to write this file, found: ") + std::strerror(errno),
+                  remedy);
+}
+
 void make_folder(const fs::path& folder) {
   const std::string where = "--out " + folder.string();
   std::error_code ignored;
@@ -73,8 +78,7 @@ RunFolder::RunFolder(fs::path path, const char* mode) : path_(std::move(path)) {
   const fs::path file = path_ / "metrics.jsonl";
   metrics_.reset(std::fopen(file.c_str(), mode));
   if (!metrics_) {
-    throw UserError(file.string(), std::string("expected to write this file, found: ") + std::strerror(errno),
-                    "choose another --out");
+    refuse_write(file, "choose another --out");
   }
   if (::flock(fileno(metrics_.get()), LOCK_EX | LOCK_NB) != 0) {
     throw UserError(path_.string(), "expected a run that has stopped, found one that is still running",
@@ -83,7 +87,8 @@ RunFolder::RunFolder(fs::path path, const char* mode) : path_(std::move(path)) {
 }
 
 std::int64_t RunFolder::metrics_size() const {
-  ::fsync(fileno(metrics_.get()));  // after a crash, metrics.jsonl must not be shorter than the checkpoint records
+  ::fsync(fileno(
+      metrics_.get()));  // after a crash, metrics.jsonl must not be shorter than the checkpoint records
   return std::ftell(metrics_.get());
 }
 
@@ -97,8 +102,7 @@ void RunFolder::truncate_metrics(std::int64_t size) {
                     "restore the file");
   }
   if (::ftruncate(fileno(metrics_.get()), size) != 0 || std::fseek(metrics_.get(), size, SEEK_SET) != 0) {
-    throw UserError(file.string(), std::string("expected to write this file, found: ") + std::strerror(errno),
-                    "make the directory writable");
+    refuse_write(file, "make the directory writable");
   }
 }
 
@@ -106,9 +110,7 @@ void RunFolder::append(const char* kind, const nlohmann::ordered_json& members) 
   nlohmann::ordered_json event = {{"event", kind}};
   event.update(members);
   if (std::fputs((event.dump() + "\n").c_str(), metrics_.get()) < 0 || std::fflush(metrics_.get()) != 0) {
-    throw UserError((path_ / "metrics.jsonl").string(),
-                    std::string("expected to write this file, found: ") + std::strerror(errno),
-                    "free some space or choose another --out");
+    refuse_write(path_ / "metrics.jsonl", "free some space or choose another --out");
   }
 }
 

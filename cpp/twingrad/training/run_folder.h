@@ -15,8 +15,9 @@ namespace twingrad {
 /// written at its end. No other process can write there during the lifetime of this object.
 class RunFolder final : public TrainingObserver {
  public:
-  /// Creates the directory. If `out` is empty, the directory is runs/<time>-<data set>, with a number appended
-  /// if that exists. Throws UserError if `out` already contains a run, is a file, or cannot be created.
+  /// Creates the directory. If `out` is empty, the directory is runs/<time>-<data set>, with a number
+  /// appended if that exists. Throws UserError if `out` already contains a run, is a file, or cannot be
+  /// created.
   static std::unique_ptr<RunFolder> begin(const std::filesystem::path& out, const std::string& dataset_name);
 
   /// Opens the directory of a run to resume. Throws UserError if it contains none, or if another process is

@@ -16,9 +16,9 @@ struct RequestedRun {
   const data::LabelledImages& images;  ///< to train on
 };
 
-/// Throws UserError, naming the option, if valid options do not work together or with the data: a network that does not fit into memory, a batch of one row with batch normalization,
-/// residual blocks without a layer as wide as its input, a loss that ignores all images, a phase of the
-/// schedule without updates.
+/// Throws UserError, naming the option, if valid options do not work together or with the data: a network
+/// that does not fit into memory, a batch of one row with batch normalization, residual blocks without a
+/// layer as wide as its input, a loss that ignores all images, a phase of the schedule without updates.
 void require_possible(const RequestedRun& run);
 
 }  // namespace twingrad

@@ -83,7 +83,7 @@ std::uint32_t big_endian_word(Bytes bytes) {
 }
 
 /// Builds an IdxFile from the pieces of the unpacked file. Each byte is checked as soon as it is available,
-/// so a damaged or hostile file is never unpacked further than its first error.
+/// so a damaged or hostile file is unpacked only up to its first error.
 class IdxAssembler {
  public:
   /// file_size: size of the file on disk. No more than a plausible multiple of it is reserved in advance.

@@ -74,7 +74,7 @@ void draw_image(SplitMix64& random, const Prototype& own, const Prototype& other
   const std::uint64_t share = kLeastShare + random.below(101 - kLeastShare);
   for (std::size_t i = 0; i < own.size(); ++i) {
     const std::uint64_t mixed = (share * own[i] + (100 - share) * other[i]) / 100;
-    const std::uint64_t noisy = mixed + random.below(2 * kNoise + 1);  // kNoise too bright
+    const std::uint64_t noisy = mixed + random.below(2 * kNoise + 1);  // brighter by kNoise
     pixels.push_back(static_cast<std::uint8_t>(std::clamp(noisy, kNoise, kBrightest + kNoise) - kNoise));
   }
 }

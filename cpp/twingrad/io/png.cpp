@@ -90,7 +90,7 @@ class PngChunks {
     throw UserError(at_byte(name_, position), problem, kWriteImageAgain);
   }
 
-  /// Checks the chunk at this position (length, type, data, checksum), keeps it if needed, returns its type.
+  /// Checks the chunk at this position and keeps it if needed. Returns its type.
   std::string_view check_chunk(std::size_t position) {
     const std::size_t rest = file_.size() - position;
     if (rest < 12 || word_at(file_, position) > rest - 12) {

@@ -250,7 +250,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   SafetensorsHeader header_;
 };
 
-/// The JSON of a file. Checks the bytes before it.
+/// The JSON of a file, after a check of its length and first byte.
 std::string_view find_json(std::string_view file, const std::string& where) {
   if (file.size() < kLengthSize) {
     throw UserError(where,

@@ -14,7 +14,7 @@ struct Sweep {
   std::vector<catalogue::SweepPoint> points;
 };
 
-/// A table of step sizes and errors, with bars.
+/// A table of step sizes and errors with a bar chart.
 std::string sweep_table(const Sweep& sweep);
 
 /// A plot of the sweeps with the two bounds, truncation and rounding.

@@ -196,7 +196,8 @@ ThreadPlan plan_threads(int requested, const StepWork& work, Twins twins) {
   if (twins == Twins::autograd) {
     return plan;  // pool threads that gathered a batch would spin on cores that the products need
   }
-  // oneDNN computes on LibTorch's threads; in lockstep, OpenBLAS's spin after the autograd twin's products.
+  // oneDNN computes on LibTorch's threads. In lockstep, the matrix library's threads keep spinning after the
+  // autograd twin's products.
   const bool by_onednn = work.float32 && !ops::product_library().empty();
   if (!work.shardable && !(by_onednn && in_lockstep)) {
     (by_onednn ? plan.manual.aten : plan.manual.blas) =

@@ -1,8 +1,9 @@
 # Builds projects that use twingrad and runs their programs:
 #   cmake -DHOW=installed|subdirectory -DTWINGRAD_BUILD=<build directory> -DFOLDER=<new directory>
 #         -DGENERATOR=Ninja -P build_and_run.cmake
-# `installed` installs a complete build, TWINGRAD_BUILD. `subdirectory` compiles the gradient checker, which is
-# one unit, but not the rest of twingrad. The cache entries in PASS_ON are passed to the projects as -D<entry>.
+# `installed` installs a complete build, TWINGRAD_BUILD. `subdirectory` compiles the gradient checker, which
+# is one unit, but not the rest of twingrad. The cache entries in PASS_ON are passed to the projects as
+# -D<entry>.
 cmake_minimum_required(VERSION 3.24)
 
 function(run)

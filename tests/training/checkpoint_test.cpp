@@ -26,7 +26,12 @@ class CheckpointRecorder final : public TrainingObserver {
  public:
   explicit CheckpointRecorder(std::vector<Twin*> twins) : twins_(std::move(twins)) {}
   void on_checkpoint(const TrainingProgress& progress) override {
-    contents.push_back(content_of({{progress, 7, {{"seed", 1}}}, tensors_of(twins_)}));
+    Checkpoint checkpoint;
+    checkpoint.progress = progress;
+    checkpoint.metrics_size = 7;
+    checkpoint.run = {{"seed", 1}};
+    checkpoint.tensors = tensors_of(twins_);
+    contents.push_back(content_of(checkpoint));
   }
   std::vector<std::string> contents;
 

@@ -37,7 +37,7 @@ std::vector<fs::path> hand_written_sources() {
   std::vector<fs::path> sources = {library / "mlp" / "manual_twin.h", library / "mlp" / "manual_twin.cpp",
                                    library / "mlp" / "manual_shard.h", library / "mlp" / "manual_shard.cpp",
                                    library / "mlp" / "flat_parameters.h"};
-  for (const char* folder : {"layers", "losses", "optim"}) {
+  for (const char* folder : {"layers", "losses", "ops", "optim"}) {
     for (const auto& entry : fs::directory_iterator(library / folder)) {
       sources.push_back(entry.path());
     }

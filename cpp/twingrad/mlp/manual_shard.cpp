@@ -105,19 +105,8 @@ std::unique_ptr<nn::Layer> ManualShard::make_layer(std::size_t index, const Laye
       return std::make_unique<nn::AddBias>(parameter("bias"));
     case Kind::append_ones:
       return std::make_unique<nn::AppendOnes>();
-    case Kind::batch_norm: {
-      nn::RunningStatistics statistics;
-      if (spec_.normalization_statistics) {
-        statistics.mean = at::zeros({layer.outputs}, parameters_.values().options());
-        statistics.variance = at::ones({layer.outputs}, parameters_.values().options());
-      }
-      auto batch_norm = std::make_unique<nn::BatchNorm1d>(scale_or_shift("weight"), scale_or_shift("bias"),
-                                                          std::move(statistics));
-      if (spec_.normalization_statistics) {
-        batch_norms_.emplace_back(layer.name, batch_norm.get());
-      }
-      return batch_norm;
-    }
+    case Kind::batch_norm:
+      return make_batch_norm(layer, scale_or_shift("weight"), scale_or_shift("bias"));
     case Kind::layer_norm:
       return std::make_unique<nn::LayerNorm>(scale_or_shift("weight"), scale_or_shift("bias"));
     case Kind::rms_norm:
@@ -147,6 +136,19 @@ std::unique_ptr<nn::Layer> ManualShard::make_layer(std::size_t index, const Laye
     }
   }
   throw std::logic_error("a kind of layer without a class");
+}
+
+std::unique_ptr<nn::Layer> ManualShard::make_batch_norm(const LayerSpec& layer, nn::Parameter weight,
+                                                        nn::Parameter bias) {
+  if (!spec_.normalization_statistics) {
+    return std::make_unique<nn::BatchNorm1d>(std::move(weight), std::move(bias), nn::RunningStatistics());
+  }
+  const at::TensorOptions options = parameters_.values().options();
+  nn::RunningStatistics statistics{at::zeros({layer.outputs}, options), at::ones({layer.outputs}, options)};
+  auto batch_norm =
+      std::make_unique<nn::BatchNorm1d>(std::move(weight), std::move(bias), std::move(statistics));
+  batch_norms_.emplace_back(layer.name, batch_norm.get());
+  return batch_norm;
 }
 
 void ManualShard::forward(const Tensor& images, Range rows) {

@@ -58,6 +58,8 @@ class ManualShard {
  private:
   int blocks_of(std::int64_t rows) const;
   std::unique_ptr<nn::Layer> make_layer(std::size_t index, const LayerSpec& layer);
+  std::unique_ptr<nn::Layer> make_batch_norm(const LayerSpec& layer, nn::Parameter weight,
+                                             nn::Parameter bias);
 
   const MlpSpec& spec_;
   std::size_t first_learning_layer_, logits_index_;

@@ -19,8 +19,8 @@ TEST_F(AppTest, TrainWritesMetricsAndSummary) {
   EXPECT_EQ(events[0]["event"], "agreement");
   EXPECT_EQ(events[0]["epoch"], 0);
   EXPECT_EQ(events[0]["step"], 0);
-  for (const char* key :
-       {"max_abs_gradient_difference", "max_rel_gradient_difference", "max_abs_weight_difference"}) {
+  for (const char* key : {"max_abs_gradient_difference", "max_rel_gradient_difference",
+                          "max_abs_weight_difference", "max_abs_optimizer_state_difference"}) {
     EXPECT_TRUE(events[0][key].is_number()) << key;
   }
   EXPECT_TRUE(events[0]["worst"].is_string());

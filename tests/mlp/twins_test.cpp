@@ -97,6 +97,24 @@ TEST_F(TwinsTest, AgreeInEvaluationAfterTraining) {
   EXPECT_NE(twins.manual.forward(images, labels), in_training);
 }
 
+TEST_F(TwinsTest, PredictReturnsTheLogitsOfTheseImagesWithoutALoss) {
+  MlpSpec spec = small_network();
+  spec.loss = LossKind::softmax_log;  // the logits are not the last result
+  Twins twins(spec, {}, at::kDouble);
+  for (const std::int64_t rows : {3, 9, 3}) {
+    twins.step();
+    const Tensor images = at::rand({rows, spec.inputs}, at::kDouble);
+    std::vector<Tensor> predicted;
+    for (Twin* twin : twins.both) {
+      predicted.push_back(twin->predict(images).clone());
+      EXPECT_EQ(predicted.back().sizes(), at::IntArrayRef({rows, spec.classes})) << twin->name();
+      twin->forward(images, at::zeros({rows}, at::kLong));
+      EXPECT_TRUE(predicted.back().equal(twin->logits())) << twin->name();
+    }
+    EXPECT_LE(relative(predicted[0], predicted[1]), 1e-12);
+  }
+}
+
 TEST_F(TwinsTest, EvaluateWithBatchStatisticsIfThereAreNoRunningOnes) {
   MlpSpec spec{.inputs = 20, .hidden = {16}, .classes = 5, .normalization = Normalization::batch};
   spec.normalization_statistics = false;

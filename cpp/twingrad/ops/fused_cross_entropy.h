@@ -4,7 +4,8 @@
 
 namespace twingrad::ops {
 
-/// What the forward pass of the cross-entropy leaves for its gradient. The caller sizes the three tensors.
+/// What the forward pass of the cross-entropy leaves for its gradient. The caller allocates the three tensors:
+/// contiguous, with the dtype and device of the logits.
 struct CrossEntropyBuffers {
   at::Tensor losses;      ///< ℓ [N, 1]
   at::Tensor exp;         ///< exp(z − max_k z_k) [N, C]

@@ -7,12 +7,11 @@
 
 #include "app/command_line.h"
 #include "app/commands.h"
+#include "app/run_setup.h"
 #include "app/train_options.h"
 #include "twingrad/data/batches.h"
 #include "twingrad/data/dataset.h"
 #include "twingrad/io/tensor_file.h"
-#include "twingrad/mlp/autograd_twin.h"
-#include "twingrad/mlp/manual_twin.h"
 #include "twingrad/mlp/weights.h"
 #include "twingrad/ops/matmul.h"
 #include "twingrad/report/console.h"
@@ -35,41 +34,6 @@ std::atomic<bool> stop_requested = false;
 void request_stop(int signal) {
   stop_requested = true;
   std::signal(signal, SIG_DFL);
-}
-
-data::Dataset load_dataset(const TrainCommandOptions& options) {
-  data::Dataset dataset = options.dataset == "synthetic"
-                              ? data::synthetic(options.training.seed, 2000, 500, options.classes)
-                              : data::load(options.dataset, options.classes);
-  if (options.hold_out > 0) {
-    data::hold_out(dataset, options.hold_out);
-  }
-  return dataset;
-}
-
-std::vector<std::unique_ptr<Twin>> make_twins(const RunDescription& run,
-                                              const std::shared_ptr<ThreadPool>& workers) {
-  const at::Tensor initial = draw_initial_parameters(run.network, run.training.seed);
-  const auto tensors = at::TensorOptions(run.training.device).dtype(run.training.dtype);
-  std::vector<std::unique_ptr<Twin>> twins;
-  if (run.twins != Twins::manual) {
-    twins.push_back(
-        std::make_unique<AutogradTwin>(run.network, run.optimizer, initial, tensors, run.threads.autograd));
-  }
-  if (run.twins != Twins::autograd) {
-    twins.push_back(std::make_unique<ManualTwin>(run.network, run.optimizer, initial, tensors, workers,
-                                                 run.threads.manual));
-  }
-  return twins;
-}
-
-ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images) {
-  if (!options.training.device.is_cpu()) {
-    return {};
-  }
-  const std::int64_t rows = options.training.rows_per_step(images);
-  const int threads = options.threads > 0 ? options.threads : std::min(available_processors(), kMaxThreads);
-  return plan_threads(threads, work_of(options.network, rows, options.training.dtype), options.twins);
 }
 
 /// The summary of the resumed run if it has already trained for all epochs, after a message; otherwise null.
@@ -97,16 +61,6 @@ std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription
   return heading;
 }
 
-void initialize(const std::vector<Twin*>& twins, const std::string& weights_file) {
-  if (weights_file.empty()) {
-    return;
-  }
-  const TensorFile weights = read_tensor_file(weights_file);
-  for (const Twin* twin : twins) {
-    load_weights(*twin, weights, "--init " + weights_file);
-  }
-}
-
 /// Writes the weights of each twin. Returns a list of the files of the run, for the last line of the output.
 std::string write_weights(const std::vector<Twin*>& twins, const RunDescription& run,
                           const std::filesystem::path& directory) {
@@ -128,7 +82,7 @@ int train(const RunDescription& run, const TrainCommandOptions& options, const n
   const auto workers = std::make_shared<ThreadPool>(run.threads.workers);
   const data::ImageTensors train_images(run.dataset.train, run.training.device, workers);
   const data::ImageTensors test_images(run.dataset.test, run.training.device, workers);
-  const std::vector<std::unique_ptr<Twin>> owned = make_twins(run, workers);
+  const std::vector<std::unique_ptr<Twin>> owned = make_twins(options, run.threads, workers);
   std::vector<Twin*> twins;
   for (const auto& twin : owned) {
     twins.push_back(twin.get());
@@ -137,7 +91,7 @@ int train(const RunDescription& run, const TrainCommandOptions& options, const n
   if (resumption) {
     progress = resumption->restore(twins, run.training, run.dataset.train.count);
   } else {
-    initialize(twins, run.initial_weights);
+    initialize(twins, "--init", run.initial_weights);
   }
   const std::unique_ptr<RunFolder> folder =
       resumption ? resumption->release_folder() : RunFolder::begin(options.out, run.dataset.name);
@@ -173,11 +127,13 @@ int train(const RunDescription& run, const TrainCommandOptions& options, const n
 int run_train_command(const GivenOptions& command_line) {
   std::optional<Resumption> resumption;
   std::vector<std::string> recorded_options;
+  std::string resumed_run;
   if (const auto resume = command_line.find("--resume"); resume != command_line.end()) {
     resumption.emplace(resume->second.value);
+    resumed_run = "--resume " + resume->second.value;
     recorded_options = resumption->record().options;
   }
-  const GivenOptions given = with_recipe(command_line, recorded_options);
+  const GivenOptions given = with_recipe(command_line, recorded_options, resumed_run);
   TrainCommandOptions options = read_train_options(given);
   if (resumption) {
     options.recipe = resumption->record().settings.at("recipe").get<std::string>();
@@ -192,8 +148,6 @@ int run_train_command(const GivenOptions& command_line) {
   flush_denormal_numbers();
   const data::Dataset dataset = load_dataset(options);
   keep_freed_memory();
-  options.network.inputs = dataset.train.height * dataset.train.width;
-  options.network.classes = dataset.classes;
   require_possible({.network = options.network,
                     .optimizer = options.optimizer,
                     .training = options.training,

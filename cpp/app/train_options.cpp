@@ -8,6 +8,7 @@
 #include "app/recipe.h"
 #include "twingrad/mlp/training_loss.h"
 #include "twingrad/report/run_description.h"
+#include "twingrad/runtime/text.h"
 #include "twingrad/training/run_record.h"
 
 namespace twingrad::app {
@@ -94,9 +95,13 @@ std::vector<std::string> all_option_names() {
 }
 
 template <typename Options>
-void add_fields(CLI::App& command, const FieldTable<Options>& table) {
+void add_fields(CLI::App& command, const FieldTable<Options>& table,
+                const std::vector<std::string>& omitted) {
   static bool ignored = false;  // the texts of the options are read after parsing
   for (const Field<Options>& field : table.fields) {
+    if (std::find(omitted.begin(), omitted.end(), field.option) != omitted.end()) {
+      continue;
+    }
     const std::string kinds = field.kinds.empty() ? "" : fmt::format("{}: ", fmt::join(field.kinds, ", "));
     if (field.value_name.empty()) {
       add_flag(command, table.title, field.option, ignored, kinds + field.help);
@@ -109,8 +114,7 @@ void add_fields(CLI::App& command, const FieldTable<Options>& table) {
 }
 
 /// Parses the options of a resumed run, as options_to_resume_with returned them.
-GivenOptions parse_recorded(const std::vector<std::string>& options, const std::string& run) {
-  const std::string where = "--resume " + run;
+GivenOptions parse_recorded(const std::vector<std::string>& options, const std::string& where) {
   const std::vector<std::string> known = all_option_names();
   GivenOptions given;
   for (const std::string& option : options) {
@@ -190,28 +194,40 @@ void require_resumable(const GivenOptions& given, const TrainCommandOptions& opt
 
 }  // namespace
 
-void add_train_options(CLI::App& command) {
-  for_each_table([&](const auto& table) { add_fields(command, table); });
+void add_train_options(CLI::App& command, const std::vector<std::string>& omitted) {
+  for_each_table([&](const auto& table) { add_fields(command, table, omitted); });
 }
 
 GivenOptions given_train_options(const CLI::App& command) {
   GivenOptions given;
   for (const std::string& name : all_option_names()) {
-    if (const CLI::Option* option = command.get_option(name); option->count() > 0) {
+    const CLI::Option* option = command.get_option_no_throw(name);
+    if (option != nullptr && option->count() > 0) {
       given[name] = {option->results().back()};
     }
   }
   return given;
 }
 
-GivenOptions with_recipe(GivenOptions given, const std::vector<std::string>& options_of_resumed_run) {
+GivenOptions with_recipe(GivenOptions given, const std::vector<std::string>& options_of_run,
+                         const std::string& run) {
   if (const auto recipe = given.find("--recipe"); recipe != given.end()) {
     given.merge(parse_recipe(recipe->second.value));
   }
-  if (const auto run = given.find("--resume"); run != given.end()) {
-    given.merge(parse_recorded(options_of_resumed_run, run->second.value));
-  }
+  given.merge(parse_recorded(options_of_run, run));
   return given;
+}
+
+std::vector<std::string> options_of_table(const std::string& title) {
+  std::vector<std::string> names;
+  for_each_table([&](const auto& table) {
+    for (const auto& field : table.fields) {
+      if (table.title == title) {
+        names.push_back(field.option);
+      }
+    }
+  });
+  return names;
 }
 
 TrainCommandOptions read_train_options(const GivenOptions& given) {

@@ -34,16 +34,20 @@ struct TrainCommandOptions {
   bool json = false;
 };
 
-/// Adds all options to the command.
-void add_train_options(CLI::App& command);
+/// Adds all options to the command, except those with these names.
+void add_train_options(CLI::App& command, const std::vector<std::string>& omitted = {});
+
+/// The names of the options in the table with this title, such as "Schedule of the learning rate".
+std::vector<std::string> options_of_table(const std::string& title);
 
 /// The options on a parsed command line.
 GivenOptions given_train_options(const CLI::App& command);
 
-/// Adds the options of the recipe, if one is given, and those that the resumed run began with. The command
-/// line takes precedence over the recipe, and both over the resumed run. Throws UserError for options that do
-/// not exist.
-GivenOptions with_recipe(GivenOptions given, const std::vector<std::string>& options_of_resumed_run);
+/// Adds the options of the recipe, if one is given, and those that a run began with, if any. The command line
+/// takes precedence over the recipe, and both over the run. run: where its options come from, for messages.
+/// Throws UserError for options that do not exist.
+GivenOptions with_recipe(GivenOptions given, const std::vector<std::string>& options_of_run = {},
+                         const std::string& run = "");
 
 /// Reads and validates options. Throws UserError.
 TrainCommandOptions read_train_options(const GivenOptions& given);

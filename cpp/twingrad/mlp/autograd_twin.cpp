@@ -8,7 +8,10 @@
 #include <torch/nn/modules/normalization.h>
 
 #include <functional>
+#include <limits>
 
+#include "twingrad/mlp/kinks.h"
+#include "twingrad/mlp/rounding_noise.h"
 #include "twingrad/mlp/torch_reference.h"
 #include "twingrad/mlp/torch_reference_optimizer.h"
 #include "twingrad/mlp/training_loss.h"
@@ -59,24 +62,33 @@ TORCH_MODULE(MaskedDropout);
 /// torch_reference::rms_norm as a module.
 class RMSNormImpl final : public torch::nn::Module {
  public:
-  RMSNormImpl(std::int64_t width, bool affine) {
+  RMSNormImpl(std::int64_t width, bool affine, std::optional<double> epsilon) : epsilon_(epsilon) {
     if (affine) {
       weight_ = register_parameter("weight", torch::ones({width}));
     }
   }
-  Tensor forward(const Tensor& x) { return torch_reference::rms_norm(x, weight_); }
+  Tensor forward(const Tensor& x) { return torch_reference::rms_norm(x, weight_, epsilon_); }
 
  private:
   Tensor weight_;
+  std::optional<double> epsilon_;
 };
 TORCH_MODULE(RMSNorm);
 
-/// Runs the modules and stores the output of each. keep_gradients: also retain its gradient.
-Tensor run(torch::nn::SequentialImpl& modules, Tensor x, bool keep_gradients, std::vector<Tensor>& outputs) {
+/// What happens to the result of each module.
+struct RunOptions {
+  bool keep_gradients = false;     ///< retain its gradient
+  RoundingNoise* noise = nullptr;  ///< add this
+};
+
+/// Runs the modules of these layers and stores the output of each.
+Tensor run(torch::nn::SequentialImpl& modules, const std::vector<LayerSpec>& layers,
+           const RunOptions& options, Tensor x, std::vector<Tensor>& outputs) {
   outputs.clear();
-  for (auto& module : modules) {
-    x = module.forward(x);
-    if (keep_gradients && x.requires_grad()) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const Tensor y = (modules.begin() + static_cast<std::ptrdiff_t>(i))->forward(x);
+    x = options.noise == nullptr ? y : options.noise->perturb(layers[i], x, y);
+    if (options.keep_gradients && x.requires_grad()) {
       x.retain_grad();
     }
     outputs.push_back(x);
@@ -87,16 +99,19 @@ Tensor run(torch::nn::SequentialImpl& modules, Tensor x, bool keep_gradients, st
 /// x + F(x), where F is this Sequential.
 class ResidualImpl final : public torch::nn::SequentialImpl {
  public:
-  Tensor forward(const Tensor& x) { return x + run(*this, x, keep_gradients_, outputs_); }
-  void keep_gradients(bool keep) { keep_gradients_ = keep; }
+  explicit ResidualImpl(const LayerSpec& layer) : branch_(layer.branch) {}
+  Tensor forward(const Tensor& x) { return x + run(*this, branch_, options_, x, outputs_); }
+  void set_options(const RunOptions& options) { options_ = options; }
   const std::vector<Tensor>& outputs() const { return outputs_; }
 
  private:
-  bool keep_gradients_ = false;
+  std::vector<LayerSpec> branch_;
+  RunOptions options_;
   std::vector<Tensor> outputs_;
 };
 
-void push_layer(torch::nn::SequentialImpl& network, const MlpSpec& spec, const LayerSpec& layer) {
+void push_layer(torch::nn::SequentialImpl& network, const MlpSpec& spec, const LayerSpec& layer,
+                std::optional<double> rms_epsilon) {
   using Kind = LayerSpec::Kind;
   namespace nn = torch::nn;
   namespace reference = torch_reference;
@@ -118,7 +133,7 @@ void push_layer(torch::nn::SequentialImpl& network, const MlpSpec& spec, const L
       return network.push_back(
           nn::LayerNorm(nn::LayerNormOptions({layer.outputs}).elementwise_affine(spec.normalization_affine)));
     case Kind::rms_norm:
-      return network.push_back(RMSNorm(layer.outputs, spec.normalization_affine));
+      return network.push_back(RMSNorm(layer.outputs, spec.normalization_affine, rms_epsilon));
     case Kind::dropout:
       return network.push_back(MaskedDropout(layer.dropped));
     case Kind::activation:
@@ -132,9 +147,9 @@ void push_layer(torch::nn::SequentialImpl& network, const MlpSpec& spec, const L
     case Kind::log_softmax:
       return network.push_back(nn::LogSoftmax(/*dim=*/1));
     case Kind::residual: {
-      const auto block = std::make_shared<ResidualImpl>();
+      const auto block = std::make_shared<ResidualImpl>(layer);
       for (const LayerSpec& inner : layer.branch) {
-        push_layer(*block, spec, inner);
+        push_layer(*block, spec, inner, rms_epsilon);
       }
       return network.push_back(block);
     }
@@ -152,6 +167,14 @@ LossFunction make_loss_function(const MlpSpec& spec, const at::TensorOptions& op
   return visit_loss(spec, options, bind);
 }
 
+std::vector<Tensor> detached(const std::vector<Tensor>& tensors) {
+  std::vector<Tensor> result;
+  for (const Tensor& tensor : tensors) {
+    result.push_back(tensor.detach());
+  }
+  return result;
+}
+
 /// Detached tensors that share memory.
 std::vector<NamedTensor> named_tensors(const torch::OrderedDict<std::string, Tensor>& tensors) {
   std::vector<NamedTensor> named;
@@ -165,10 +188,12 @@ std::vector<NamedTensor> named_tensors(const torch::OrderedDict<std::string, Ten
 
 struct AutogradTwin::Modules {
   torch::nn::Sequential network;
+  std::vector<LayerSpec> layers;
   LossFunction loss;
   std::unique_ptr<torch_reference::Optimizer> optimizer;
   std::vector<std::string> parameter_names;
   bool keep_gradients = false;
+  std::unique_ptr<RoundingNoise> noise;
 
   /// Calls visit(block) for each residual block.
   void for_each_block(const auto& visit) {
@@ -181,13 +206,19 @@ struct AutogradTwin::Modules {
 };
 
 AutogradTwin::AutogradTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const Tensor& initial,
-                           const at::TensorOptions& options, const ThreadSettings& threads)
-    : spec_(spec), threads_(threads), modules_(std::make_unique<Modules>()) {
+                           const at::TensorOptions& options, const ThreadSettings& threads,
+                           std::optional<double> rms_epsilon)
+    : spec_(spec),
+      optimizer_options_(optimizer),
+      threads_(threads),
+      dtype_(c10::typeMetaToScalarType(options.dtype())),
+      modules_(std::make_unique<Modules>()) {
   torch::nn::Sequential& network = modules_->network;
-  for (const LayerSpec& layer : layers_of(spec)) {
-    push_layer(*network, spec, layer);
+  modules_->layers = layers_of(spec);
+  for (const LayerSpec& layer : modules_->layers) {
+    push_layer(*network, spec, layer, rms_epsilon);
   }
-  network->to(options.device(), c10::typeMetaToScalarType(options.dtype()));
+  network->to(options.device(), dtype_);
   modules_->loss = make_loss_function(spec, options);
   const torch::NoGradGuard no_grad;
   const std::vector<Tensor> parameters = network->parameters();
@@ -201,23 +232,81 @@ AutogradTwin::AutogradTwin(const MlpSpec& spec, const OptimizerOptions& optimize
 
 AutogradTwin::~AutogradTwin() = default;
 
-double AutogradTwin::forward(const Tensor& images, const Tensor& labels) {
+Tensor AutogradTwin::run_modules(const Tensor& images, bool keep_gradients) {
   use_threads(threads_);
-  const bool keep = modules_->keep_gradients;
-  modules_->for_each_block([&](ResidualImpl& block) { block.keep_gradients(keep); });
-  const Tensor output = run(*modules_->network, images, keep, outputs_);
+  const RunOptions options = {keep_gradients, modules_->noise.get()};
+  modules_->for_each_block([&](ResidualImpl& block) { block.set_options(options); });
+  const Tensor output = run(*modules_->network, modules_->layers, options, images, outputs_);
   modules_->for_each_block([&](const ResidualImpl& block) {
     outputs_.insert(outputs_.end(), block.outputs().begin(), block.outputs().end());
   });
+  return output;
+}
+
+double AutogradTwin::forward(const Tensor& images, const Tensor& labels) {
+  const Tensor output = run_modules(images, modules_->keep_gradients);
+  labels_ = labels;
   loss_ = modules_->loss(output, target_of(spec_, labels, output.detach()));
+  if (modules_->noise) {
+    modules_->noise->set_loss_terms(modules_->layers.size() - 1, loss_terms(output.detach()));
+  }
   return mean_loss(spec_, loss_.item<double>(), labels);
 }
 
 Tensor AutogradTwin::predict(const Tensor& images) {
-  use_threads(threads_);
   const at::NoGradGuard no_grad;
-  run(*modules_->network, images, /*keep_gradients=*/false, outputs_);
+  run_modules(images, /*keep_gradients=*/false);
   return logits();
+}
+
+Tensor AutogradTwin::loss_terms(const Tensor& output) const {
+  switch (spec_.loss) {
+    case LossKind::softmax_log:
+    case LossKind::exercise_softmax_log:
+    case LossKind::nll:
+    case LossKind::kl_divergence:
+    case LossKind::l1:
+      return {};
+    default:
+      break;
+  }
+  const auto gradient = [&](const Tensor& labels) {
+    const at::AutoGradMode enabled(true);
+    const Tensor input = output.detach().requires_grad_(true);
+    modules_->loss(input, target_of(spec_, labels, output)).backward();
+    return input.grad();
+  };
+  return gradient(labels_).abs() + gradient((labels_ + 1).remainder(spec_.classes)).abs();
+}
+
+std::unique_ptr<Twin> AutogradTwin::in_float64() const {
+  const std::optional<double> rms_epsilon =
+      dtype_ == at::kFloat ? std::optional<double>(std::numeric_limits<float>::epsilon()) : std::nullopt;
+  auto twin = std::make_unique<AutogradTwin>(
+      spec_, optimizer_options_, at::zeros({parameter_count(spec_)}, at::kDouble),
+      parameters().front().tensor.options().dtype(at::kDouble), threads_, rms_epsilon);
+  load_network(*twin, network_of(*this));
+  return twin;
+}
+
+bool AutogradTwin::simulate_rounding(double epsilon, std::uint64_t seed) {
+  modules_->noise =
+      epsilon == 0 ? nullptr
+                   : std::make_unique<RoundingNoise>(spec_, epsilon, parameters(), detached(outputs_), seed);
+  return true;
+}
+
+std::map<std::string, double> AutogradTwin::local_rounding_errors() const {
+  return modules_->noise ? modules_->noise->local_errors() : std::map<std::string, double>();
+}
+
+std::string AutogradTwin::describe_layer(const std::string& layer) const {
+  return layer == "optimizer" ? name_of(optimizer_kinds(), optimizer_options_.kind)
+                              : twingrad::describe_layer(spec_, layer);
+}
+
+std::vector<NamedTensor> AutogradTwin::kink_distances() const {
+  return twingrad::kink_distances(spec_, detached(outputs_), labels_);
 }
 
 void AutogradTwin::backward() {
@@ -282,7 +371,10 @@ void AutogradTwin::load_optimizer_state(const std::vector<NamedTensor>& state) {
 std::vector<NamedTensor> AutogradTwin::gradients() const {
   std::vector<NamedTensor> named;
   for (const auto& parameter : modules_->network->named_parameters()) {
-    named.push_back({parameter.key(), parameter.value().grad()});
+    const Tensor gradient = parameter.value().grad();
+    named.push_back({parameter.key(), modules_->noise
+                                          ? modules_->noise->perturbed_gradient(parameter.key(), gradient)
+                                          : gradient});
   }
   const std::vector<std::string> names = result_names(spec_);
   for (std::size_t i = first_learning_layer(spec_); i < output_gradients_.size(); ++i) {

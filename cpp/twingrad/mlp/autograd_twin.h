@@ -1,6 +1,8 @@
 #pragma once
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,9 +17,11 @@ namespace twingrad {
 class AutogradTwin final : public Twin {
  public:
   /// initial: flat, as returned by draw_initial_parameters; options: dtype and device; threads: the number of
-  /// threads of LibTorch's operations.
+  /// threads of LibTorch's operations; rms_epsilon: of RMS normalization, by default the machine epsilon of
+  /// the dtype.
   AutogradTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const at::Tensor& initial,
-               const at::TensorOptions& options, const ThreadSettings& threads = {});
+               const at::TensorOptions& options, const ThreadSettings& threads = {},
+               std::optional<double> rms_epsilon = std::nullopt);
   ~AutogradTwin() override;
 
   std::string name() const override { return "autograd"; }
@@ -36,14 +40,26 @@ class AutogradTwin final : public Twin {
   std::vector<NamedTensor> optimizer_state() const override;
   void load_optimizer_state(const std::vector<NamedTensor>& state) override;
   std::vector<NamedTensor> gradients() const override;
+  std::vector<NamedTensor> kink_distances() const override;
+  std::string describe_layer(const std::string& layer) const override;
+  std::unique_ptr<Twin> in_float64() const override;
+  bool simulate_rounding(double epsilon, std::uint64_t seed) override;
+  std::map<std::string, double> local_rounding_errors() const override;
 
  private:
   struct Modules;  ///< keeps the headers of torch::nn and torch::optim out of this one
 
+  at::Tensor run_modules(const at::Tensor& images, bool keep_gradients);
+  /// The size of the terms that ∂L/∂output is computed from: p and 1, if the gradient is (p − 1) / N. The
+  /// gradient for another label is large where they cancel. Undefined if they cannot cancel.
+  at::Tensor loss_terms(const at::Tensor& output) const;
+
   MlpSpec spec_;
+  OptimizerOptions optimizer_options_;
   ThreadSettings threads_;
+  at::ScalarType dtype_;
   std::unique_ptr<Modules> modules_;
-  at::Tensor loss_;                  ///< of the last forward
+  at::Tensor labels_, loss_;         ///< of the last forward
   std::vector<at::Tensor> outputs_;  ///< of each layer in the order of result_names, from the last forward
   std::vector<at::Tensor> output_gradients_;  ///< their gradients, from the last backward that kept them
 };

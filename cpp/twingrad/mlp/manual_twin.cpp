@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "twingrad/mlp/kinks.h"
 #include "twingrad/mlp/training_loss.h"
 #include "twingrad/optim/clip_by_norm.h"
 #include "twingrad/optim/make_optimizer.h"
@@ -57,6 +58,7 @@ int ManualTwin::shards_for(std::int64_t rows) const {
 }
 
 double ManualTwin::forward(const Tensor& images, const Tensor& labels) {
+  labels_ = labels;
   run_shards(images, [&](ManualShard& shard, Range rows) { shard.forward(images, labels, rows); });
   return loss_of_shards(labels);
 }
@@ -168,6 +170,14 @@ std::vector<NamedTensor> ManualTwin::intermediates() const {
     named.push_back({names[i], joined([&](const ManualShard& shard) { return shard.output(i); })});
   }
   return named;
+}
+
+std::vector<NamedTensor> ManualTwin::kink_distances() const {
+  std::vector<Tensor> results;
+  for (const NamedTensor& result : intermediates()) {
+    results.push_back(result.tensor);
+  }
+  return twingrad::kink_distances(spec_, results, labels_);
 }
 
 std::vector<NamedTensor> ManualTwin::optimizer_state() const {

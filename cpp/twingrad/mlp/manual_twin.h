@@ -52,6 +52,7 @@ class ManualTwin : public Twin {
   std::vector<NamedTensor> optimizer_state() const override;
   void load_optimizer_state(const std::vector<NamedTensor>& state) override;
   std::vector<NamedTensor> gradients() const override;
+  std::vector<NamedTensor> kink_distances() const override;
 
   /// The number of shards that a batch of this many rows is split into.
   int shards_for(std::int64_t rows) const;
@@ -82,6 +83,7 @@ class ManualTwin : public Twin {
   std::size_t gradient_parts_ = 1;  ///< the gradient is the sum over this many shards
   bool has_intermediates_ = false;  ///< whether the last step kept intermediate results
   at::Tensor logits_;               ///< of the last step if it did not
+  at::Tensor labels_;               ///< of the last forward
   std::vector<Slice> slices_;
   double clip_norm_;       ///< 0: no clipping
   double clip_norm_type_;  ///< p of the norm

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "twingrad/layers/activations.h"
 #include "twingrad/mlp/training_loss.h"
@@ -253,6 +254,29 @@ StepWork work_of(const MlpSpec& spec, std::int64_t rows, at::ScalarType dtype) {
           .parameters = static_cast<double>(parameter_count(spec)),
           .shardable = can_be_sharded(spec),
           .float32 = dtype == at::kFloat};
+}
+
+std::string describe_layer(const MlpSpec& spec, const std::string& name) {
+  static const std::map<LayerSpec::Kind, std::string> words = {
+      {LayerSpec::Kind::linear, "linear"},
+      {LayerSpec::Kind::matmul, "matmul"},
+      {LayerSpec::Kind::add_bias, "bias"},
+      {LayerSpec::Kind::append_ones, "append_ones"},
+      {LayerSpec::Kind::batch_norm, "batch_norm"},
+      {LayerSpec::Kind::layer_norm, "layer_norm"},
+      {LayerSpec::Kind::rms_norm, "rms_norm"},
+      {LayerSpec::Kind::dropout, "dropout"},
+      {LayerSpec::Kind::softmax, "softmax"},
+      {LayerSpec::Kind::exercise_softmax, "softmax.exercise"},
+      {LayerSpec::Kind::log, "log"},
+      {LayerSpec::Kind::log_softmax, "log_softmax"},
+      {LayerSpec::Kind::residual, "residual"}};
+  for (const LayerSpec& layer : flat_layers_of(spec)) {
+    if (layer.name == name) {
+      return layer.kind == LayerSpec::Kind::activation ? spec.activation : words.at(layer.kind);
+    }
+  }
+  return name == "loss" ? entry_of(spec.loss).name : "";
 }
 
 std::string describe_widths(const MlpSpec& spec) {

@@ -1,12 +1,14 @@
 #include "twingrad/mlp/torch_reference_optimizer.h"
 
-#include <torch/nn/utils/clip_grad.h>
 #include <torch/optim/adagrad.h>
 #include <torch/optim/adam.h>
 #include <torch/optim/adamw.h>
 #include <torch/optim/rmsprop.h>
 #include <torch/optim/schedulers/step_lr.h>
 #include <torch/optim/sgd.h>
+// clang-format off: clip_grad.h needs torch::Tensor from the headers above
+#include <torch/nn/utils/clip_grad.h>
+// clang-format on
 
 #include <sstream>
 #include <stdexcept>

@@ -21,11 +21,16 @@ const at::Tensor& find_tensor(const std::vector<NamedTensor>& tensors, const std
   return found->tensor;
 }
 
-void load_network(const Twin& twin, const std::vector<NamedTensor>& tensors) {
+std::vector<NamedTensor> network_of(const Twin& twin) {
   std::vector<NamedTensor> network = twin.parameters();
   for (NamedTensor& buffer : twin.buffers()) {
     network.push_back(std::move(buffer));
   }
+  return network;
+}
+
+void load_network(const Twin& twin, const std::vector<NamedTensor>& tensors) {
+  const std::vector<NamedTensor> network = network_of(twin);
   std::vector<at::Tensor> sources;
   for (const auto& [name, tensor] : network) {
     sources.push_back(find_tensor(tensors, name, tensor.sizes()));

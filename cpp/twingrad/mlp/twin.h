@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -86,7 +89,30 @@ class Twin {
   /// ∂L/∂p of each parameter and, if kept, ∂L/∂y of each intermediate result, with the same names in the same
   /// order for both twins. L is the loss with the reduction in the specification of the network.
   virtual std::vector<NamedTensor> gradients() const = 0;
+
+  // ---- For compare/compare_twins.h. A network without these functions is compared less sharply. ----
+
+  /// The signed distances of the last forward from the kinks, where the derivative jumps: x − kink, [N, …],
+  /// for each input x of a ReLU or the like.
+  virtual std::vector<NamedTensor> kink_distances() const { return {}; }
+
+  /// What a layer ("1"), the "loss" or the "optimizer" is: "relu"; empty if unknown.
+  virtual std::string describe_layer(const std::string& /*layer*/) const { return ""; }
+
+  /// The same network in float64 with the same weights and buffers, as a reference; null if there is none.
+  virtual std::unique_ptr<Twin> in_float64() const { return nullptr; }
+
+  /// Whether the network can simulate the rounding errors of a dtype with this machine epsilon. If so, it
+  /// does from the next forward on, which must be on the batch of the last one, until this is called with an
+  /// epsilon of 0.
+  virtual bool simulate_rounding(double /*epsilon*/, std::uint64_t /*seed*/) { return false; }
+
+  /// With simulated rounding: by name of the gradient, the largest error of its last operation alone.
+  virtual std::map<std::string, double> local_rounding_errors() const { return {}; }
 };
+
+/// The parameters and buffers of a twin, which share memory with it.
+std::vector<NamedTensor> network_of(const Twin& twin);
 
 /// The tensor with this name. Throws std::invalid_argument if there is none or it has another shape.
 const at::Tensor& find_tensor(const std::vector<NamedTensor>& tensors, const std::string& name,

@@ -261,7 +261,7 @@ void Trainer::compare_before_first_update() {
 }
 
 std::vector<Trainer::Evaluation> Trainer::evaluate() {
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   for (Twin* twin : twins_) {
     twin->eval();
   }

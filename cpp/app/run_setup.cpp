@@ -1,0 +1,60 @@
+#include "app/run_setup.h"
+
+#include <algorithm>
+
+#include "twingrad/io/tensor_file.h"
+#include "twingrad/mlp/autograd_twin.h"
+#include "twingrad/mlp/manual_twin.h"
+#include "twingrad/mlp/weights.h"
+#include "twingrad/training/run_record.h"
+
+namespace twingrad::app {
+
+data::Dataset load_dataset(TrainCommandOptions& options) {
+  data::Dataset dataset = options.dataset == "synthetic"
+                              ? data::synthetic(options.training.seed, 2000, 500, options.classes)
+                              : data::load(options.dataset, options.classes);
+  if (options.hold_out > 0) {
+    data::hold_out(dataset, options.hold_out);
+  }
+  options.network.inputs = dataset.train.height * dataset.train.width;
+  options.network.classes = dataset.classes;
+  return dataset;
+}
+
+ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images) {
+  if (!options.training.device.is_cpu()) {
+    return {};
+  }
+  const std::int64_t rows = options.training.rows_per_step(images);
+  const int threads = options.threads > 0 ? options.threads : std::min(available_processors(), kMaxThreads);
+  return plan_threads(threads, work_of(options.network, rows, options.training.dtype), options.twins);
+}
+
+std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options, const ThreadPlan& threads,
+                                              const std::shared_ptr<ThreadPool>& workers) {
+  const at::Tensor initial = draw_initial_parameters(options.network, options.training.seed);
+  const auto tensors = at::TensorOptions(options.training.device).dtype(options.training.dtype);
+  std::vector<std::unique_ptr<Twin>> twins;
+  if (options.twins != Twins::manual) {
+    twins.push_back(std::make_unique<AutogradTwin>(options.network, options.optimizer, initial, tensors,
+                                                   threads.autograd));
+  }
+  if (options.twins != Twins::autograd) {
+    twins.push_back(std::make_unique<ManualTwin>(options.network, options.optimizer, initial, tensors,
+                                                 workers, threads.manual));
+  }
+  return twins;
+}
+
+void initialize(const std::vector<Twin*>& twins, const std::string& option, const std::string& weights_file) {
+  if (weights_file.empty()) {
+    return;
+  }
+  const TensorFile weights = read_tensor_file(weights_file);
+  for (const Twin* twin : twins) {
+    load_weights(*twin, weights, option + " " + weights_file);
+  }
+}
+
+}  // namespace twingrad::app

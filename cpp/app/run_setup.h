@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/train_options.h"
+#include "twingrad/data/dataset.h"
+#include "twingrad/mlp/twin.h"
+#include "twingrad/ops/thread_pool.h"
+#include "twingrad/runtime/threads.h"
+
+namespace twingrad::app {
+
+/// The data set of these options. Sets the inputs and classes of the network accordingly.
+data::Dataset load_dataset(TrainCommandOptions& options);
+
+/// The threads of each twin, for a data set with this number of training images.
+ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images);
+
+/// The twins that the options name, autograd first, with drawn weights.
+std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options, const ThreadPlan& threads,
+                                              const std::shared_ptr<ThreadPool>& workers);
+
+/// Copies the weights of a file into the twins. option: the option that names the file, for messages.
+void initialize(const std::vector<Twin*>& twins, const std::string& option, const std::string& weights_file);
+
+}  // namespace twingrad::app

@@ -1,0 +1,523 @@
+#include "twingrad/compare/twin_comparer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "twingrad/compare/difference.h"
+#include "twingrad/gradcheck/detail/compare.h"
+
+namespace twingrad {
+
+using at::Tensor;
+
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+/// The largest error allowed, in units of the simulated noise.
+constexpr double kNoiseFactor = 16;
+/// How much larger than the error of the autograd twin the error of the manual twin may be.
+constexpr double kErrorFactor = 4;
+constexpr int kNoisePasses = 2;
+
+double largest_of(const Tensor& tensor) {
+  return tensor.numel() == 0 ? 0 : tensor.abs().max().item<double>();
+}
+
+const Tensor* find(const std::vector<NamedTensor>& tensors, const std::string& name) {
+  const auto found = std::find_if(tensors.begin(), tensors.end(),
+                                  [&](const NamedTensor& tensor) { return tensor.name == name; });
+  return found == tensors.end() ? nullptr : &found->tensor;
+}
+
+Tensor find_or_undefined(const std::vector<NamedTensor>& tensors, const std::string& name) {
+  const Tensor* found = find(tensors, name);
+  return found == nullptr ? Tensor() : *found;
+}
+
+std::vector<NamedTensor> copies_of(const std::vector<NamedTensor>& tensors) {
+  std::vector<NamedTensor> copies;
+  for (const auto& [name, tensor] : tensors) {
+    copies.push_back({name, tensor.defined() ? tensor.detach().clone() : tensor});
+  }
+  return copies;
+}
+
+void assign(const std::vector<NamedTensor>& tensors, const std::vector<NamedTensor>& values) {
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    tensors[i].tensor.copy_(values[i].tensor);
+  }
+}
+
+/// Sets tensors back at the end of the scope.
+class RestoreGuard {
+ public:
+  explicit RestoreGuard(std::vector<NamedTensor> tensors)
+      : tensors_(std::move(tensors)), values_(copies_of(tensors_)) {}
+  RestoreGuard(const RestoreGuard&) = delete;
+  RestoreGuard& operator=(const RestoreGuard&) = delete;
+  ~RestoreGuard() { restore(); }
+  void restore() const { assign(tensors_, values_); }
+
+ private:
+  std::vector<NamedTensor> tensors_, values_;
+};
+
+double forward(Twin& twin, const Batch& batch, at::ScalarType dtype) {
+  twin.set_dropout_masks(batch.masks);
+  return twin.forward(batch.images.to(dtype), batch.labels);
+}
+
+/// The names of both lists, each once, in the order of the first.
+std::vector<std::string> all_names(const std::vector<NamedTensor>& first,
+                                   const std::vector<NamedTensor>& second) {
+  std::vector<std::string> names;
+  for (const auto* tensors : {&first, &second}) {
+    for (const NamedTensor& tensor : *tensors) {
+      if (std::find(names.begin(), names.end(), tensor.name) == names.end()) {
+        names.push_back(tensor.name);
+      }
+    }
+  }
+  return names;
+}
+
+// ---- Layers, by name --------------------------------------------------------------------------------------
+
+/// The layer of a tensor, "2" or "2.0", given the names of all results.
+std::string layer_of(const std::string& tensor, const std::vector<std::string>& results) {
+  const auto result = std::find(results.begin(), results.end(), tensor);
+  const std::size_t dot = tensor.rfind('.');
+  return dot == std::string::npos ? std::to_string(result - results.begin()) : tensor.substr(0, dot);
+}
+
+bool is_result(const std::string& name) { return name == "logits" || name.ends_with(".output"); }
+
+/// {2, 0} for the layer "2.0"
+std::vector<int> path_of(const std::string& layer) {
+  std::vector<int> path;
+  for (std::size_t begin = 0; begin < layer.size();) {
+    const std::size_t end = std::min(layer.find('.', begin), layer.size());
+    path.push_back(std::atoi(layer.substr(begin, end - begin).c_str()));
+    begin = end + 1;
+  }
+  return path;
+}
+
+/// Whether the backward pass reaches layer a before layer b. A block comes before the layers inside.
+bool is_before_in_backward(const std::string& a, const std::string& b) {
+  const std::vector<int> first = path_of(a), second = path_of(b);
+  const auto [i, j] = std::mismatch(first.begin(), first.end(), second.begin(), second.end());
+  return i == first.end() ? j != second.end() : j != second.end() && *i > *j;
+}
+
+/// The gradients with these names, in the order in which the backward pass computes them.
+std::vector<std::string> in_backward_order(std::vector<std::string> names,
+                                           const std::vector<std::string>& results) {
+  std::stable_partition(names.begin(), names.end(), is_result);
+  std::stable_sort(names.begin(), names.end(), [&](const std::string& a, const std::string& b) {
+    return is_before_in_backward(layer_of(a, results), layer_of(b, results));
+  });
+  return names;
+}
+
+/// Why m differs from the reference, as far as gradcheck knows. empty: no known pattern
+std::string cause_of(const Tensor& manual, const Tensor& reference, double bound, std::int64_t rows) {
+  GradcheckComparison found;
+  found.input_name = "tensor";
+  found.input_shape = reference.sizes().vec();
+  found.output_name = "images";
+  found.output_shape = {rows};
+  found.entries = reference.numel();
+  gradcheck_detail::Block block{.analytical = manual.reshape({1, -1}),
+                                .numerical = reference.reshape({1, -1}),
+                                .tolerance = {.absolute = bound, .relative = 1e-3}};
+  const Tensor bad = ((block.analytical - block.numerical).abs() <= bound).logical_not();
+  gradcheck_detail::find_cause(block, bad, found);
+  const auto bad_entries = bad.sum().item<std::int64_t>();
+  const std::string share =
+      fmt::format("{:.3g}% of the entries", 100 * static_cast<double>(bad_entries) /
+                                                static_cast<double>(std::max<std::int64_t>(1, bad.numel())));
+  switch (found.cause) {
+    case GradcheckCause::factor:
+      return fmt::format("factor {:.4g}", found.factor);
+    case GradcheckCause::unknown:
+    case GradcheckCause::none:
+      return share;
+    default:
+      return fmt::format("{}, {}", to_string(found.cause), share);
+  }
+}
+
+}  // namespace
+
+/// The results of forward and backward.
+struct TwinComparer::Pass {
+  double loss = 0;
+  std::vector<NamedTensor> results, buffers, gradients;
+
+  explicit Pass(const Twin& twin, double loss_of_forward)
+      : loss(loss_of_forward),
+        results(copies_of(twin.intermediates())),
+        buffers(copies_of(twin.buffers())),
+        gradients(copies_of(twin.gradients())) {}
+};
+
+TwinComparer::TwinComparer(Twin& manual, Twin& autograd) : manual_(manual), autograd_(autograd) {
+  const std::vector<NamedTensor> parameters = manual.parameters();
+  const bool is_double = !parameters.empty() && parameters.front().tensor.scalar_type() == at::kDouble;
+  epsilon_ = is_double ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
+  if (!is_double) {
+    reference_ = autograd.in_float64();
+  }
+}
+
+TwinComparer::~TwinComparer() = default;
+
+Comparison TwinComparer::compare(const Batch& batch) {
+  const RestoreGuard autograd_network(network_of(autograd_));
+  const RestoreGuard manual_buffers(manual_.buffers());
+  Comparison comparison;
+  compare_gradients(comparison, batch);
+  return comparison;
+}
+
+Comparison TwinComparer::compare_with_update(const Batch& batch) {
+  Comparison comparison;
+  compare_gradients(comparison, batch);
+  if (!comparison.is_empty()) {
+    compare_update(comparison);
+    find_fault(comparison);
+  }
+  return comparison;
+}
+
+void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch) {
+  start_ = copies_of(network_of(manual_));
+  const at::ScalarType dtype = batch.images.scalar_type();
+  comparison.dtype = dtype;
+  comparison.has_reference = reference_ != nullptr;
+  comparison.rows = batch.images.size(0);
+  for (Twin* twin : {&manual_, &autograd_}) {
+    twin->keep_intermediate_gradients(true);
+  }
+  judge().keep_intermediate_gradients(true);
+
+  Batch rest = batch;
+  while (set_rows_aside(comparison, rest)) {
+  }
+  if (comparison.is_empty()) {
+    return;
+  }
+  rows_left_ = comparison.rows - comparison.rows_set_aside;
+  const auto run = [&](Twin& twin) {
+    load_network(twin, start_);
+    const double loss = forward(twin, rest, &twin == reference_.get() ? at::kDouble : dtype);
+    twin.backward();
+    return Pass(twin, loss);
+  };
+  const Pass manual = run(manual_);
+  const Pass autograd = run(autograd_);
+  const std::unique_ptr<const Pass> reference =
+      reference_ ? std::make_unique<const Pass>(run(*reference_)) : nullptr;
+  const Pass& exact = reference ? *reference : autograd;
+  result_names_.clear();
+  for (const NamedTensor& result : exact.results) {
+    result_names_.push_back(result.name);
+  }
+  measure_noise(rest, exact);
+  load_network(judge(), start_);
+
+  comparison.manual_loss = manual.loss;
+  comparison.autograd_loss = autograd.loss;
+  const auto scalar = [](double value, at::ScalarType type) {
+    return at::scalar_tensor(value, at::TensorOptions(type));
+  };
+  const auto append = [&](TensorComparison row, TensorComparison::Part part) {
+    row.part = part;
+    comparison.tensors.push_back(std::move(row));
+  };
+  append(compare_tensors("loss", scalar(manual.loss, dtype), scalar(autograd.loss, dtype),
+                         scalar(exact.loss, at::kDouble), noise_["loss"]),
+         TensorComparison::Part::forward);
+  const auto append_all = [&](const std::vector<std::string>& names, auto member, const char* suffix,
+                              TensorComparison::Part part) {
+    for (const std::string& name : names) {
+      append(compare_tensors(name + suffix, find_or_undefined(manual.*member, name),
+                             find_or_undefined(autograd.*member, name),
+                             find_or_undefined(exact.*member, name), noise_[name + suffix]),
+             part);
+    }
+  };
+  append_all({"logits"}, &Pass::results, "", TensorComparison::Part::forward);
+  append_all(all_names(manual.buffers, autograd.buffers), &Pass::buffers, "",
+             TensorComparison::Part::forward);
+  append_all(in_backward_order(all_names(manual.gradients, autograd.gradients), result_names_),
+             &Pass::gradients, ".grad", TensorComparison::Part::gradient);
+  use_path_that_trains(comparison, rest, autograd, exact);
+  for (Twin* twin : {&manual_, &autograd_}) {
+    twin->keep_intermediate_gradients(false);
+  }
+  load_network(manual_, start_);
+  forward_fault_ = forward_fault(manual, autograd, exact);
+  find_fault(comparison);
+}
+
+void TwinComparer::use_path_that_trains(Comparison& comparison, const Batch& batch, const Pass& autograd,
+                                        const Pass& exact) {
+  load_network(manual_, start_);
+  manual_.set_dropout_masks(batch.masks);
+  manual_.compute_gradients(batch.images, batch.labels);
+  for (const auto& [name, gradient] : manual_.gradients()) {
+    const TensorComparison fast =
+        compare_tensors(name + ".grad", gradient, find_or_undefined(autograd.gradients, name),
+                        find_or_undefined(exact.gradients, name), noise_[name + ".grad"]);
+    for (TensorComparison& plain : comparison.tensors) {
+      if (plain.name == fast.name && !(fast.manual_error <= plain.manual_error)) {
+        plain = fast;
+      }
+    }
+  }
+}
+
+std::string TwinComparer::forward_fault(const Pass& manual, const Pass& autograd, const Pass& exact) const {
+  for (const std::string& name : result_names_) {
+    const auto noise = noise_.find(name);
+    const TensorComparison row = compare_tensors(
+        name, find_or_undefined(manual.results, name), find_or_undefined(autograd.results, name),
+        find_or_undefined(exact.results, name), noise == noise_.end() ? 0 : noise->second);
+    if (row.verdict == Verdict::differs) {
+      return described(layer_of(name, result_names_)) + " (forward)";
+    }
+  }
+  return "loss (forward)";
+}
+
+bool TwinComparer::set_rows_aside(Comparison& comparison, Batch& batch) {
+  const at::ScalarType dtype = batch.images.scalar_type();
+  const auto distances_of = [&](Twin& twin) {
+    load_network(twin, start_);
+    forward(twin, batch, &twin == reference_.get() ? at::kDouble : dtype);
+    return copies_of(twin.kink_distances());
+  };
+  const std::vector<NamedTensor> manual = distances_of(manual_);
+  load_network(manual_, start_);
+  if (manual.empty()) {
+    return false;
+  }
+  const std::vector<NamedTensor> autograd = distances_of(autograd_);
+  const std::vector<NamedTensor> exact = reference_ ? distances_of(*reference_) : autograd;
+  Tensor near = at::zeros({batch.images.size(0)}, at::TensorOptions(at::kBool).device(batch.images.device()));
+  std::vector<NamedTensor> noisy;
+  for (const auto& [name, distance] : manual) {
+    const Tensor other = find_or_undefined(autograd, name), right = find_or_undefined(exact, name);
+    if (!other.defined() || !right.defined() || other.sizes() != distance.sizes()) {
+      return false;
+    }
+    const Tensor sides_differ = (distance.sign() != right.sign()) | (other.sign() != right.sign());
+    if (!sides_differ.any().item<bool>()) {
+      continue;
+    }
+    if (noisy.empty()) {
+      judge().simulate_rounding(epsilon_, 1);
+      noisy = distances_of(judge());
+      judge().simulate_rounding(0, 0);
+    }
+    const double noise = largest_of(find_or_undefined(noisy, name) - right);
+    const double bound = (1 + kErrorFactor) * kNoiseFactor * noise;
+    const Tensor is_rounding = ((distance - right).abs() <= bound) & ((other - right).abs() <= bound);
+    near |= (sides_differ & is_rounding).any(1);
+  }
+  const auto count = near.sum().item<std::int64_t>();
+  if (count == 0) {
+    return false;
+  }
+  comparison.rows_set_aside += count;
+  const Tensor rest = near.logical_not().nonzero().squeeze(1);
+  batch.images = batch.images.index_select(0, rest);
+  batch.labels = batch.labels.index_select(0, rest);
+  for (Tensor& mask : batch.masks) {
+    mask = mask.index_select(0, rest);
+  }
+  return rest.numel() > 0;
+}
+
+void TwinComparer::measure_noise(const Batch& batch, const Pass& exact) {
+  noise_.clear();
+  const auto raise = [&](const std::string& name, double noise) {
+    noise_[name] = std::max(noise_[name], noise);
+  };
+  const auto compare = [&](const std::vector<NamedTensor>& noisy, const std::vector<NamedTensor>& right,
+                           const char* suffix) {
+    for (const auto& [name, tensor] : noisy) {
+      if (const Tensor* expected = find(right, name); expected != nullptr && expected->defined()) {
+        const double size = epsilon_ * largest_of(expected->to(at::kDouble));
+        raise(name + suffix, std::max(size, largest_of(tensor.to(at::kDouble) - expected->to(at::kDouble))));
+      }
+    }
+  };
+  const Batch in_double = {batch.images.to(at::kDouble), batch.labels, batch.masks};
+  for (int i = 1; i <= kNoisePasses; ++i) {
+    load_network(judge(), start_);
+    forward(judge(), in_double, reference_ ? at::kDouble : batch.images.scalar_type());
+    Batch perturbed = in_double;
+    if (!judge().simulate_rounding(epsilon_, static_cast<std::uint64_t>(i))) {
+      auto generator = at::make_generator<at::CPUGeneratorImpl>(static_cast<std::uint64_t>(i));
+      const auto perturb = [&](const Tensor& tensor) {
+        const Tensor signs = at::rand(tensor.sizes(), generator, tensor.options()).sub_(0.5).sign_();
+        tensor.mul_(signs.mul_(epsilon_).add_(1));
+      };
+      const at::NoGradGuard no_grad;
+      for (const auto& [name, parameter] : judge().parameters()) {
+        perturb(parameter);
+      }
+      perturbed.images = perturbed.images.clone();
+      perturb(perturbed.images);
+    }
+    const double loss = forward(judge(), perturbed, reference_ ? at::kDouble : batch.images.scalar_type());
+    judge().backward();
+    raise("loss", std::abs(loss - exact.loss));
+    compare(judge().intermediates(), exact.results, "");
+    compare(judge().buffers(), exact.buffers, "");
+    compare(judge().gradients(), exact.gradients, ".grad");
+    for (const auto& [name, error] : judge().local_rounding_errors()) {
+      raise(name + ".grad", error);
+    }
+    judge().simulate_rounding(0, 0);
+  }
+  const double largest_logit = largest_of(find_or_undefined(exact.results, "logits"));
+  raise("loss", epsilon_ * (std::abs(exact.loss) + largest_logit));
+}
+
+void TwinComparer::compare_update(Comparison& comparison) {
+  const at::NoGradGuard no_grad;
+  const std::vector<NamedTensor> gradients = copies_of(manual_.gradients());
+  const std::vector<NamedTensor> before = copies_of(manual_.parameters());
+  for (Twin* twin : {&autograd_, reference_.get()}) {
+    if (twin != nullptr) {
+      load_network(*twin, network_of(manual_));
+      for (const auto& [name, gradient] : twin->gradients()) {
+        if (const Tensor* value = find(gradients, name); value != nullptr && gradient.defined()) {
+          gradient.copy_(*value);
+        }
+      }
+      twin->update();
+    }
+  }
+  manual_.update();
+  const auto append_all = [&](auto tensors_of, const auto& size_before) {
+    const std::vector<NamedTensor> manual = tensors_of(manual_), autograd = tensors_of(autograd_);
+    const std::vector<NamedTensor> exact = tensors_of(judge());
+    for (const std::string& name : all_names(manual, autograd)) {
+      const Tensor right = find_or_undefined(exact, name);
+      const double size = right.defined() ? largest_of(right.to(at::kDouble)) : 0;
+      comparison.tensors.push_back(compare_tensors(name, find_or_undefined(manual, name),
+                                                   find_or_undefined(autograd, name), right,
+                                                   epsilon_ * std::max(size, size_before(name))));
+      comparison.tensors.back().part = TensorComparison::Part::optimizer;
+    }
+  };
+  append_all([](const Twin& twin) { return twin.optimizer_state(); }, [](const std::string&) { return 0.0; });
+  append_all([](const Twin& twin) { return twin.parameters(); },
+             [&](const std::string& name) { return largest_of(find_or_undefined(before, name)); });
+}
+
+TensorComparison TwinComparer::compare_tensors(const std::string& name, const Tensor& manual,
+                                               const Tensor& autograd, const Tensor& reference,
+                                               double noise) const {
+  TensorComparison row{.name = name};
+  const auto incomparable = [&](const std::string& cause) {
+    row.manual_error = row.autograd_error = row.max_abs = row.max_rel = row.max_ulp = kInfinity;
+    row.cause = cause;
+    return row;
+  };
+  if (!manual.defined() || !autograd.defined() || !reference.defined()) {
+    return incomparable(fmt::format("missing in the {} twin", manual.defined() ? "autograd" : "manual"));
+  }
+  row.shape = manual.sizes().vec();
+  if (manual.sizes() != reference.sizes() || autograd.sizes() != reference.sizes()) {
+    return incomparable("the shapes differ");
+  }
+  const Tensor m = manual.to(at::kDouble), a = autograd.to(at::kDouble), r = reference.to(at::kDouble);
+  const auto error = [](const Tensor& difference) {
+    const double largest = largest_of(difference);  // NaN spreads through max
+    return std::isfinite(largest) ? largest : kInfinity;
+  };
+  row.entries = m.numel();
+  row.identical = (manual == autograd).sum().item<std::int64_t>();
+  row.largest = largest_of(r);
+  row.max_abs = error(m - a);
+  row.max_rel = relative_to(row.max_abs, row.largest);
+  const double last_place = epsilon_ * std::exp2(std::floor(std::log2(row.largest)));
+  row.max_ulp = relative_to(row.max_abs, last_place);
+  row.manual_error = error(m - r);
+  row.autograd_error = error(a - r);
+  const double largest_noise = kNoiseFactor * noise;
+  row.bound = largest_noise + kErrorFactor * std::min(row.autograd_error, largest_noise);
+  const bool autograd_is_right = row.autograd_error <= (1 + kErrorFactor) * largest_noise;
+  if (row.manual_error <= row.bound && autograd_is_right) {
+    row.verdict = row.identical == row.entries ? Verdict::identical : Verdict::same_to_rounding;
+  } else {
+    row.cause = autograd_is_right ? cause_of(m, r, row.bound, rows_left_)
+                                  : "the autograd twin is far from its float64 reference";
+  }
+  return row;
+}
+
+std::string TwinComparer::described(const std::string& layer) const {
+  const std::string kind = autograd_.describe_layer(layer);
+  return "layer " + layer + (kind.empty() ? "" : ", " + kind);
+}
+
+std::string TwinComparer::layer_at_fault(const std::string& gradient) const {
+  const std::string name = gradient.substr(0, gradient.size() - std::string_view(".grad").size());
+  const std::string layer = layer_of(name, result_names_);
+  if (!is_result(name)) {
+    return described(layer);
+  }
+  // The gradient of a result is computed by the layer that receives the result.
+  const auto exists = [&](const std::string& of) {
+    return std::any_of(result_names_.begin(), result_names_.end(),
+                       [&](const std::string& result) { return layer_of(result, result_names_) == of; });
+  };
+  const std::size_t dot = layer.rfind('.');
+  const std::string block = dot == std::string::npos ? "" : layer.substr(0, dot);
+  const std::string next = (block.empty() ? "" : block + ".") + std::to_string(path_of(layer).back() + 1);
+  if (exists(next)) {
+    return described(next) + (exists(next + ".0") ? ", or " + described(next + ".0") : "");
+  }
+  const std::string loss = autograd_.describe_layer("loss");
+  return !block.empty() ? described(block) : "loss" + (loss.empty() ? "" : ", " + loss);
+}
+
+void TwinComparer::find_fault(Comparison& comparison) const {
+  using Part = TensorComparison::Part;
+  bool is_wrong_before = false;
+  for (TensorComparison& tensor : comparison.tensors) {
+    if (tensor.verdict != Verdict::differs) {
+      continue;
+    }
+    if (comparison.at_fault.empty()) {
+      const std::string optimizer = autograd_.describe_layer("optimizer");
+      comparison.at_fault = tensor.part == Part::forward    ? forward_fault_
+                            : tensor.part == Part::gradient ? layer_at_fault(tensor.name)
+                            : optimizer.empty()             ? "optimizer"
+                                                            : "optimizer, " + optimizer;
+    }
+    if (tensor.part != Part::optimizer && is_wrong_before) {
+      tensor.verdict = Verdict::follows;
+    }
+    is_wrong_before = true;
+  }
+}
+
+Comparison compare_twins(Twin& manual, Twin& autograd, const Batch& batch) {
+  return TwinComparer(manual, autograd).compare(batch);
+}
+
+}  // namespace twingrad

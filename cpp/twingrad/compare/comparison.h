@@ -49,11 +49,12 @@ struct Comparison {
   std::vector<TensorComparison> tensors;  ///< the gradients in backward order
   double manual_loss = 0;
   double autograd_loss = 0;
+  bool is_finite = true;  ///< false if the loss of both twins is NaN or infinite; then nothing is compared
 
   /// Whether there are tensors and none differs.
   bool passed() const;
-  /// Whether all rows were set aside, so that there is nothing to compare.
-  bool is_empty() const { return rows_set_aside == rows; }
+  /// Whether there is nothing to compare: all rows were set aside, or the losses are not finite.
+  bool is_empty() const { return rows_set_aside == rows || !is_finite; }
   /// The first tensor that differs; without one, the tensor with the largest relative difference. nullptr
   /// if there are no tensors.
   const TensorComparison* worst_gradient() const;

@@ -22,7 +22,12 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNoiseFactor = 16;
 /// How much larger than the error of the autograd twin the error of the manual twin may be.
 constexpr double kErrorFactor = 4;
-constexpr int kNoisePasses = 2;
+/// The same if the noise is as large as the tensor: then it does not propagate in proportion any more.
+constexpr double kFactorOfNoise = 1024;
+/// The number of passes with simulated noise, each of which takes about this many multiplications … .
+constexpr std::int64_t kFewestPasses = 2;
+constexpr std::int64_t kMostPasses = 8;
+constexpr double kMultiplicationsInPasses = 3e7;
 
 double largest_of(const Tensor& tensor) {
   return tensor.numel() == 0 ? 0 : tensor.abs().max().item<double>();
@@ -226,6 +231,10 @@ void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch)
   const std::unique_ptr<const Pass> reference =
       reference_ ? std::make_unique<const Pass>(run(*reference_)) : nullptr;
   const Pass& exact = reference ? *reference : autograd;
+  comparison.is_finite = std::isfinite(manual.loss) || std::isfinite(autograd.loss);
+  if (comparison.is_empty()) {
+    return;
+  }
   result_names_.clear();
   for (const NamedTensor& result : exact.results) {
     result_names_.push_back(result.name);
@@ -314,6 +323,7 @@ bool TwinComparer::set_rows_aside(Comparison& comparison, Batch& batch) {
   const std::vector<NamedTensor> exact = reference_ ? distances_of(*reference_) : autograd;
   Tensor near = at::zeros({batch.images.size(0)}, at::TensorOptions(at::kBool).device(batch.images.device()));
   std::vector<NamedTensor> noisy;
+  std::map<std::string, double> local;
   for (const auto& [name, distance] : manual) {
     const Tensor other = find_or_undefined(autograd, name), right = find_or_undefined(exact, name);
     if (!other.defined() || !right.defined() || other.sizes() != distance.sizes()) {
@@ -326,9 +336,10 @@ bool TwinComparer::set_rows_aside(Comparison& comparison, Batch& batch) {
     if (noisy.empty()) {
       judge().simulate_rounding(epsilon_, 1);
       noisy = distances_of(judge());
+      local = judge().local_rounding_errors();
       judge().simulate_rounding(0, 0);
     }
-    const double noise = largest_of(find_or_undefined(noisy, name) - right);
+    const double noise = std::max(largest_of(find_or_undefined(noisy, name) - right), local[name]);
     const double bound = (1 + kErrorFactor) * kNoiseFactor * noise;
     const Tensor is_rounding = ((distance - right).abs() <= bound) & ((other - right).abs() <= bound);
     near |= (sides_differ & is_rounding).any(1);
@@ -362,7 +373,14 @@ void TwinComparer::measure_noise(const Batch& batch, const Pass& exact) {
     }
   };
   const Batch in_double = {batch.images.to(at::kDouble), batch.labels, batch.masks};
-  for (int i = 1; i <= kNoisePasses; ++i) {
+  double entries = 0;
+  for (const auto& [name, parameter] : manual_.parameters()) {
+    entries += static_cast<double>(parameter.numel());
+  }
+  const double multiplications = entries * static_cast<double>(std::max<std::int64_t>(1, rows_left_));
+  const auto passes = std::clamp(static_cast<std::int64_t>(kMultiplicationsInPasses / multiplications),
+                                 kFewestPasses, kMostPasses);
+  for (std::int64_t i = 0; i < passes; ++i) {  // the first with positive errors only
     load_network(judge(), start_);
     forward(judge(), in_double, reference_ ? at::kDouble : batch.images.scalar_type());
     Batch perturbed = in_double;
@@ -386,7 +404,7 @@ void TwinComparer::measure_noise(const Batch& batch, const Pass& exact) {
     compare(judge().buffers(), exact.buffers, "");
     compare(judge().gradients(), exact.gradients, ".grad");
     for (const auto& [name, error] : judge().local_rounding_errors()) {
-      raise(name + ".grad", error);
+      raise(name, error);
     }
     judge().simulate_rounding(0, 0);
   }
@@ -457,7 +475,8 @@ TensorComparison TwinComparer::compare_tensors(const std::string& name, const Te
   row.max_ulp = relative_to(row.max_abs, last_place);
   row.manual_error = error(m - r);
   row.autograd_error = error(a - r);
-  const double largest_noise = kNoiseFactor * noise;
+  const double factor = kNoiseFactor * noise > row.largest ? kFactorOfNoise : kNoiseFactor;
+  const double largest_noise = factor * noise;
   row.bound = largest_noise + kErrorFactor * std::min(row.autograd_error, largest_noise);
   const bool autograd_is_right = row.autograd_error <= (1 + kErrorFactor) * largest_noise;
   if (row.manual_error <= row.bound && autograd_is_right) {

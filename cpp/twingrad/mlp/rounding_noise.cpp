@@ -3,6 +3,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "twingrad/mlp/kinks.h"
 
@@ -36,6 +37,8 @@ RoundingNoise::RoundingNoise(const MlpSpec& spec, double epsilon, const std::vec
                              std::vector<Tensor> results, std::uint64_t seed)
     : spec_(spec),
       epsilon_(epsilon),
+      underflow_(epsilon > 1e-10 ? std::numeric_limits<float>::min() : std::numeric_limits<double>::min()),
+      has_random_signs_(seed != 0),
       results_(std::move(results)),
       generator_(at::make_generator<at::CPUGeneratorImpl>(seed)),
       names_(result_names(spec)),
@@ -56,7 +59,9 @@ RoundingNoise::RoundingNoise(const MlpSpec& spec, double epsilon, const std::vec
 }
 
 Tensor RoundingNoise::noise(const Tensor& terms) {
-  return at::rand(terms.sizes(), generator_, terms.options()).sub_(0.5).sign_().mul_(terms).mul_(epsilon_);
+  Tensor size = (terms * epsilon_).add_(underflow_);
+  return has_random_signs_ ? at::rand(terms.sizes(), generator_, terms.options()).sub_(0.5).sign_().mul_(size)
+                           : size;
 }
 
 Tensor RoundingNoise::parameter(const LayerSpec& layer, const char* name) const {
@@ -67,7 +72,8 @@ Tensor RoundingNoise::parameter(const LayerSpec& layer, const char* name) const 
 Tensor RoundingNoise::perturb(const LayerSpec& layer, const Tensor& x, const Tensor& y) {
   const Tensor input = x.detach(), result = y.detach();
   const Tensor terms = forward_terms(layer, input, result);
-  Tensor change = terms.defined() ? noise(terms) : at::zeros_like(result);
+  record(names_[layer.result], terms);
+  Tensor change = noise(terms);
   for (const double kink : kinks_after(spec_, layer.result)) {
     const Tensor& exact = results_[layer.result];
     const Tensor crosses = (result + change - kink).sign() != (exact - kink).sign();
@@ -100,8 +106,14 @@ Tensor RoundingNoise::forward_terms(const LayerSpec& layer, const Tensor& x, con
       const Tensor scaled = weight.defined() ? terms * weight.abs() : terms;
       return bias.defined() ? scaled + bias.abs() : scaled;
     }
-    case Kind::activation:  // x Φ(x), where Φ(x) = (1 + erf …) / 2 cancels for x < 0
-      return spec_.activation.starts_with("gelu") ? y.abs().maximum(x.abs() / 2) : y.abs();
+    case Kind::activation:
+      if (spec_.activation.starts_with("gelu")) {  // x Φ(x), where Φ(x) = (1 + erf …) / 2 cancels for x < 0
+        return y.abs().maximum(x.abs() / 2);
+      }
+      if (spec_.activation == "elu" || spec_.activation == "selu") {  // exp(x) − 1, as LibTorch computes it
+        return y.abs().maximum((x < 0).to(y.dtype()));
+      }
+      return y.abs();
     case Kind::softmax:
       return y * (1 + (x - x.amax(1, true)).abs());
     case Kind::exercise_softmax:
@@ -158,7 +170,7 @@ Tensor RoundingNoise::on_gradient(const LayerSpec& layer, const Tensor& x, const
                                   const Tensor& grad_y) {
   Tensor& added = gradient_terms_[layer.result];
   const Tensor terms = added.defined() ? grad_y.abs().maximum(added) : grad_y.abs();
-  record(names_[layer.result], terms);
+  record(names_[layer.result] + ".grad", terms);
   const Tensor grad = grad_y + noise(terms);
   add_parameter_noise(layer, x, grad);
   if (const int input = input_of_.at(layer.name); input >= 0) {
@@ -174,7 +186,7 @@ void RoundingNoise::add_parameter_noise(const LayerSpec& layer, const Tensor& x,
   const auto add = [&](const char* name, const auto& terms_of) {
     if (parameter(layer, name).defined()) {
       const Tensor terms = terms_of();
-      record(layer.name + "." + name, terms);
+      record(layer.name + "." + name + ".grad", terms);
       parameter_noise_[layer.name + "." + name] = noise(terms);
     }
   };
@@ -190,7 +202,7 @@ void RoundingNoise::add_parameter_noise(const LayerSpec& layer, const Tensor& x,
 }
 
 void RoundingNoise::record(const std::string& name, const Tensor& terms) {
-  local_errors_[name] = terms.numel() == 0 ? 0 : epsilon_ * terms.max().item<double>();
+  local_errors_[name] = terms.numel() == 0 ? 0 : epsilon_ * terms.max().item<double>() + underflow_;
 }
 
 Tensor RoundingNoise::perturbed_gradient(const std::string& parameter, const Tensor& gradient) const {

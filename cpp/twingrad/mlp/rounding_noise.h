@@ -17,16 +17,17 @@ namespace twingrad {
 ///   ∂L/∂y  ← ∂L/∂y + ε u · t_g      for its gradient
 ///   ∂L/∂p  ← ∂L/∂p + ε u · t_p      for the gradient of each parameter
 ///
-/// with random signs u = ±1. t is the sum of the absolute values of the *terms* that a result is computed
+/// with signs u = ±1: random ones, or all +1, for errors that do not average out. t is the sum of the absolute values of the *terms* that a result is computed
 /// from: Σ_i |x_i w_i| + |b| for a product. If the terms cancel, t is much larger than the result, as is its
 /// rounding error. The errors then propagate through the network. (Errors of K added terms usually grow like
-/// √K, and ε Σ|t| is larger than this.)
+/// √K, and ε Σ|t| is larger than this.) The smallest normal number of the dtype is added to ε t, because smaller
+/// results underflow.
 ///
 /// The inputs of activations with kinks stay on the side of the kink where they are without the noise.
 class RoundingNoise {
  public:
   /// parameters: of the network, by name. results: of the same batch without noise, in the order of
-  /// result_names.
+  /// result_names. seed: of the signs; 0: all are +1.
   RoundingNoise(const MlpSpec& spec, double epsilon, const std::vector<NamedTensor>& parameters,
                 std::vector<at::Tensor> results, std::uint64_t seed);
 
@@ -41,8 +42,8 @@ class RoundingNoise {
   /// Adds the noise of the last backward pass to the gradient of this parameter.
   at::Tensor perturbed_gradient(const std::string& parameter, const at::Tensor& gradient) const;
 
-  /// max ε t over the entries of a result's or a parameter's gradient: the rounding error of its last
-  /// operation, without the propagated errors. By the names of Twin::gradients.
+  /// max ε t over the entries of a result ("1.output") or a gradient ("1.output.grad", "0.weight.grad"): the
+  /// rounding error of its last operation, without the propagated errors.
   const std::map<std::string, double>& local_errors() const { return local_errors_; }
 
  private:
@@ -58,6 +59,8 @@ class RoundingNoise {
 
   MlpSpec spec_;
   double epsilon_;
+  double underflow_;  ///< the smallest normal number
+  bool has_random_signs_;
   std::map<std::string, at::Tensor> parameters_;
   std::vector<at::Tensor> results_;
   at::Generator generator_;

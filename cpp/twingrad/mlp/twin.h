@@ -104,10 +104,11 @@ class Twin {
 
   /// Whether the network can simulate the rounding errors of a dtype with this machine epsilon. If so, it
   /// does from the next forward on, which must be on the batch of the last one, until this is called with an
-  /// epsilon of 0.
+  /// epsilon of 0. seed: of the signs of the errors; 0: all are positive.
   virtual bool simulate_rounding(double /*epsilon*/, std::uint64_t /*seed*/) { return false; }
 
-  /// With simulated rounding: by name of the gradient, the largest error of its last operation alone.
+  /// With simulated rounding: the largest error of the last operation alone, of each result ("1.output") and
+  /// each gradient ("1.output.grad", "0.weight.grad").
   virtual std::map<std::string, double> local_rounding_errors() const { return {}; }
 };
 

@@ -4,11 +4,13 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/run_setup.h"
 #include "app/train_options.h"
+#include "twingrad/catalogue/planted_bugs.h"
 #include "twingrad/compare/twin_comparer.h"
 #include "twingrad/data/batches.h"
 #include "twingrad/mlp/dropout_masks.h"
@@ -81,17 +83,91 @@ void load_run(const std::vector<Twin*>& twins, const ComparedRun& run) {
   }
 }
 
-int run_compare(const GivenOptions& command_line, const std::string& weights) {
+/// What one training step computes: gradients, parameters and optimizer state.
+std::vector<NamedTensor> results_of_step(Twin& twin, const Batch& batch) {
+  std::vector<NamedTensor> results;
+  const auto append = [&](const std::vector<NamedTensor>& tensors) {
+    for (const auto& [name, tensor] : tensors) {
+      results.push_back({name, tensor.clone()});
+    }
+  };
+  twin.set_dropout_masks(batch.masks);
+  twin.forward(batch.images, batch.labels);
+  twin.backward();
+  append(twin.gradients());
+  twin.update();
+  append(twin.parameters());
+  append(twin.optimizer_state());
+  return results;
+}
+
+bool are_equal(const std::vector<NamedTensor>& a, const std::vector<NamedTensor>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const NamedTensor& x, const NamedTensor& y) {
+    return x.name == y.name && x.tensor.equal(y.tensor);
+  });
+}
+
+struct CompareOptions {
+  std::string weights;
+  std::string bug;
+};
+
+/// A planted bug that does not show must not look like a correct gradient.
+[[noreturn]] void refuse_invisible_bug(const CompareOptions& compare, const TrainCommandOptions& options,
+                                       bool changes_bits) {
+  const bool is_float = options.training.dtype == c10::ScalarType::Float;
+  throw UserError(
+      "--bug " + compare.bug,
+      changes_bits ? "expected a difference larger than rounding, found none on this batch"
+                   : "expected a change on this batch, found the same bits with and without the bug",
+      is_float && changes_bits ? "use --dtype float64" : "use other data, weights or layer widths");
+}
+
+/// The rows of a comparison and the twins that are compared on them.
+struct ComparisonSetup {
+  ComparisonSetup(const TrainCommandOptions& options, const data::Dataset& dataset,
+                  const CompareOptions& compare, const std::optional<ComparedRun>& run)
+      : batch(first_batch(options, dataset)) {
+    const ThreadPlan threads = plan_of(options, dataset.train.count);
+    const ManualParts parts = compare.bug.empty() || compare.bug == "none"
+                                  ? ManualParts()
+                                  : catalogue::plant_bug(compare.bug, options.network, options.optimizer);
+    twins = make_twins(options, threads, std::make_shared<ThreadPool>(threads.workers), parts);
+    if (run) {
+      load_run({twins[0].get(), twins[1].get()}, *run);
+    } else {
+      initialize({twins[0].get(), twins[1].get()}, "--weights", compare.weights);
+    }
+  }
+  Batch batch;
+  std::vector<std::unique_ptr<Twin>> twins;  ///< autograd, manual
+};
+
+void require_comparable(const Comparison& comparison, const MlpSpec& network) {
+  if (!comparison.is_finite) {
+    throw UserError("--loss " + entry_of(network.loss).name,
+                    fmt::format("expected a finite loss, found {}", comparison.autograd_loss),
+                    "use smaller weights, or --loss cross_entropy");
+  }
+  if (comparison.is_empty()) {
+    throw UserError("--activation " + network.activation,
+                    fmt::format("expected rows whose activations are not at a kink, found none in {} rows",
+                                comparison.rows),
+                    "choose a smooth activation, other weights or other data");
+  }
+}
+
+int run_compare(const GivenOptions& command_line, const CompareOptions& compare) {
   std::optional<ComparedRun> run;
   std::error_code error;
-  if (std::filesystem::is_directory(weights, error)) {
-    run.emplace(weights);
-  } else if (!weights.empty() && !std::filesystem::exists(weights, error)) {
-    throw UserError("--weights " + weights,
+  if (std::filesystem::is_directory(compare.weights, error)) {
+    run.emplace(compare.weights);
+  } else if (!compare.weights.empty() && !std::filesystem::exists(compare.weights, error)) {
+    throw UserError("--weights " + compare.weights,
                     "expected a file of weights or the directory of a run, found nothing", "check the name");
   }
   const GivenOptions given = with_recipe(command_line, run ? run->record.options : std::vector<std::string>(),
-                                         "--weights " + weights);
+                                         "--weights " + compare.weights);
   TrainCommandOptions options = read_train_options(given);
   options.twins = Twins::both;
   use_threads({.aten = 1, .blas = 1});
@@ -102,23 +178,16 @@ int run_compare(const GivenOptions& command_line, const std::string& weights) {
                     .training = options.training,
                     .twins = 2,
                     .images = dataset.train});
-  const ThreadPlan threads = plan_of(options, dataset.train.count);
-  const std::vector<std::unique_ptr<Twin>> owned =
-      make_twins(options, threads, std::make_shared<ThreadPool>(threads.workers));
-  Twin& autograd = *owned[0];
-  Twin& manual = *owned[1];
-  if (run) {
-    load_run({&autograd, &manual}, *run);
-  } else {
-    initialize({&autograd, &manual}, "--weights", weights);
-  }
-  const Batch batch = first_batch(options, dataset);
-  const Comparison comparison = TwinComparer(manual, autograd).compare_with_update(batch);
-  if (comparison.is_empty()) {
-    throw UserError("--activation " + options.network.activation,
-                    fmt::format("expected rows whose activations are not at a kink, found none in {} rows",
-                                comparison.rows),
-                    "choose a smooth activation, other weights or other data");
+  const ComparisonSetup setup(options, dataset, compare, run);
+  const Comparison comparison =
+      TwinComparer(*setup.twins[1], *setup.twins[0]).compare_with_update(setup.batch);
+  require_comparable(comparison, options.network);
+  if (!compare.bug.empty() && compare.bug != "none" && comparison.passed()) {
+    const ComparisonSetup buggy(options, dataset, compare, run);
+    const ComparisonSetup correct(options, dataset, {.weights = compare.weights, .bug = ""}, run);
+    refuse_invisible_bug(compare, options,
+                         !are_equal(results_of_step(*buggy.twins[1], setup.batch),
+                                    results_of_step(*correct.twins[1], setup.batch)));
   }
   if (options.json) {
     fmt::print("{}\n", to_json(comparison).dump(2));
@@ -133,18 +202,23 @@ int run_compare(const GivenOptions& command_line, const std::string& weights) {
 std::function<int()> add_compare_command(CLI::App& program) {
   CLI::App& command = add_command(
       program, "compare", "Compare the gradients of both twins, tensor by tensor, at the same weights.");
-  const auto weights = std::make_shared<std::string>();
+  const auto compare = std::make_shared<CompareOptions>();
   add_option(
       command, "Comparison",
       {"--weights", "FILE|DIR", "",
        "weights to compare at: a .safetensors or .pt file, or the directory of a run, whose network and "
        "data are then used; default: the initial weights of a run"},
-      *weights);
+      compare->weights);
+  add_option(command, "Comparison",
+             {"--bug", "NAME", "",
+              "plant this bug of 'twingrad check --list-bugs' into the manual twin, to see how it is found; "
+              "none: plant no bug"},
+             compare->bug);
   std::vector<std::string> omitted = options_of_table("Schedule of the learning rate");
   omitted.insert(omitted.end(), {"--epochs", "--evaluate-every", "--checkpoint-every", "--twins", "--out",
                                  "--resume", "--quiet"});
   add_train_options(command, omitted);
-  return [&command, weights] { return run_compare(given_train_options(command), *weights); };
+  return [&command, compare] { return run_compare(given_train_options(command), *compare); };
 }
 
 }  // namespace twingrad::app

@@ -32,7 +32,8 @@ ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images) {
 }
 
 std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options, const ThreadPlan& threads,
-                                              const std::shared_ptr<ThreadPool>& workers) {
+                                              const std::shared_ptr<ThreadPool>& workers,
+                                              const ManualParts& parts) {
   const at::Tensor initial = draw_initial_parameters(options.network, options.training.seed);
   const auto tensors = at::TensorOptions(options.training.device).dtype(options.training.dtype);
   std::vector<std::unique_ptr<Twin>> twins;
@@ -42,7 +43,7 @@ std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options
   }
   if (options.twins != Twins::autograd) {
     twins.push_back(std::make_unique<ManualTwin>(options.network, options.optimizer, initial, tensors,
-                                                 workers, threads.manual));
+                                                 workers, threads.manual, parts));
   }
   return twins;
 }

@@ -6,6 +6,7 @@
 
 #include "app/train_options.h"
 #include "twingrad/data/dataset.h"
+#include "twingrad/mlp/manual_parts.h"
 #include "twingrad/mlp/twin.h"
 #include "twingrad/ops/thread_pool.h"
 #include "twingrad/runtime/threads.h"
@@ -18,9 +19,10 @@ data::Dataset load_dataset(TrainCommandOptions& options);
 /// The threads of each twin, for a data set with this number of training images.
 ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images);
 
-/// The twins that the options name, autograd first, with drawn weights.
+/// The twins that the options name, autograd first, with drawn weights. parts: of the manual twin.
 std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options, const ThreadPlan& threads,
-                                              const std::shared_ptr<ThreadPool>& workers);
+                                              const std::shared_ptr<ThreadPool>& workers,
+                                              const ManualParts& parts = {});
 
 /// Copies the weights of a file into the twins. option: the option that names the file, for messages.
 void initialize(const std::vector<Twin*>& twins, const std::string& option, const std::string& weights_file);

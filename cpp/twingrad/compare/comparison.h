@@ -25,7 +25,7 @@ struct TensorComparison {
   enum class Part { forward, gradient, optimizer };
   Part part = Part::gradient;
   std::string name;  ///< "loss", "logits", "0.weight.grad", "1.output.grad", "0.weight.exp_avg", …
-  std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> shape = {};
   double largest = 0;          ///< of the absolute values in the reference
   double max_abs = 0;          ///< max|m − a|
   double max_rel = 0;          ///< max|m − a| / largest; 0/0 is 0
@@ -36,7 +36,7 @@ struct TensorComparison {
   double autograd_error = 0;   ///< max|a − r|; 0 if the autograd twin is the reference
   double bound = 0;            ///< on both errors
   Verdict verdict = Verdict::differs;
-  std::string cause;  ///< of a difference: "sign", "factor 2", …; empty if there is none
+  std::string cause = {};  ///< of a difference: "sign", "factor 2", …; empty if there is none
 };
 
 /// The comparison of two twins on one batch at equal weights.

@@ -70,8 +70,9 @@ Tensor rows_of(const Tensor& batch, Range rows) {
 
 }  // namespace
 
-ManualShard::ManualShard(const MlpSpec& spec, const FlatParameters& parameters)
+ManualShard::ManualShard(const MlpSpec& spec, const FlatParameters& parameters, const ManualParts& parts)
     : spec_(spec),
+      parts_(parts),
       first_learning_layer_(first_learning_layer(spec)),
       logits_index_(logits_index(spec)),
       can_be_split_(can_be_sharded(spec)),
@@ -83,9 +84,26 @@ ManualShard::ManualShard(const MlpSpec& spec, const FlatParameters& parameters)
   for (std::size_t i = 0; i < layers.size(); ++i) {
     layers_.push_back(make_layer(i, layers[i]));
   }
+  if (parts_.loss) {
+    loss_ = parts_.loss(std::move(loss_));
+  }
 }
 
 std::unique_ptr<nn::Layer> ManualShard::make_layer(std::size_t index, const LayerSpec& layer) {
+  std::unique_ptr<nn::Layer> made = make_hand_written_layer(index, layer);
+  if (!parts_.layer) {
+    return made;
+  }
+  std::vector<nn::Parameter> parameters;
+  for (const ParameterSpec& parameter : parameters_of(spec_)) {
+    if (parameter.name == layer.name + ".weight" || parameter.name == layer.name + ".bias") {
+      parameters.push_back(parameters_.at(parameter.name));
+    }
+  }
+  return parts_.layer(std::move(made), layer, parameters);
+}
+
+std::unique_ptr<nn::Layer> ManualShard::make_hand_written_layer(std::size_t index, const LayerSpec& layer) {
   using Kind = LayerSpec::Kind;
   const auto parameter = [&](const char* name) {
     return parameters_.at(fmt::format("{}.{}", layer.name, name));

@@ -10,6 +10,7 @@
 #include "twingrad/layers/layer.h"
 #include "twingrad/losses/loss.h"
 #include "twingrad/mlp/flat_parameters.h"
+#include "twingrad/mlp/manual_parts.h"
 #include "twingrad/mlp/spec.h"
 #include "twingrad/ops/thread_pool.h"
 
@@ -21,9 +22,9 @@ using AutogradDispatchGuard = at::AutoDispatchBelowADInplaceOrView;
 /// The layers and the loss of the manual twin, run by one thread on its rows of a batch.
 class ManualShard {
  public:
-  /// The layers read their parameters from `parameters` and write the gradients to it. spec must outlive the
-  /// shard.
-  ManualShard(const MlpSpec& spec, const FlatParameters& parameters);
+  /// The layers read their parameters from `parameters` and write the gradients to it. parts: replacements for
+  /// layers and loss. spec must outlive the shard.
+  ManualShard(const MlpSpec& spec, const FlatParameters& parameters, const ManualParts& parts = {});
 
   /// Runs these rows of the batch through the layers, and through the loss if there are labels.
   void forward(const at::Tensor& images, Range rows);
@@ -58,10 +59,12 @@ class ManualShard {
  private:
   int blocks_of(std::int64_t rows) const;
   std::unique_ptr<nn::Layer> make_layer(std::size_t index, const LayerSpec& layer);
+  std::unique_ptr<nn::Layer> make_hand_written_layer(std::size_t index, const LayerSpec& layer);
   std::unique_ptr<nn::Layer> make_batch_norm(const LayerSpec& layer, nn::Parameter weight,
                                              nn::Parameter bias);
 
   const MlpSpec& spec_;
+  const ManualParts parts_;
   std::size_t first_learning_layer_, logits_index_;
   bool can_be_split_;
   FlatParameters parameters_;

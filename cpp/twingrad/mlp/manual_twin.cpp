@@ -22,7 +22,7 @@ constexpr std::int64_t kMinParametersToWakeThreads = 500'000;
 
 ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const Tensor& initial,
                        const at::TensorOptions& options, std::shared_ptr<ThreadPool> pool,
-                       const ThreadSettings& threads)
+                       const ThreadSettings& threads, const ManualParts& parts)
     : spec_(spec),
       pool_(std::move(pool)),
       threads_(threads),
@@ -31,8 +31,8 @@ ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, c
       clip_norm_type_(optimizer.clip_norm_type) {
   const int most_shards = can_be_sharded(spec) ? pool_->count() : 1;
   for (int i = 0; i < most_shards; ++i) {
-    shards_.push_back(
-        std::make_unique<ManualShard>(spec_, i == 0 ? parameters_ : parameters_.with_separate_gradients()));
+    shards_.push_back(std::make_unique<ManualShard>(
+        spec_, i == 0 ? parameters_ : parameters_.with_separate_gradients(), parts));
   }
   constexpr std::int64_t kBlock = 16;  // slices begin at cache lines
   const std::int64_t count = parameter_count(spec);
@@ -43,7 +43,8 @@ ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, c
     const auto slice_of = [&](const Tensor& flat) {
       return flat.slice(0, first * kBlock, std::min(count, (first + size) * kBlock));
     };
-    Slice slice{.values = slice_of(parameters_.values()), .optimizer = optim::make_optimizer(optimizer)};
+    Slice slice{.values = slice_of(parameters_.values()),
+                .optimizer = parts.optimizer ? parts.optimizer() : optim::make_optimizer(optimizer)};
     for (const auto& shard : shards_) {
       slice.gradients.push_back(slice_of(shard->parameters().gradients()));
     }

@@ -29,11 +29,12 @@ namespace twingrad {
 class ManualTwin : public Twin {
  public:
   /// initial: flat, as returned by draw_initial_parameters; options: dtype and device; pool: by default only
-  /// the calling thread; threads: the number of threads of LibTorch's operations in each thread of the pool.
+  /// the calling thread; threads: the number of threads of LibTorch's operations in each thread of the pool;
+  /// parts: replacements for layers, loss and optimizer.
   ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, const at::Tensor& initial,
              const at::TensorOptions& options,
              std::shared_ptr<ThreadPool> pool = std::make_shared<ThreadPool>(1),
-             const ThreadSettings& threads = {});
+             const ThreadSettings& threads = {}, const ManualParts& parts = {});
 
   std::string name() const override { return "manual"; }
   double forward(const at::Tensor& images, const at::Tensor& labels) override;

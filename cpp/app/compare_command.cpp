@@ -215,8 +215,8 @@ std::function<int()> add_compare_command(CLI::App& program) {
               "none: plant no bug"},
              compare->bug);
   std::vector<std::string> omitted = options_of_table("Schedule of the learning rate");
-  omitted.insert(omitted.end(), {"--epochs", "--evaluate-every", "--checkpoint-every", "--twins", "--out",
-                                 "--resume", "--quiet"});
+  omitted.insert(omitted.end(), {"--epochs", "--evaluate-every", "--compare-every", "--checkpoint-every",
+                                 "--twins", "--out", "--resume", "--quiet"});
   add_train_options(command, omitted);
   return [&command, compare] { return run_compare(given_train_options(command), *compare); };
 }

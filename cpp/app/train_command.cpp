@@ -13,7 +13,6 @@
 #include "twingrad/data/dataset.h"
 #include "twingrad/io/tensor_file.h"
 #include "twingrad/mlp/weights.h"
-#include "twingrad/ops/matmul.h"
 #include "twingrad/report/console.h"
 #include "twingrad/report/run_description.h"
 #include "twingrad/runtime/error.h"
@@ -138,7 +137,6 @@ int run_train_command(const GivenOptions& command_line) {
   if (resumption) {
     options.recipe = resumption->record().settings.at("recipe").get<std::string>();
     options.initial_weights = resumption->record().initial_weights;
-    options.training.weights_are_given = !options.initial_weights.empty();
     if (const nlohmann::ordered_json summary = finished_summary(*resumption, options); !summary.is_null()) {
       fmt::print("{}", options.json ? summary.dump(2) + "\n" : "");
       return kDone;
@@ -154,11 +152,6 @@ int run_train_command(const GivenOptions& command_line) {
                     .twins = options.twins == Twins::both ? 2 : 1,
                     .images = dataset.train});
 
-  // Other matrix products add in another order, and inputs of a ReLU could then differ in sign.
-  std::optional<ops::LibTorchProductsGuard> same_products;
-  if (options.twins == Twins::both) {
-    same_products.emplace();
-  }
   const RunDescription run{
       .recipe = options.recipe,
       .dataset = dataset,

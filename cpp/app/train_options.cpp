@@ -242,7 +242,6 @@ TrainCommandOptions read_train_options(const GivenOptions& given) {
   options.optimizer = default_options(options.optimizer.kind);
   read_fields(optimizer_fields(), given, options.optimizer);
   options.training.lr = options.optimizer.lr;
-  options.training.weights_are_given = !options.initial_weights.empty();
 
   require_belonging(network_fields(), given, options.network);
   require_belonging(loss_fields(), given, options.network);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "twingrad/compare/difference.h"
 #include "twingrad/runtime/fields.h"
 
 namespace twingrad {
@@ -19,6 +20,8 @@ const char* to_string(Verdict verdict) {
   }
   return "";
 }
+
+double TensorComparison::relative_bound() const { return relative_to(bound + autograd_error, largest); }
 
 bool Comparison::passed() const {
   return !tensors.empty() && std::all_of(tensors.begin(), tensors.end(), [](const TensorComparison& tensor) {

@@ -36,6 +36,10 @@ struct TensorComparison {
   double autograd_error = 0;   ///< max|a − r|; 0 if the autograd twin is the reference
   double bound = 0;            ///< on both errors
   Verdict verdict = Verdict::differs;
+
+  /// The bound on max_rel that follows from `bound`: infinite if the reference is 0 and rounding is not.
+  double relative_bound() const;
+
   std::string cause = {};  ///< of a difference: "sign", "factor 2", …; empty if there is none
 };
 

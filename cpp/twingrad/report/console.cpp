@@ -37,16 +37,28 @@ std::string duration(double seconds) {
   return whole < 60 ? fmt::format("{} s", whole) : fmt::format("{}:{:02} min", whole / 60, whole % 60);
 }
 
-/// "8 activation sign mismatches in 1.output"
-std::string describe_sign_mismatches(const std::map<std::string, std::int64_t>& counts) {
-  std::int64_t total = 0;
-  std::string names;
-  for (const auto& [name, count] : counts) {
-    total += count;
-    names += (names.empty() ? " in " : ", ") + name;
+/// "gradients at equal weights agree to 3.1e-07 (bound 1e-06)"
+std::string describe_gradients(const Agreement& agreement) {
+  if (agreement.verdict == "nothing to compare") {
+    return fmt::format("gradients not compared: all {} rows are near a kink", agreement.rows);
   }
-  return fmt::format("{} activation sign mismatch{}{}", with_separators(total), total == 1 ? "" : "es",
-                     names);
+  std::string text =
+      agreement.verdict == "differs"
+          ? fmt::format("gradients at equal weights DIFFER by {:.1e}", agreement.max_rel_gradient_difference)
+          : fmt::format("gradients at equal weights agree to {:.1e}", agreement.max_rel_gradient_difference);
+  text += fmt::format(" (bound {:.0e}, worst {})", agreement.bound, agreement.worst);
+  if (agreement.rows_set_aside > 0) {
+    text += fmt::format(" · {} of {} rows near a kink set aside", agreement.rows_set_aside, agreement.rows);
+  }
+  return text;
+}
+
+/// "trainings 4.1e-02 apart (rounding, amplified by the optimizer)"
+std::string describe_distance(const Agreement& agreement) {
+  constexpr double kMoreThanRounding = 1e-5;
+  const double distance = agreement.max_abs_weight_difference;
+  return fmt::format("trainings {:.1e} apart{}", distance,
+                     distance > kMoreThanRounding ? " (rounding, amplified by the optimizer)" : "");
 }
 
 std::string describe_speed(double autograd_seconds, double manual_seconds) {
@@ -139,19 +151,16 @@ void Console::on_epoch(const EpochMetrics& metrics) {
   line(row);
 }
 
-void Console::on_agreement(const Agreement& agreement, double bound) {
+void Console::on_agreement(const Agreement& agreement, bool is_report) {
+  if (!is_report) {
+    return;
+  }
   if (agreement.epoch == 0) {
-    line(fmt::format(
-        "before step 1   loss {:.4f} = {:.4f} · gradients agree to {:.1e} (bound {:.0e}, worst {})",
-        agreement.autograd_loss, agreement.manual_loss, agreement.max_rel_gradient_difference, bound,
-        agreement.worst));
+    line(fmt::format("before step 1   {}", describe_gradients(agreement)));
     line("");
     return;
   }
-  line(fmt::format("       agreement gradients {:.1e} (worst {}) · weights {:.1e} · {}",
-                   agreement.max_rel_gradient_difference, agreement.worst,
-                   agreement.max_abs_weight_difference, describe_sign_mismatches(agreement.flips)),
-       Look::dim);
+  line(fmt::format("       {} · {}", describe_gradients(agreement), describe_distance(agreement)), Look::dim);
 }
 
 void Console::ending(const TrainingResult& result, const std::string& directory, const std::string& files) {
@@ -162,16 +171,8 @@ void Console::ending(const TrainingResult& result, const std::string& directory,
   }
   if (result.agreements.size() > 1) {
     const Agreement& last = result.agreements.back();
-    std::map<std::string, std::int64_t> mismatches;
-    for (auto agreement = result.agreements.begin() + 1; agreement != result.agreements.end(); ++agreement) {
-      for (const auto& [name, count] : agreement->flips) {
-        mismatches[name] += count;
-      }
-    }
-    line(fmt::format("twins     gradient difference {:.1e} before step 1, {:.1e} at the end · {}",
-                     result.agreements.front().max_rel_gradient_difference, last.max_rel_gradient_difference,
-                     describe_sign_mismatches(mismatches)));
-    line(fmt::format("          weight difference {:.1e} · {}", last.max_abs_weight_difference,
+    line(fmt::format("twins     {}", describe_gradients(last)));
+    line(fmt::format("          {} · {}", describe_distance(last),
                      describe_speed(result.seconds.at("autograd"), result.seconds.at("manual"))));
   }
   line(

@@ -27,7 +27,7 @@ class Console final : public TrainingObserver {
   void heading(const std::vector<std::pair<std::string, std::string>>& lines);
   void on_progress(const Progress& progress) override;
   void on_epoch(const EpochMetrics& metrics) override;
-  void on_agreement(const Agreement& agreement, double bound) override;
+  void on_agreement(const Agreement& agreement, bool is_report) override;
   /// Prints the last lines: accuracy, training time, agreement, and the files written to the run directory.
   void ending(const TrainingResult& result, const std::string& directory, const std::string& files);
 

@@ -26,9 +26,8 @@ class TrainingObserver {
 
   virtual void on_progress(const Progress& /*progress*/) {}
   virtual void on_epoch(const EpochMetrics& /*metrics*/) {}
-  /// bound: the largest difference of the gradients allowed before the first update; 0 in later epochs, where
-  /// the difference is only reported.
-  virtual void on_agreement(const Agreement& /*agreement*/, double /*bound*/) {}
+  /// is_report: at the start and at the end of an epoch; false for the comparisons of compare_every.
+  virtual void on_agreement(const Agreement& /*agreement*/, bool /*is_report*/) {}
 
   /// Called when a checkpoint is due: before the first step, at the interval
   /// TrainingOptions::checkpoint_every, at the end, and when the run is interrupted.

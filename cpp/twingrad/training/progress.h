@@ -46,7 +46,6 @@ struct TrainingProgress {
   std::int64_t epoch = 1;         ///< the current one, or the next
   std::int64_t samples_done = 0;  ///< of that epoch
   std::vector<Tally> tallies;     ///< of that epoch, one per twin
-  Agreement agreement;            ///< of that epoch
   TrainingResult result;
 };
 

@@ -49,10 +49,13 @@ void visit_members(auto& visitor, Is<Agreement> auto& agreement) {
   visitor("max_abs_weight_difference", agreement.max_abs_weight_difference);
   visitor("max_abs_optimizer_state_difference", agreement.max_abs_optimizer_state_difference);
   visitor("worst", agreement.worst);
+  visitor("bound", agreement.bound);
+  visitor("tensors", agreement.tensors);
+  visitor("rows", agreement.rows);
+  visitor("rows_set_aside", agreement.rows_set_aside);
+  visitor("verdict", agreement.verdict);
   visitor("autograd_loss", agreement.autograd_loss);
   visitor("manual_loss", agreement.manual_loss);
-  visitor("loss_difference", agreement.loss_difference);
-  visitor("flips", agreement.flips);
 }
 
 void visit_members(auto& visitor, Is<TrainingProgress> auto& progress) {
@@ -60,7 +63,6 @@ void visit_members(auto& visitor, Is<TrainingProgress> auto& progress) {
   visitor("samples_done", progress.samples_done);
   visitor("steps", progress.result.steps);
   visitor("tallies", progress.tallies);
-  visitor("agreement", progress.agreement);
   visitor("last", progress.result.last);
   visitor("seconds", progress.result.seconds);
   visitor("agreements", progress.result.agreements);

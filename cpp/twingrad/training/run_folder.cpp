@@ -116,7 +116,7 @@ void RunFolder::append(const char* kind, const nlohmann::ordered_json& members) 
 
 void RunFolder::on_epoch(const EpochMetrics& metrics) { append("epoch", to_json(metrics)); }
 
-void RunFolder::on_agreement(const Agreement& agreement, double /*bound*/) {
+void RunFolder::on_agreement(const Agreement& agreement, bool /*is_report*/) {
   append("agreement", to_json(agreement));
 }
 

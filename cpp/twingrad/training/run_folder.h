@@ -32,7 +32,7 @@ class RunFolder final : public TrainingObserver {
   void truncate_metrics(std::int64_t size);
 
   void on_epoch(const EpochMetrics& metrics) override;
-  void on_agreement(const Agreement& agreement, double bound) override;
+  void on_agreement(const Agreement& agreement, bool is_report) override;
   void write_summary(const nlohmann::ordered_json& summary) const;
   /// The summary of the run; a discarded value if there is none.
   nlohmann::ordered_json read_summary() const;

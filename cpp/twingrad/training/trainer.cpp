@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cmath>
 
-#include "twingrad/compare/compare_twins.h"
+#include "twingrad/compare/distance.h"
 #include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/runtime/error.h"
 
@@ -16,6 +16,8 @@ namespace twingrad {
 namespace {
 
 constexpr std::int64_t kEvaluationBatch = 1000;
+/// The most rows of a batch that are compared: enough for several blocks per thread.
+constexpr std::int64_t kMostComparedRows = 2048;
 constexpr double kSecondsBetweenProgress = 0.1;
 
 /// The number of rows of the logits [B, C] whose first maximum is at their label. The four equivalent tensor
@@ -36,6 +38,28 @@ std::int64_t count_correct(const at::Tensor& logits, const at::Tensor& labels) {
 }
 
 bool is_finite(const at::Tensor& tensor) { return tensor.isfinite().all().item<bool>(); }
+
+Agreement agreement_of(const Comparison& comparison) {
+  Agreement agreement{.worst = "",
+                      .tensors = std::ssize(comparison.tensors),
+                      .rows = comparison.rows,
+                      .rows_set_aside = comparison.rows_set_aside,
+                      .verdict = comparison.verdict(),
+                      .autograd_loss = comparison.autograd_loss,
+                      .manual_loss = comparison.manual_loss};
+  for (const TensorComparison& tensor : comparison.tensors) {
+    if (tensor.part == TensorComparison::Part::gradient) {
+      agreement.max_abs_gradient_difference = std::max(agreement.max_abs_gradient_difference, tensor.max_abs);
+    }
+  }
+  if (const TensorComparison* worst = comparison.worst_gradient(); worst != nullptr) {
+    agreement.max_rel_gradient_difference = worst->max_rel;
+    agreement.bound = worst->relative_bound();
+    agreement.worst =
+        worst->name.ends_with(".grad") ? worst->name.substr(0, worst->name.size() - 5) : worst->name;
+  }
+  return agreement;
+}
 
 std::string first_non_finite(const std::vector<NamedTensor>& tensors) {
   for (const auto& [name, tensor] : tensors) {
@@ -92,7 +116,6 @@ void Trainer::run_epoch(const std::atomic<bool>& stop) {
   const std::int64_t count = train_.count();
   if (progress_.samples_done == 0) {
     progress_.tallies.assign(twins_.size(), {});
-    progress_.agreement.epoch = epoch;
   }
 
   const double start = now();
@@ -157,57 +180,40 @@ void Trainer::prepare_step(const at::Tensor& indices) {
     train_.gather(indices, images_, labels_);
     holds_full_batch_ = options_.batch_size == 0;
   }
-  std::vector<at::Tensor> masks =
-      draw_dropout_masks(spec_, indices.size(0), options_.seed, progress_.result.steps);
-  for (at::Tensor& mask : masks) {
+  masks_ = draw_dropout_masks(spec_, indices.size(0), options_.seed, progress_.result.steps);
+  for (at::Tensor& mask : masks_) {
     mask = mask.to(options_.device);
   }
   const std::int64_t steps_per_epoch = (train_.count() + batch_size() - 1) / batch_size();
   const double rate = learning_rate_at(options_.schedule, options_.lr, progress_.result.steps,
                                        steps_per_epoch, steps_per_epoch * options_.epochs);
   for (Twin* twin : twins_) {
-    twin->set_dropout_masks(masks);
     if (options_.schedule.kind != ScheduleOptions::Kind::constant || options_.schedule.warm_up > 0) {
       twin->set_lr(rate);
     }
   }
 }
 
-void Trainer::step(const at::Tensor& indices, bool compare) {
-  const bool is_first = progress_.result.steps == 0;
+void Trainer::step(const at::Tensor& indices, bool is_reported) {
+  const std::int64_t steps = progress_.result.steps;
   double start = now();
   prepare_step(indices);
   const double gather_seconds = now() - start;
-  std::vector<double> losses;
+  if (twins_.size() == 2 &&
+      (is_reported || steps == 0 || (options_.compare_every > 0 && steps % options_.compare_every == 0))) {
+    compare(is_reported);
+  }
   for (std::size_t i = 0; i < twins_.size(); ++i) {
     Twin& twin = *twins_[i];
     Tally& tally = progress_.tallies[i];
-    twin.keep_intermediate_gradients(twins_.size() == 2 && (compare || is_first));
+    twin.set_dropout_masks(masks_);
     start = now();
-    double loss = 0;
-    if (twins_.size() == 1) {
-      loss = twin.compute_gradients(images_, labels_);
-    } else {
-      loss = twin.forward(images_, labels_);
-      twin.backward();
-    }
+    const double loss = twin.compute_gradients(images_, labels_);
     tally.seconds += gather_seconds + now() - start;
     check_finite(twin, loss);
-    losses.push_back(loss);
     tally.loss_sum += loss * static_cast<double>(indices.size(0));
     tally.correct += count_correct(twin.logits(), labels_);
     tally.samples += indices.size(0);
-  }
-  if (twins_.size() == 2) {
-    progress_.agreement.autograd_loss = losses[0];
-    progress_.agreement.manual_loss = losses[1];
-    count_flips(spec_, *twins_[0], *twins_[1], progress_.agreement);
-    if (is_first) {
-      compare_before_first_update();
-    }
-    if (compare) {
-      compare_gradients(*twins_[0], *twins_[1], progress_.agreement);
-    }
   }
   for (std::size_t i = 0; i < twins_.size(); ++i) {
     start = now();
@@ -235,28 +241,51 @@ void Trainer::check_finite(Twin& twin, double loss) const {
                   tensor.empty() ? "the loss itself" : tensor));
 }
 
-void Trainer::compare_before_first_update() {
-  Agreement first = progress_.agreement;
-  first.epoch = 0;
-  compare_gradients(*twins_[0], *twins_[1], first);
-  compare_weights(*twins_[0], *twins_[1], first);
-  const double largest_logit = twins_[0]->logits().abs().max().item<double>();
-  const double bound = agreement_bound(spec_, options_.dtype, largest_logit, options_.weights_are_given);
-  progress_.result.agreements.push_back(first);
+void Trainer::compare(bool is_reported) {
+  if (!comparer_) {
+    comparer_ = std::make_unique<TwinComparer>(*twins_[1], *twins_[0]);
+  }
+  const std::int64_t rows = std::min(images_.size(0), kMostComparedRows);
+  Batch batch{.images = images_.narrow(0, 0, rows), .labels = labels_.narrow(0, 0, rows)};
+  for (const at::Tensor& mask : masks_) {
+    batch.masks.push_back(mask.narrow(0, 0, rows));
+  }
+  const Comparison comparison = comparer_->compare(batch);
+  if (!comparison.is_finite) {
+    return;  // the step itself reports it
+  }
+  Agreement agreement = agreement_of(comparison);
+  agreement.epoch = progress_.epoch;
+  agreement.step = progress_.result.steps;
+  agreement.max_abs_weight_difference = compare_weights(*twins_[0], *twins_[1]).absolute;
+  const bool differs = !comparison.passed() && !comparison.is_empty();
+  if (const bool is_first = progress_.result.steps == 0; is_first || differs) {
+    Agreement first = agreement;
+    first.epoch = is_first ? 0 : progress_.epoch;
+    report(std::move(first));
+  } else if (!is_reported) {
+    for (TrainingObserver* observer : observers_) {
+      observer->on_agreement(agreement, /*is_report=*/false);
+    }
+  }
+  if (differs) {
+    const TensorComparison& wrong = *comparison.worst_gradient();
+    throw CheckFailed(
+        fmt::format("{}: {} differs between the twins by {:.2g} of its largest entry, more than rounding "
+                    "explains ({:.2g}){}; "
+                    "at fault: {}",
+                    progress_.result.steps == 0 ? "before the first update"
+                                                : fmt::format("step {}", progress_.result.steps + 1),
+                    wrong.name, wrong.max_rel, agreement.bound, wrong.cause.empty() ? "" : ": " + wrong.cause,
+                    comparison.at_fault));
+  }
+  agreement_ = std::move(agreement);
+}
+
+void Trainer::report(Agreement agreement) {
+  progress_.result.agreements.push_back(std::move(agreement));
   for (TrainingObserver* observer : observers_) {
-    observer->on_agreement(first, bound);
-  }
-  if (!(first.loss_difference <= bound)) {
-    throw CheckFailed(
-        fmt::format("before the first update: the losses of the twins are {} and {}, a relative "
-                    "difference of {:.2g}, more than the bound {:.2g}",
-                    first.autograd_loss, first.manual_loss, first.loss_difference, bound));
-  }
-  if (!(first.max_rel_gradient_difference <= bound)) {
-    throw CheckFailed(
-        fmt::format("before the first update: the gradients of {} differ by {:.2g} of their largest "
-                    "entry, more than the bound {:.2g}",
-                    first.worst, first.max_rel_gradient_difference, bound));
+    observer->on_agreement(progress_.result.agreements.back(), /*is_report=*/true);
   }
 }
 
@@ -289,9 +318,9 @@ std::vector<Trainer::Evaluation> Trainer::evaluate() {
 
 void Trainer::report_epoch() {
   if (twins_.size() == 2) {
-    compare_weights(*twins_[0], *twins_[1], progress_.agreement);
-    progress_.agreement.max_abs_optimizer_state_difference =
-        compare_optimizer_state(*twins_[0], *twins_[1]).absolute;
+    agreement_.step = progress_.result.steps;
+    agreement_.max_abs_weight_difference = compare_weights(*twins_[0], *twins_[1]).absolute;
+    agreement_.max_abs_optimizer_state_difference = compare_optimizer_state(*twins_[0], *twins_[1]).absolute;
   }
   const std::vector<Evaluation> test = evaluate();
   progress_.result.last.clear();
@@ -312,12 +341,7 @@ void Trainer::report_epoch() {
     }
   }
   if (twins_.size() == 2) {
-    progress_.agreement.step = progress_.result.steps;
-    progress_.result.agreements.push_back(progress_.agreement);
-    for (TrainingObserver* observer : observers_) {
-      observer->on_agreement(progress_.agreement, 0);
-    }
-    progress_.agreement.flips.clear();
+    report(agreement_);
   }
 }
 

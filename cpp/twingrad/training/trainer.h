@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "twingrad/compare/twin_comparer.h"
 #include "twingrad/data/batches.h"
 #include "twingrad/mlp/spec.h"
 #include "twingrad/mlp/twin.h"
@@ -15,24 +16,23 @@
 
 namespace twingrad {
 
-/// Trains one twin, or two in lockstep: both receive the same batches in the same order, and their gradients
-/// are compared before an update.
+/// Trains one twin, or two in lockstep: both receive the same batches in the same order. Before the first
+/// update, before the last of each epoch that is reported, and every `compare_every` updates, their gradients
+/// are compared at the weights of the manual twin (compare/twin_comparer.h). This does not change the training.
 ///
 ///   for each epoch: shuffle
-///     for each batch: gather → forward, backward of each twin → compare → update of each twin
+///     for each batch: gather → (compare) → forward, backward, update of each twin
 class Trainer {
  public:
-  /// twins: one, or two (autograd first, then manual). Create and train two float32 twins under a
-  /// LibTorchProductsGuard: otherwise rounding makes them diverge where an input of a ReLU is close to 0. All
-  /// references must outlive the trainer.
+  /// twins: one, or two (autograd first, then manual). All references must outlive the trainer.
   Trainer(const MlpSpec& spec, const std::vector<Twin*>& twins, const data::ImageTensors& train,
           const data::ImageTensors& test, const TrainingOptions& options,
           const std::vector<TrainingObserver*>& observers);
 
   /// Runs all remaining epochs, or until `stop` becomes true (the current step is finished). from: the
   /// progress of a resumed run, whose twins must have been restored; the result is bit-for-bit the same as
-  /// without the interruption. Throws CheckFailed, naming the step and the tensor, if the twins
-  /// disagree before the first update or if a loss or a weight is not finite.
+  /// without the interruption. Throws CheckFailed, naming the step and the tensor, if the gradients
+  /// of the twins disagree or if a loss or a weight is not finite.
   TrainingResult run(const std::atomic<bool>& stop, TrainingProgress from = {});
 
   /// Evaluates every twin on the test images, as after an epoch. Returns the mean loss and the accuracy of
@@ -45,14 +45,15 @@ class Trainer {
 
  private:
   void run_epoch(const std::atomic<bool>& stop);
-  void step(const at::Tensor& indices, bool compare);
+  void step(const at::Tensor& indices, bool is_reported);
   void prepare_step(const at::Tensor& indices);
   void check_finite(Twin& twin, double loss) const;
   void save();
   std::int64_t batch_size() const { return options_.rows_per_step(train_.count()); }
   /// In the entire run, including the part before it was resumed.
   double samples_done() const;
-  void compare_before_first_update();
+  void compare(bool is_reported);
+  void report(Agreement agreement);
   void report_epoch();
   void report_progress();
   double now() const;
@@ -65,6 +66,9 @@ class Trainer {
   std::vector<TrainingObserver*> observers_;
 
   at::Tensor images_, labels_;  ///< the current batch
+  std::vector<at::Tensor> masks_;
+  std::unique_ptr<TwinComparer> comparer_;  ///< of two twins
+  Agreement agreement_;                     ///< before the last update of this epoch
   at::Tensor test_images_, test_labels_;
   bool holds_full_batch_ = false;  ///< images_ already holds all training images
   TrainingProgress progress_;

@@ -35,7 +35,8 @@ inline void choose_loss(RandomCase& random, MlpSpec& spec) {
   if (takes_classes && random.chance(0.3)) {
     spec.ignore_index = random.integer(0, spec.classes - 1);
   }
-  if ((takes_classes || spec.loss == LossKind::class_probabilities || spec.loss == LossKind::bce_with_logits) &&
+  if ((takes_classes || spec.loss == LossKind::class_probabilities ||
+       spec.loss == LossKind::bce_with_logits) &&
       random.chance(0.3)) {
     spec.class_weights = weights();
   }
@@ -87,12 +88,14 @@ inline at::Tensor random_parameters(RandomCase& random, const MlpSpec& spec) {
   return drawn.mul_(random.chance() ? 1 : std::pow(10., random.real(-3, 3)));
 }
 
-inline Batch random_batch(RandomCase& random, const MlpSpec& spec, std::int64_t most_rows, at::ScalarType dtype) {
+inline Batch random_batch(RandomCase& random, const MlpSpec& spec, std::int64_t most_rows,
+                          at::ScalarType dtype) {
   const std::int64_t fewest = spec.normalization == Normalization::batch ? 2 : 1;
   const std::int64_t rows = std::max(fewest, width(random, most_rows));
   at::manual_seed(random.seed());
   at::Tensor images = at::rand({rows, spec.inputs}, dtype);
-  const std::string kind = random.one_of<std::string>({"noise", "noise", "bytes", "sparse", "blank", "constant"});
+  const std::string kind =
+      random.one_of<std::string>({"noise", "noise", "bytes", "sparse", "blank", "constant"});
   if (kind == "bytes") {
     images = (images * 255).floor() / 255;
   } else if (kind == "sparse") {

@@ -1,5 +1,7 @@
 #include "twingrad/compare/comparison.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "twingrad/compare/difference.h"
@@ -45,7 +47,19 @@ const TensorComparison* Comparison::worst_gradient() const {
 
 std::string Comparison::verdict() const {
   return is_empty() ? "nothing to compare"
-                    : to_string(passed() ? Verdict::same_to_rounding : Verdict::differs);
+                    : twingrad::to_string(passed() ? Verdict::same_to_rounding : Verdict::differs);
+}
+
+std::string Comparison::to_string() const {
+  std::string text = is_empty() ? "nothing to compare\n" : "";
+  for (const TensorComparison& tensor : tensors) {
+    if (tensor.verdict == Verdict::differs || tensor.verdict == Verdict::follows) {
+      text += fmt::format("{} {}: error {:.2g}, at most {:.2g} expected, largest entry {:.2g}{}\n",
+                          tensor.name, twingrad::to_string(tensor.verdict), tensor.manual_error, tensor.bound,
+                          tensor.largest, tensor.cause.empty() ? "" : ": " + tensor.cause);
+    }
+  }
+  return text + (at_fault.empty() ? "" : "at fault: " + at_fault + "\n");
 }
 
 nlohmann::ordered_json to_json(const Comparison& comparison) {
@@ -63,7 +77,7 @@ nlohmann::ordered_json to_json(const Comparison& comparison) {
                        {"manual_error", number_to_json(tensor.manual_error)},
                        {"autograd_error", number_to_json(tensor.autograd_error)},
                        {"bound", number_to_json(tensor.bound)},
-                       {"verdict", to_string(tensor.verdict)},
+                       {"verdict", twingrad::to_string(tensor.verdict)},
                        {"cause", tensor.cause.empty() ? Json() : Json(tensor.cause)}});
   }
   return {{"passed", comparison.passed()},

@@ -53,17 +53,21 @@ struct Comparison {
   std::vector<TensorComparison> tensors;  ///< the gradients in backward order
   double manual_loss = 0;
   double autograd_loss = 0;
-  bool is_finite = true;  ///< false if the loss of both twins is NaN or infinite; then nothing is compared
+  bool is_finite = true;       ///< false if the losses of both twins are NaN or infinite
+  bool is_conditioned = true;  ///< false if the inputs of a normalization are equal up to rounding
 
   /// Whether there are tensors and none differs.
   bool passed() const;
-  /// Whether there is nothing to compare: all rows were set aside, or the losses are not finite.
-  bool is_empty() const { return rows_set_aside == rows || !is_finite; }
+  /// Whether there is nothing to compare: all rows were set aside, the losses are not finite, or a
+  /// normalization turns rounding errors into its results.
+  bool is_empty() const { return rows_set_aside == rows || !is_finite || !is_conditioned; }
   /// The first tensor that differs; without one, the tensor with the largest relative difference. nullptr
   /// if there are no tensors.
   const TensorComparison* worst_gradient() const;
   /// "same to rounding", "differs" or, if all rows were set aside, "nothing to compare"
   std::string verdict() const;
+  /// One line per tensor that differs, and what is at fault.
+  std::string to_string() const;
 };
 
 nlohmann::ordered_json to_json(const Comparison& comparison);

@@ -24,10 +24,12 @@ constexpr double kNoiseFactor = 16;
 constexpr double kErrorFactor = 4;
 /// The same if the noise is as large as the tensor: then it does not propagate in proportion any more.
 constexpr double kFactorOfNoise = 1024;
+/// The most noise in an input of a normalization, in standard deviations.
+constexpr double kMostNormalizationNoise = 1. / 64;
 /// The number of passes with simulated noise, each of which takes about this many multiplications … .
-constexpr std::int64_t kFewestPasses = 2;
+constexpr std::int64_t kFewestPasses = 3;
 constexpr std::int64_t kMostPasses = 8;
-constexpr double kMultiplicationsInPasses = 3e7;
+constexpr double kMultiplicationsInPasses = 2e7;
 
 double largest_of(const Tensor& tensor) {
   return tensor.numel() == 0 ? 0 : tensor.abs().max().item<double>();
@@ -175,7 +177,8 @@ struct TwinComparer::Pass {
 
 TwinComparer::TwinComparer(Twin& manual, Twin& autograd) : manual_(manual), autograd_(autograd) {
   const std::vector<NamedTensor> parameters = manual.parameters();
-  const bool is_double = !parameters.empty() && parameters.front().tensor.scalar_type() == at::kDouble;
+  dtype_ = parameters.empty() ? at::kFloat : parameters.front().tensor.scalar_type();
+  const bool is_double = dtype_ == at::kDouble;
   epsilon_ = is_double ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
   if (!is_double) {
     reference_ = autograd.in_float64();
@@ -204,8 +207,7 @@ Comparison TwinComparer::compare_with_update(const Batch& batch) {
 
 void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch) {
   start_ = copies_of(network_of(manual_));
-  const at::ScalarType dtype = batch.images.scalar_type();
-  comparison.dtype = dtype;
+  comparison.dtype = dtype_;
   comparison.has_reference = reference_ != nullptr;
   comparison.rows = batch.images.size(0);
   for (Twin* twin : {&manual_, &autograd_}) {
@@ -214,22 +216,21 @@ void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch)
   judge().keep_intermediate_gradients(true);
 
   Batch rest = batch;
-  while (set_rows_aside(comparison, rest)) {
-  }
+  do {
+    run_forward(rest);
+  } while (set_rows_aside(comparison, rest));
   if (comparison.is_empty()) {
     return;
   }
   rows_left_ = comparison.rows - comparison.rows_set_aside;
-  const auto run = [&](Twin& twin) {
-    load_network(twin, start_);
-    const double loss = forward(twin, rest, &twin == reference_.get() ? at::kDouble : dtype);
+  const auto finish = [&](Twin& twin) {
     twin.backward();
-    return Pass(twin, loss);
+    return Pass(twin, losses_[&twin]);
   };
-  const Pass manual = run(manual_);
-  const Pass autograd = run(autograd_);
+  const Pass manual = finish(manual_);
+  const Pass autograd = finish(autograd_);
   const std::unique_ptr<const Pass> reference =
-      reference_ ? std::make_unique<const Pass>(run(*reference_)) : nullptr;
+      reference_ ? std::make_unique<const Pass>(finish(*reference_)) : nullptr;
   const Pass& exact = reference ? *reference : autograd;
   comparison.is_finite = std::isfinite(manual.loss) || std::isfinite(autograd.loss);
   if (comparison.is_empty()) {
@@ -239,7 +240,7 @@ void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch)
   for (const NamedTensor& result : exact.results) {
     result_names_.push_back(result.name);
   }
-  measure_noise(rest, exact);
+  comparison.is_conditioned = measure_noise(rest, exact);
   load_network(judge(), start_);
 
   comparison.manual_loss = manual.loss;
@@ -251,7 +252,7 @@ void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch)
     row.part = part;
     comparison.tensors.push_back(std::move(row));
   };
-  append(compare_tensors("loss", scalar(manual.loss, dtype), scalar(autograd.loss, dtype),
+  append(compare_tensors("loss", scalar(manual.loss, dtype_), scalar(autograd.loss, dtype_),
                          scalar(exact.loss, at::kDouble), noise_["loss"]),
          TensorComparison::Part::forward);
   const auto append_all = [&](const std::vector<std::string>& names, auto member, const char* suffix,
@@ -307,20 +308,19 @@ std::string TwinComparer::forward_fault(const Pass& manual, const Pass& autograd
   return "loss (forward)";
 }
 
-bool TwinComparer::set_rows_aside(Comparison& comparison, Batch& batch) {
-  const at::ScalarType dtype = batch.images.scalar_type();
-  const auto distances_of = [&](Twin& twin) {
-    load_network(twin, start_);
-    forward(twin, batch, &twin == reference_.get() ? at::kDouble : dtype);
-    return copies_of(twin.kink_distances());
-  };
-  const std::vector<NamedTensor> manual = distances_of(manual_);
-  load_network(manual_, start_);
-  if (manual.empty()) {
-    return false;
+void TwinComparer::run_forward(const Batch& batch) {
+  for (Twin* twin : {&manual_, &autograd_, reference_.get()}) {
+    if (twin != nullptr) {
+      load_network(*twin, start_);
+      losses_[twin] = forward(*twin, batch, twin == reference_.get() ? at::kDouble : dtype_);
+    }
   }
-  const std::vector<NamedTensor> autograd = distances_of(autograd_);
-  const std::vector<NamedTensor> exact = reference_ ? distances_of(*reference_) : autograd;
+}
+
+bool TwinComparer::set_rows_aside(Comparison& comparison, Batch& batch) {
+  const std::vector<NamedTensor> manual = manual_.kink_distances();
+  const std::vector<NamedTensor> autograd = autograd_.kink_distances();
+  const std::vector<NamedTensor> exact = reference_ ? reference_->kink_distances() : autograd;
   Tensor near = at::zeros({batch.images.size(0)}, at::TensorOptions(at::kBool).device(batch.images.device()));
   std::vector<NamedTensor> noisy;
   std::map<std::string, double> local;
@@ -335,7 +335,8 @@ bool TwinComparer::set_rows_aside(Comparison& comparison, Batch& batch) {
     }
     if (noisy.empty()) {
       judge().simulate_rounding(epsilon_, 1);
-      noisy = distances_of(judge());
+      forward(judge(), batch, judge_dtype());
+      noisy = judge().kink_distances();
       local = judge().local_rounding_errors();
       judge().simulate_rounding(0, 0);
     }
@@ -346,6 +347,10 @@ bool TwinComparer::set_rows_aside(Comparison& comparison, Batch& batch) {
   }
   const auto count = near.sum().item<std::int64_t>();
   if (count == 0) {
+    if (!noisy.empty()) {  // repeat the forward without noise
+      load_network(judge(), start_);
+      forward(judge(), batch, judge_dtype());
+    }
     return false;
   }
   comparison.rows_set_aside += count;
@@ -358,7 +363,8 @@ bool TwinComparer::set_rows_aside(Comparison& comparison, Batch& batch) {
   return rest.numel() > 0;
 }
 
-void TwinComparer::measure_noise(const Batch& batch, const Pass& exact) {
+bool TwinComparer::measure_noise(const Batch& batch, const Pass& exact) {
+  bool is_conditioned = true;
   noise_.clear();
   const auto raise = [&](const std::string& name, double noise) {
     noise_[name] = std::max(noise_[name], noise);
@@ -380,9 +386,8 @@ void TwinComparer::measure_noise(const Batch& batch, const Pass& exact) {
   const double multiplications = entries * static_cast<double>(std::max<std::int64_t>(1, rows_left_));
   const auto passes = std::clamp(static_cast<std::int64_t>(kMultiplicationsInPasses / multiplications),
                                  kFewestPasses, kMostPasses);
-  for (std::int64_t i = 0; i < passes; ++i) {  // the first with positive errors only
+  for (std::int64_t i = 0; i < passes; ++i) {
     load_network(judge(), start_);
-    forward(judge(), in_double, reference_ ? at::kDouble : batch.images.scalar_type());
     Batch perturbed = in_double;
     if (!judge().simulate_rounding(epsilon_, static_cast<std::uint64_t>(i))) {
       auto generator = at::make_generator<at::CPUGeneratorImpl>(static_cast<std::uint64_t>(i));
@@ -397,7 +402,7 @@ void TwinComparer::measure_noise(const Batch& batch, const Pass& exact) {
       perturbed.images = perturbed.images.clone();
       perturb(perturbed.images);
     }
-    const double loss = forward(judge(), perturbed, reference_ ? at::kDouble : batch.images.scalar_type());
+    const double loss = forward(judge(), perturbed, judge_dtype());
     judge().backward();
     raise("loss", std::abs(loss - exact.loss));
     compare(judge().intermediates(), exact.results, "");
@@ -406,10 +411,12 @@ void TwinComparer::measure_noise(const Batch& batch, const Pass& exact) {
     for (const auto& [name, error] : judge().local_rounding_errors()) {
       raise(name, error);
     }
-    judge().simulate_rounding(0, 0);
+    is_conditioned &= judge().normalization_noise() <= kMostNormalizationNoise;
   }
+  judge().simulate_rounding(0, 0);
   const double largest_logit = largest_of(find_or_undefined(exact.results, "logits"));
   raise("loss", epsilon_ * (std::abs(exact.loss) + largest_logit));
+  return is_conditioned;
 }
 
 void TwinComparer::compare_update(Comparison& comparison) {
@@ -419,6 +426,7 @@ void TwinComparer::compare_update(Comparison& comparison) {
   for (Twin* twin : {&autograd_, reference_.get()}) {
     if (twin != nullptr) {
       load_network(*twin, network_of(manual_));
+      twin->load_optimizer_state(manual_.optimizer_state());
       for (const auto& [name, gradient] : twin->gradients()) {
         if (const Tensor* value = find(gradients, name); value != nullptr && gradient.defined()) {
           gradient.copy_(*value);

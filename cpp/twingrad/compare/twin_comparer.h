@@ -57,8 +57,12 @@ class TwinComparer {
  private:
   struct Pass;
 
+  void run_forward(const Batch& batch);
+  /// Removes rows near a kink from the batch of the last run_forward. Returns whether there were any and some
+  /// are left.
   bool set_rows_aside(Comparison& comparison, Batch& batch);
-  void measure_noise(const Batch& batch, const Pass& exact);
+  /// Returns false if a normalization divides rounding errors by a standard deviation of their own size.
+  bool measure_noise(const Batch& batch, const Pass& exact);
   void compare_gradients(Comparison& comparison, const Batch& batch);
   void compare_update(Comparison& comparison);
   TensorComparison compare_tensors(const std::string& name, const at::Tensor& manual,
@@ -71,12 +75,15 @@ class TwinComparer {
   std::string described(const std::string& layer) const;
   std::string layer_at_fault(const std::string& gradient) const;
   Twin& judge() { return reference_ ? *reference_ : autograd_; }
+  at::ScalarType judge_dtype() const { return reference_ ? at::kDouble : dtype_; }
 
   Twin& manual_;
   Twin& autograd_;
   std::unique_ptr<Twin> reference_;  ///< null: the autograd twin
-  double epsilon_ = 0;               ///< of the dtype of the twins
-  std::vector<NamedTensor> start_;   ///< parameters and buffers of the manual twin, at which all are compared
+  at::ScalarType dtype_;
+  double epsilon_ = 0;                    ///< of this dtype
+  std::map<const Twin*, double> losses_;  ///< of the last run_forward
+  std::vector<NamedTensor> start_;  ///< parameters and buffers of the manual twin, at which all are compared
   std::map<std::string, double> noise_;    ///< by name of the tensor
   std::vector<std::string> result_names_;  ///< in forward order; those inside residual blocks last
   std::string forward_fault_;              ///< the first layer whose result differs

@@ -11,7 +11,19 @@ inline ::testing::AssertionResult as_assertion(const GradcheckResult& result) {
   return (result ? ::testing::AssertionSuccess() : ::testing::AssertionFailure()) << result.to_string();
 }
 
+/// The same for a comparison of two twins (compare/comparison.h).
+template <typename Comparison>
+::testing::AssertionResult twins_agree(const Comparison& comparison) {
+  return (comparison.passed() ? ::testing::AssertionSuccess() : ::testing::AssertionFailure())
+         << comparison.to_string();
+}
+
 }  // namespace twingrad
+
+/// Fails unless all gradients of the two twins on the batch agree (compare/twin_comparer.h, which you include),
+/// with the tensors that differ and the layer at fault as the message.
+#define EXPECT_TWINS_AGREE(manual, autograd, batch) \
+  EXPECT_TRUE(::twingrad::twins_agree(::twingrad::compare_twins(manual, autograd, batch)))
 
 /// EXPECT_GRADIENTS_MATCH(fn, inputs) and EXPECT_GRADIENTS_MATCH(fn, inputs, options) fail if gradcheck(fn,
 /// inputs, options) does, with its table as the message. More text can be streamed to them.

@@ -290,14 +290,20 @@ std::unique_ptr<Twin> AutogradTwin::in_float64() const {
 }
 
 bool AutogradTwin::simulate_rounding(double epsilon, std::uint64_t seed) {
-  modules_->noise =
-      epsilon == 0 ? nullptr
-                   : std::make_unique<RoundingNoise>(spec_, epsilon, parameters(), detached(outputs_), seed);
+  std::unique_ptr<RoundingNoise>& noise = modules_->noise;
+  noise = epsilon == 0
+              ? nullptr
+              : std::make_unique<RoundingNoise>(spec_, epsilon, parameters(),
+                                                noise ? noise->exact_results() : detached(outputs_), seed);
   return true;
 }
 
 std::map<std::string, double> AutogradTwin::local_rounding_errors() const {
   return modules_->noise ? modules_->noise->local_errors() : std::map<std::string, double>();
+}
+
+double AutogradTwin::normalization_noise() const {
+  return modules_->noise ? modules_->noise->normalization_noise() : 0;
 }
 
 std::string AutogradTwin::describe_layer(const std::string& layer) const {

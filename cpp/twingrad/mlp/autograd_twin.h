@@ -14,7 +14,7 @@
 namespace twingrad {
 
 /// The network as LibTorch's users write it: torch::nn modules, autograd, and an optimizer of torch::optim.
-class AutogradTwin final : public Twin {
+class AutogradTwin : public Twin {
  public:
   /// initial: flat, as returned by draw_initial_parameters; options: dtype and device; threads: the number of
   /// threads of LibTorch's operations; rms_epsilon: of RMS normalization, by default the machine epsilon of
@@ -45,6 +45,7 @@ class AutogradTwin final : public Twin {
   std::unique_ptr<Twin> in_float64() const override;
   bool simulate_rounding(double epsilon, std::uint64_t seed) override;
   std::map<std::string, double> local_rounding_errors() const override;
+  double normalization_noise() const override;
 
  private:
   struct Modules;  ///< keeps the headers of torch::nn and torch::optim out of this one

@@ -3,6 +3,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "twingrad/mlp/kinks.h"
@@ -37,8 +38,9 @@ RoundingNoise::RoundingNoise(const MlpSpec& spec, double epsilon, const std::vec
                              std::vector<Tensor> results, std::uint64_t seed)
     : spec_(spec),
       epsilon_(epsilon),
-      underflow_(epsilon > 1e-10 ? std::numeric_limits<float>::min() : std::numeric_limits<double>::min()),
-      has_random_signs_(seed != 0),
+      has_float_range_(epsilon > std::numeric_limits<double>::epsilon()),
+      underflow_(has_float_range_ ? std::numeric_limits<float>::min() : std::numeric_limits<double>::min()),
+      pattern_(seed),
       results_(std::move(results)),
       generator_(at::make_generator<at::CPUGeneratorImpl>(seed)),
       names_(result_names(spec)),
@@ -59,9 +61,17 @@ RoundingNoise::RoundingNoise(const MlpSpec& spec, double epsilon, const std::vec
 }
 
 Tensor RoundingNoise::noise(const Tensor& terms) {
-  Tensor size = (terms * epsilon_).add_(underflow_);
-  return has_random_signs_ ? at::rand(terms.sizes(), generator_, terms.options()).sub_(0.5).sign_().mul_(size)
-                           : size;
+  const Tensor size = (terms * epsilon_).add_(underflow_);
+  std::vector<std::int64_t> shape = terms.sizes().vec();
+  if (shape.empty() || pattern_ == 2) {
+    return size;
+  }
+  if (pattern_ == 0) {
+    shape.back() = 1;
+  } else if (pattern_ == 3) {
+    shape.front() = 1;
+  }
+  return at::rand(shape, generator_, terms.options()).sub_(0.5).sign_() * size;
 }
 
 Tensor RoundingNoise::parameter(const LayerSpec& layer, const char* name) const {
@@ -73,6 +83,12 @@ Tensor RoundingNoise::perturb(const LayerSpec& layer, const Tensor& x, const Ten
   const Tensor input = x.detach(), result = y.detach();
   const Tensor terms = forward_terms(layer, input, result);
   record(names_[layer.result], terms);
+  if (const int before = input_of_.at(layer.name); is_normalization(layer.kind) && before >= 0) {
+    const Tensor& exact = results_[static_cast<std::size_t>(before)];
+    const Tensor noise = (input - exact).abs() * standardization_of(layer.kind, exact).scale;
+    normalization_noise_ =
+        std::max(normalization_noise_, noise.numel() == 0 ? 0 : noise.max().item<double>());
+  }
   Tensor change = noise(terms);
   for (const double kink : kinks_after(spec_, layer.result)) {
     const Tensor& exact = results_[layer.result];
@@ -151,8 +167,15 @@ Tensor RoundingNoise::input_gradient_terms(const LayerSpec& layer, const Tensor&
     case Kind::activation:  // 1 − y², σ (1 − σ), …: terms of size 1, times ∂L/∂y
       return kinks_after(spec_, static_cast<std::size_t>(input_of_.at(layer.name))).empty() ? size : Tensor();
     case Kind::softmax:
-    case Kind::exercise_softmax:
-      return y.abs() * (size + (size * y.abs()).sum(1, true));
+    case Kind::exercise_softmax: {
+      const Tensor terms = y.abs() * (size + (size * y.abs()).sum(1, true));
+      if (layer.kind == Kind::softmax) {
+        return terms;
+      }
+      // Autograd computes y / Σ exp x, which underflows, and a term is lost entirely.
+      const Tensor quotient = y / x.exp().sum(1, true);
+      return at::where((quotient < underflow_).any(1, true), terms / epsilon_, terms);
+    }
     case Kind::log_softmax:
       return size + y.exp() * size.sum(1, true);
     case Kind::residual:

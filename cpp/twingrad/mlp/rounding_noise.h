@@ -17,7 +17,8 @@ namespace twingrad {
 ///   ∂L/∂y  ← ∂L/∂y + ε u · t_g      for its gradient
 ///   ∂L/∂p  ← ∂L/∂p + ε u · t_p      for the gradient of each parameter
 ///
-/// with signs u = ±1: random ones, or all +1, for errors that do not average out. t is the sum of the absolute values of the *terms* that a result is computed
+/// with random signs u = ±1, which are independent or, for errors that do not average out, common to a row, to
+/// a column, or to all entries. t is the sum of the absolute values of the *terms* that a result is computed
 /// from: Σ_i |x_i w_i| + |b| for a product. If the terms cancel, t is much larger than the result, as is its
 /// rounding error. The errors then propagate through the network. (Errors of K added terms usually grow like
 /// √K, and ε Σ|t| is larger than this.) The smallest normal number of the dtype is added to ε t, because smaller
@@ -27,7 +28,8 @@ namespace twingrad {
 class RoundingNoise {
  public:
   /// parameters: of the network, by name. results: of the same batch without noise, in the order of
-  /// result_names. seed: of the signs; 0: all are +1.
+  /// result_names. seed: of the signs; 0: common to a
+  /// row, 2: all +1, 3: common to a column.
   RoundingNoise(const MlpSpec& spec, double epsilon, const std::vector<NamedTensor>& parameters,
                 std::vector<at::Tensor> results, std::uint64_t seed);
 
@@ -42,9 +44,14 @@ class RoundingNoise {
   /// Adds the noise of the last backward pass to the gradient of this parameter.
   at::Tensor perturbed_gradient(const std::string& parameter, const at::Tensor& gradient) const;
 
+  const std::vector<at::Tensor>& exact_results() const { return results_; }
+
   /// max ε t over the entries of a result ("1.output") or a gradient ("1.output.grad", "0.weight.grad"): the
   /// rounding error of its last operation, without the propagated errors.
   const std::map<std::string, double>& local_errors() const { return local_errors_; }
+
+  /// See Twin::normalization_noise.
+  double normalization_noise() const { return normalization_noise_; }
 
  private:
   at::Tensor noise(const at::Tensor& terms);
@@ -59,8 +66,9 @@ class RoundingNoise {
 
   MlpSpec spec_;
   double epsilon_;
-  double underflow_;  ///< the smallest normal number
-  bool has_random_signs_;
+  bool has_float_range_;  ///< whether the simulated dtype overflows and underflows like float32
+  double underflow_;      ///< the smallest normal number
+  std::uint64_t pattern_;
   std::map<std::string, at::Tensor> parameters_;
   std::vector<at::Tensor> results_;
   at::Generator generator_;
@@ -69,6 +77,7 @@ class RoundingNoise {
   std::vector<at::Tensor> gradient_terms_;  ///< t_g of each result so far; undefined: none
   std::map<std::string, at::Tensor> parameter_noise_;
   std::map<std::string, double> local_errors_;
+  double normalization_noise_ = 0;
 };
 
 }  // namespace twingrad

@@ -103,13 +103,19 @@ class Twin {
   virtual std::unique_ptr<Twin> in_float64() const { return nullptr; }
 
   /// Whether the network can simulate the rounding errors of a dtype with this machine epsilon. If so, it
-  /// does from the next forward on, which must be on the batch of the last one, until this is called with an
-  /// epsilon of 0. seed: of the signs of the errors; 0: all are positive.
+  /// does from the next forward on, which must be on the batch of the last forward without errors, until this
+  /// is called with an epsilon of 0. seed: of the signs of the errors, and their
+  /// pattern (rounding_noise.h).
   virtual bool simulate_rounding(double /*epsilon*/, std::uint64_t /*seed*/) { return false; }
 
   /// With simulated rounding: the largest error of the last operation alone, of each result ("1.output") and
   /// each gradient ("1.output.grad", "0.weight.grad").
   virtual std::map<std::string, double> local_rounding_errors() const { return {}; }
+
+  /// With simulated rounding: the largest error of an input of a normalization, relative to the standard
+  /// deviation that it is divided by. If it is not small, the inputs are equal up to rounding, and all results
+  /// are noise.
+  virtual double normalization_noise() const { return 0; }
 };
 
 /// The parameters and buffers of a twin, which share memory with it.

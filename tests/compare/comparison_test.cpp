@@ -1,0 +1,429 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "compare/random_networks.h"
+#include "twingrad/gradcheck/gtest.h"
+
+namespace twingrad {
+namespace {
+
+using at::Tensor;
+using ::testing::HasSubstr;
+using testing::RandomCase;
+using ::testing::StartsWith;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+/// A manual twin that lies about its results in one way.
+class Liar final : public ManualTwin {
+ public:
+  using ManualTwin::ManualTwin;
+  using Edit = std::function<void(std::vector<NamedTensor>&)>;
+
+  std::vector<NamedTensor> gradients() const override {
+    return edited(ManualTwin::gradients(), of_gradients);
+  }
+  std::vector<NamedTensor> intermediates() const override {
+    return edited(ManualTwin::intermediates(), of_intermediates);
+  }
+  std::vector<NamedTensor> buffers() const override { return edited(ManualTwin::buffers(), of_buffers); }
+  std::vector<NamedTensor> kink_distances() const override {
+    return edited(ManualTwin::kink_distances(), of_kink_distances);
+  }
+  std::vector<NamedTensor> optimizer_state() const override {
+    return edited(ManualTwin::optimizer_state(), of_optimizer_state);
+  }
+  double forward(const Tensor& images, const Tensor& labels) override {
+    is_fast = false;
+    return ManualTwin::forward(images, labels) * loss_factor;
+  }
+  double compute_gradients(const Tensor& images, const Tensor& labels) override {
+    is_fast = true;
+    return ManualTwin::compute_gradients(images, labels);
+  }
+  void update() override {
+    ManualTwin::update();
+    if (skips_half_of_an_update) {
+      parameters()[0].tensor[0].zero_();
+    }
+  }
+
+  Edit of_gradients, of_intermediates, of_buffers, of_kink_distances, of_optimizer_state;
+  double loss_factor = 1;
+  bool is_fast = false;
+  bool skips_half_of_an_update = false;
+
+ private:
+  static std::vector<NamedTensor> edited(std::vector<NamedTensor> tensors, const Edit& edit) {
+    if (edit) {
+      for (NamedTensor& tensor : tensors) {
+        tensor.tensor = tensor.tensor.clone();
+      }
+      edit(tensors);
+    }
+    return tensors;
+  }
+};
+
+/// A honest autograd twin, a liar, and a batch.
+struct Court {
+  explicit Court(const MlpSpec& network = {.inputs = 12, .hidden = {9, 8}, .classes = 5},
+                 at::ScalarType dtype = at::kFloat)
+      : spec(network),
+        initial(draw_initial_parameters(spec, 3)),
+        autograd(spec, {}, initial, dtype),
+        liar(spec, {}, initial, dtype) {
+    at::manual_seed(4);
+    batch = {at::rand({40, spec.inputs}, dtype), at::randint(0, spec.classes, {40}, at::kLong)};
+  }
+  Comparison compare() { return compare_twins(liar, autograd, batch); }
+  Comparison with_gradient(const std::string& name, const std::function<void(Tensor&)>& edit) {
+    liar.of_gradients = [=](std::vector<NamedTensor>& tensors) {
+      for (NamedTensor& tensor : tensors) {
+        if (tensor.name == name) {
+          edit(tensor.tensor);
+        }
+      }
+    };
+    return compare();
+  }
+
+  MlpSpec spec;
+  Tensor initial;
+  AutogradTwin autograd;
+  Liar liar;
+  Batch batch;
+};
+
+const TensorComparison& row(const Comparison& comparison, const std::string& name) {
+  for (const TensorComparison& tensor : comparison.tensors) {
+    if (tensor.name == name) {
+      return tensor;
+    }
+  }
+  throw std::out_of_range(name);
+}
+
+// ---- Twins that agree -------------------------------------------------------------------------------------
+
+TEST(TwinComparer, HasNoFalseAlarmsInRandomNetworks) {
+  testing::for_random_cases(60, [](RandomCase& random) {
+    const MlpSpec spec = testing::random_network(random, 128);
+    const at::ScalarType dtype = random.chance(0.7) ? at::kFloat : at::kDouble;
+    const Tensor initial = testing::random_parameters(random, spec);
+    const Batch batch = testing::random_batch(random, spec, 300, dtype);
+    AutogradTwin autograd(spec, {}, initial, dtype);
+    ManualTwin manual(spec, {}, initial, dtype,
+                      std::make_shared<ThreadPool>(static_cast<int>(random.integer(1, 3))));
+    const Comparison comparison = compare_twins(manual, autograd, batch);
+    EXPECT_TRUE(comparison.passed() || comparison.is_empty()) << comparison.to_string();
+  });
+}
+
+TEST(TwinComparer, ListsAllTensorsInBackwardOrder) {
+  const Comparison comparison = Court().compare();
+  std::vector<std::string> names;
+  for (const TensorComparison& tensor : comparison.tensors) {
+    names.push_back(tensor.name);
+    EXPECT_LE(tensor.identical, tensor.entries);
+    EXPECT_GT(tensor.bound, 0) << tensor.name;
+    EXPECT_LE(tensor.manual_error, tensor.bound) << tensor.name;
+  }
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"loss", "logits", "logits.grad", "4.weight.grad", "4.bias.grad",
+                                      "3.output.grad", "2.output.grad", "2.weight.grad", "2.bias.grad",
+                                      "1.output.grad", "0.output.grad", "0.weight.grad", "0.bias.grad"}));
+  EXPECT_EQ(row(comparison, "4.weight.grad").shape, (std::vector<std::int64_t>{5, 8}));
+  EXPECT_EQ(row(comparison, "4.weight.grad").entries, 40);
+  EXPECT_TRUE(comparison.has_reference);
+  EXPECT_EQ(comparison.verdict(), "same to rounding");
+  EXPECT_EQ(comparison.at_fault, "");
+}
+
+TEST(TwinComparer, FollowsResidualBlocksBackward) {
+  const Comparison comparison =
+      Court({.inputs = 9, .hidden = {9, 9}, .classes = 5, .residual = true}).compare();
+  std::vector<std::string> results;
+  for (const TensorComparison& tensor : comparison.tensors) {
+    if (tensor.name.ends_with("output.grad")) {
+      results.push_back(tensor.name);
+    }
+  }
+  EXPECT_EQ(results, (std::vector<std::string>{"1.output.grad", "1.1.output.grad", "1.0.output.grad",
+                                               "0.output.grad", "0.1.output.grad", "0.0.output.grad"}));
+}
+
+TEST(TwinComparer, CallsATwinIdenticalToItself) {
+  Court court;
+  ManualTwin other(court.spec, {}, court.initial, at::kFloat);
+  const Comparison comparison = compare_twins(court.liar, other, court.batch);
+  EXPECT_FALSE(comparison.has_reference) << "a manual twin has no float64 reference";
+  for (const TensorComparison& tensor : comparison.tensors) {
+    EXPECT_EQ(tensor.verdict, Verdict::identical) << tensor.name;
+    EXPECT_EQ(tensor.max_ulp, 0);
+  }
+}
+
+TEST(TwinComparer, ComparesInFloat64WithAutograd) {
+  const Comparison comparison = Court({.inputs = 12, .hidden = {9}, .classes = 5}, at::kDouble).compare();
+  EXPECT_TRUE(comparison.passed()) << comparison.to_string();
+  EXPECT_FALSE(comparison.has_reference);
+  EXPECT_EQ(row(comparison, "0.weight.grad").autograd_error, 0);
+  EXPECT_LE(row(comparison, "0.weight.grad").bound, 1e-12 * row(comparison, "0.weight.grad").largest);
+}
+
+TEST(TwinComparer, LeavesBothTwinsAsTheyWere) {
+  MlpSpec spec{.inputs = 12, .hidden = {9}, .classes = 5};
+  spec.normalization = Normalization::batch;
+  Court court(spec);
+  at::NoGradGuard no_grad;
+  court.autograd.parameters()[0].tensor.add_(0.25);  // as after some steps of training
+  const auto all = [&] {
+    std::vector<Tensor> tensors;
+    for (const Twin* twin : std::vector<const Twin*>{&court.autograd, &court.liar}) {
+      for (const auto& [name, tensor] : network_of(*twin)) {
+        tensors.push_back(tensor.clone());
+      }
+    }
+    return tensors;
+  };
+  const std::vector<Tensor> before = all();
+  EXPECT_TRUE(at::GradMode::is_enabled() || true);
+  {
+    const at::AutoGradMode grad(true);
+    EXPECT_TRUE(court.compare().passed());
+  }
+  const std::vector<Tensor> after = all();
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    EXPECT_TRUE(before[i].equal(after[i])) << i;
+  }
+}
+
+TEST(TwinComparer, ComparesTheUpdateOfTheOptimizer) {
+  Court court;
+  const Comparison right = TwinComparer(court.liar, court.autograd).compare_with_update(court.batch);
+  EXPECT_TRUE(right.passed()) << right.to_string();
+  EXPECT_NEAR(row(right, "0.weight.exp_avg").largest, 0.1 * row(right, "0.weight.grad").largest, 1e-7);
+  EXPECT_EQ(right.tensors.back().name, "4.bias") << "the updated parameters come last";
+  court.liar.skips_half_of_an_update = true;
+  const Comparison wrong = TwinComparer(court.liar, court.autograd).compare_with_update(court.batch);
+  EXPECT_EQ(wrong.at_fault, "optimizer, adam");
+  EXPECT_EQ(row(wrong, "0.weight").verdict, Verdict::differs);
+  EXPECT_EQ(row(wrong, "2.weight").verdict, Verdict::same_to_rounding);
+}
+
+TEST(TwinComparer, WorksAsAnAssertion) {
+  Court court;
+  EXPECT_TWINS_AGREE(court.liar, court.autograd, court.batch);
+  court.liar.loss_factor = 2;
+  EXPECT_FALSE(twins_agree(court.compare()));
+  EXPECT_THAT(twins_agree(court.compare()).message(), HasSubstr("loss differs"));
+}
+
+// ---- Twins that are wrong in one way ----------------------------------------------------------------------
+
+struct Lie {
+  std::string gradient;
+  std::function<void(Tensor&)> edit;
+  std::string at_fault;
+  std::string cause;
+};
+
+TEST(TwinComparer, NamesTheLayerAtFaultAndTheCause) {
+  const std::vector<Lie> lies = {
+      {"2.weight", [](Tensor& g) { g.neg_(); }, "layer 2, linear", "sign"},
+      {"2.weight", [](Tensor& g) { g.mul_(2); }, "layer 2, linear", "factor 2"},
+      {"2.weight", [](Tensor& g) { g.mul_(40); }, "layer 2, linear", "missing"},
+      {"2.weight", [](Tensor& g) { g.zero_(); }, "layer 2, linear", "not_filled"},
+      {"2.weight", [](Tensor& g) { g[3][2].add_(1e-3); }, "layer 2, linear", "% of the entries"},
+      {"2.bias", [](Tensor& g) { g[0].fill_(NAN); }, "layer 2, linear", "non_finite"},
+      {"2.bias", [](Tensor& g) { g[0].fill_(kInfinity); }, "layer 2, linear", "non_finite"},
+      {"2.bias", [](Tensor& g) { g = g.narrow(0, 0, 7); }, "layer 2, linear", "the shapes differ"},
+      {"2.bias", [](Tensor& g) { g = Tensor(); }, "layer 2, linear", "missing in the manual twin"},
+      {"3.output", [](Tensor& g) { g.neg_(); }, "layer 4, linear", "sign"},
+      {"2.output", [](Tensor& g) { g.mul_(1.5); }, "layer 3, relu", "factor 1.5"},
+      {"logits", [](Tensor& g) { g.neg_(); }, "loss, cross_entropy", "sign"},
+      {"0.weight", [](Tensor& g) { g.add_(1e-4 * g.abs().max()); }, "layer 0, linear", ""},
+  };
+  for (const Lie& lie : lies) {
+    Court court;
+    const Comparison comparison = court.with_gradient(lie.gradient, lie.edit);
+    EXPECT_FALSE(comparison.passed()) << lie.gradient;
+    EXPECT_EQ(comparison.at_fault, lie.at_fault) << lie.gradient << " " << lie.cause;
+    EXPECT_THAT(row(comparison, lie.gradient + ".grad").cause, HasSubstr(lie.cause));
+    EXPECT_EQ(comparison.verdict(), "differs");
+  }
+}
+
+TEST(TwinComparer, SeesAChangeOfAFewLastPlacesButNotOfOne) {
+  Court court;
+  EXPECT_FALSE(court.with_gradient("4.weight", [](Tensor& g) { g.mul_(1 + 1e-4); }).passed());
+  EXPECT_TRUE(court.with_gradient("4.weight", [](Tensor& g) { g.mul_(1 + 1.2e-7); }).passed());
+}
+
+TEST(TwinComparer, LaterGradientsFollowFromTheFirst) {
+  Court court;
+  court.liar.of_gradients = [](std::vector<NamedTensor>& tensors) {
+    for (NamedTensor& tensor : tensors) {
+      if (tensor.name == "2.output" || tensor.name == "2.weight" || tensor.name == "0.bias") {
+        tensor.tensor.neg_();
+      }
+    }
+  };
+  const Comparison comparison = court.compare();
+  EXPECT_EQ(row(comparison, "2.output.grad").verdict, Verdict::differs);
+  EXPECT_EQ(row(comparison, "2.weight.grad").verdict, Verdict::follows);
+  EXPECT_EQ(row(comparison, "2.bias.grad").verdict, Verdict::same_to_rounding);
+  EXPECT_EQ(row(comparison, "0.bias.grad").verdict, Verdict::follows);
+  EXPECT_EQ(comparison.at_fault, "layer 3, relu");
+  EXPECT_EQ(comparison.worst_gradient()->name, "2.output.grad");
+}
+
+TEST(TwinComparer, FindsMissingAndSurplusGradients) {
+  Court missing;
+  missing.liar.of_gradients = [](std::vector<NamedTensor>& tensors) { tensors.erase(tensors.begin()); };
+  const Comparison without = missing.compare();
+  EXPECT_EQ(row(without, "0.weight.grad").cause, "missing in the manual twin");
+  EXPECT_EQ(row(without, "0.weight.grad").manual_error, kInfinity);
+  Court surplus;
+  surplus.liar.of_gradients = [](std::vector<NamedTensor>& tensors) {
+    tensors.push_back({"4.scale", at::ones({3})});
+  };
+  const Comparison with = surplus.compare();
+  EXPECT_FALSE(with.passed());
+  EXPECT_EQ(row(with, "4.scale.grad").cause, "missing in the autograd twin");
+}
+
+TEST(TwinComparer, FindsAWrongFastPath) {
+  Court court;
+  court.liar.of_gradients = [&](std::vector<NamedTensor>& tensors) {
+    if (court.liar.is_fast) {
+      tensors[2].tensor.mul_(3);
+    }
+  };
+  const Comparison comparison = court.compare();
+  EXPECT_EQ(row(comparison, "2.weight.grad").cause, "factor 3");
+}
+
+TEST(TwinComparer, FindsAWrongForward) {
+  Court of_loss;
+  of_loss.liar.loss_factor = 1.001;
+  EXPECT_EQ(of_loss.compare().at_fault, "loss (forward)");
+  Court of_layer;
+  of_layer.liar.of_intermediates = [](std::vector<NamedTensor>& tensors) {
+    for (std::size_t i : {std::size_t{2}, tensors.size() - 1}) {
+      tensors[i].tensor.add_(0.1);
+    }
+  };
+  const Comparison comparison = of_layer.compare();
+  EXPECT_EQ(row(comparison, "logits").verdict, Verdict::differs);
+  EXPECT_EQ(comparison.at_fault, "layer 2, linear (forward)");
+}
+
+TEST(TwinComparer, FindsWrongBuffersAndAWrongStateOfTheOptimizer) {
+  MlpSpec spec{.inputs = 12, .hidden = {9}, .classes = 5};
+  spec.normalization = Normalization::batch;
+  Court court(spec);
+  EXPECT_TRUE(court.compare().passed());
+  Court state;
+  state.liar.of_optimizer_state = [](std::vector<NamedTensor>& tensors) { tensors[0].tensor.mul_(1.01); };
+  const Comparison wrong = TwinComparer(state.liar, state.autograd).compare_with_update(state.batch);
+  EXPECT_EQ(wrong.at_fault, "optimizer, adam");
+  state.liar.of_optimizer_state = [](std::vector<NamedTensor>& tensors) { tensors.pop_back(); };
+  EXPECT_FALSE(TwinComparer(state.liar, state.autograd).compare_with_update(state.batch).passed());
+}
+
+TEST(TwinComparer, JudgesTheAutogradTwinToo) {
+  Court court;
+  ManualTwin honest(court.spec, {}, court.initial, at::kFloat);
+  class WrongAutograd final : public AutogradTwin {
+   public:
+    using AutogradTwin::AutogradTwin;
+    std::vector<NamedTensor> gradients() const override {
+      std::vector<NamedTensor> tensors = AutogradTwin::gradients();
+      tensors[0].tensor = tensors[0].tensor * 1.5;
+      return tensors;
+    }
+  } autograd(court.spec, {}, court.initial, at::kFloat);
+  const Comparison comparison = compare_twins(honest, autograd, court.batch);
+  EXPECT_THAT(row(comparison, "0.weight.grad").cause, StartsWith("the autograd twin is far from"));
+}
+
+// ---- Kinks ------------------------------------------------------------------------------------------------
+
+TEST(TwinComparer, SetsRowsNearAKinkAside) {
+  Court court;
+  court.liar.of_kink_distances = [&](std::vector<NamedTensor>& tensors) {
+    Tensor& first = tensors[0].tensor;
+    if (first.size(0) == 40) {
+      first[7][3] = first[7][3].sign() * -1e-12;  // far from where it is: not rounding
+    }
+  };
+  EXPECT_EQ(court.compare().rows_set_aside, 0) << "a wrong forward cannot hide";
+
+  at::NoGradGuard no_grad;
+  Court near;
+  const Tensor weight = near.liar.parameters()[0].tensor, bias = near.liar.parameters()[1].tensor;
+  bias[3] = -weight[3].dot(near.batch.images[7]);  // row 7 is at the kink of unit 3, up to rounding
+  near.liar.of_kink_distances = [](std::vector<NamedTensor>& tensors) {
+    if (tensors[0].tensor.size(0) == 40) {
+      tensors[0].tensor[7][3] = 1e-9;
+    }
+  };
+  const at::AutoGradMode grad(true);
+  const Comparison comparison = near.compare();
+  EXPECT_TRUE(comparison.passed()) << comparison.to_string();
+  EXPECT_EQ(comparison.rows, 40);
+  EXPECT_LE(comparison.rows_set_aside, 1);
+}
+
+TEST(TwinComparer, SaysIfAllRowsAreNearAKink) {
+  at::NoGradGuard no_grad;
+  Court court;
+  for (const NamedTensor& parameter : court.liar.parameters()) {
+    parameter.tensor.zero_();
+  }
+  court.liar.of_kink_distances = [](std::vector<NamedTensor>& tensors) { tensors[0].tensor.fill_(1e-45); };
+  const at::AutoGradMode grad(true);
+  const Comparison comparison = court.compare();
+  EXPECT_TRUE(comparison.is_empty());
+  EXPECT_FALSE(comparison.passed());
+  EXPECT_EQ(comparison.verdict(), "nothing to compare");
+}
+
+TEST(TwinComparer, DoesNotCompareLossesThatAreNotFinite) {
+  Court court;
+  court.batch.images.fill_(NAN);
+  EXPECT_FALSE(court.compare().is_finite);
+  Court one_side;
+  one_side.liar.loss_factor = NAN;
+  const Comparison comparison = one_side.compare();
+  EXPECT_TRUE(comparison.is_finite);
+  EXPECT_FALSE(comparison.passed()) << "NaN on one side";
+}
+
+// ---- Output -----------------------------------------------------------------------------------------------
+
+TEST(Comparison, WritesJson) {
+  Court court;
+  const Comparison comparison = court.with_gradient("2.bias", [](Tensor& g) { g[0].fill_(NAN); });
+  const nlohmann::ordered_json json = to_json(comparison);
+  EXPECT_EQ(json["passed"], false);
+  EXPECT_EQ(json["dtype"], "float32");
+  EXPECT_EQ(json["rows"], 40);
+  EXPECT_EQ(json["at_fault"], "layer 2, linear");
+  const nlohmann::ordered_json& loss = json["tensors"][0];
+  EXPECT_EQ(loss["name"], "loss");
+  for (const char* key : {"shape", "largest", "max_abs", "max_rel", "max_ulp", "identical", "manual_error",
+                          "autograd_error", "verdict", "cause"}) {
+    EXPECT_TRUE(loss.contains(key)) << key;
+  }
+  EXPECT_TRUE(loss["cause"].is_null());
+}
+
+}  // namespace
+}  // namespace twingrad

@@ -183,6 +183,7 @@ TEST(Residual, RejectsABranchThatChangesTheShape) {
   EXPECT_THROW(residual_of(std::make_unique<AppendOnes>())->forward(draw({2, 3})), std::invalid_argument);
   const auto column = residual_of(std::make_unique<Matmul>(parameter_of({3, 1})));  // would be broadcast
   EXPECT_THROW(column->forward(draw({2, 3})), std::invalid_argument);
+  EXPECT_THROW(column->forward(draw({0, 3})), std::invalid_argument);
 }
 
 // ---- Activations ----

@@ -47,165 +47,109 @@ struct UsedLayer {
   BatchNorm1d* tracked = nullptr;  ///< a layer with running statistics
 };
 
-struct LayerKind {
-  std::string name;
-  std::function<UsedLayer(at::ScalarType dtype)> make;  ///< always with the same values
-  bool has_parameters = true;                           ///< which determine the columns and the dtype of x
-  bool needs_several_rows = false;
+/// Makes the parts of a layer, always with the same values.
+struct PartMaker {
+  at::ScalarType dtype;
+  UsedLayer& used;
+
+  /// The gradient starts as NaN, so that one that is not written is noticed.
+  Parameter parameter(at::IntArrayRef shape) {
+    const auto count = c10::multiply_integers(shape);
+    const Tensor ramp = at::arange(count, at::kDouble) + static_cast<double>(used.gradients.size());
+    const Tensor value = ramp.sin().view(shape).to(dtype);
+    used.gradients.push_back(at::full_like(value, NAN));
+    return {value, used.gradients.back()};
+  }
+  Parameter column(bool is_there = true) { return is_there ? parameter({kColumns}) : Parameter{}; }
+  std::unique_ptr<Dropout> dropout(double p) {
+    auto layer = std::make_unique<Dropout>(p);
+    used.dropout = layer.get();
+    return layer;
+  }
+  std::unique_ptr<BatchNorm1d> batch_norm(bool scale, bool shift, bool statistics,
+                                          std::optional<double> momentum) {
+    const RunningStatistics running =
+        statistics ? RunningStatistics{at::zeros({kColumns}, dtype), at::ones({kColumns}, dtype)}
+                   : RunningStatistics{};
+    auto layer = std::make_unique<BatchNorm1d>(column(scale), column(shift), running,
+                                               BatchNorm1dOptions{.momentum = momentum});
+    used.tracked = statistics ? layer.get() : nullptr;
+    return layer;
+  }
 };
 
-/// Different values for each seed. The gradient starts as NaN, so that one that is not written is noticed.
-Parameter fixed_parameter(at::IntArrayRef shape, at::ScalarType dtype, double seed, UsedLayer& used) {
-  const std::int64_t count = c10::multiply_integers(shape);
-  const Tensor value = (at::arange(count, at::kDouble) + seed).sin().view(shape).to(dtype);
-  used.gradients.push_back(at::full_like(value, NAN));
-  return {value, used.gradients.back()};
-}
+struct LayerKind {
+  std::string name;
+  std::function<std::unique_ptr<Layer>(PartMaker&)> make_layer;
+  bool has_parameters = true;  ///< which determine the columns and the dtype of x
+  bool needs_several_rows = false;
 
-Parameter optional_parameter(bool is_there, at::ScalarType dtype, double seed, UsedLayer& used) {
-  return is_there ? fixed_parameter({kColumns}, dtype, seed, used) : Parameter{};
-}
-
-template <typename LayerType, typename... Arguments>
-LayerKind without_parameters(const std::string& name, Arguments... arguments) {
-  const auto make = [=](at::ScalarType) {
-    return UsedLayer{.layer = std::make_unique<LayerType>(arguments...)};
-  };
-  return {.name = name, .make = make, .has_parameters = false};
-}
-
-LayerKind linear(bool has_bias, InputGradient input_gradient) {
-  return {.name = "linear", .make = [=](at::ScalarType dtype) {
-            UsedLayer used;
-            const Parameter weight = fixed_parameter({3, kColumns}, dtype, 1, used);
-            const Parameter bias = has_bias ? fixed_parameter({3}, dtype, 2, used) : Parameter{};
-            used.layer = std::make_unique<Linear>(weight, bias, input_gradient);
-            return used;
-          }};
-}
-
-LayerKind matmul(InputGradient input_gradient) {
-  return {
-      .name = "matmul", .make = [=](at::ScalarType dtype) {
-        UsedLayer used;
-        used.layer = std::make_unique<Matmul>(fixed_parameter({kColumns, 3}, dtype, 1, used), input_gradient);
-        return used;
-      }};
-}
-
-LayerKind bias() {
-  return {.name = "bias", .make = [](at::ScalarType dtype) {
-            UsedLayer used;
-            used.layer = std::make_unique<AddBias>(fixed_parameter({kColumns}, dtype, 1, used));
-            return used;
-          }};
-}
-
-LayerKind dropout(double p) {
-  const auto make = [=](at::ScalarType) {
-    auto layer = std::make_unique<Dropout>(p);
-    Dropout* pointer = layer.get();
-    return UsedLayer{.layer = std::move(layer), .dropout = pointer};
-  };
-  return {.name = "dropout", .make = make, .has_parameters = false};
-}
-
-std::unique_ptr<BatchNorm1d> make_batch_norm(bool scale, bool shift, bool statistics,
-                                             std::optional<double> momentum, at::ScalarType dtype,
-                                             UsedLayer& used) {
-  const Parameter weight = optional_parameter(scale, dtype, 3, used);
-  const Parameter offset = optional_parameter(shift, dtype, 4, used);
-  RunningStatistics running;
-  if (statistics) {
-    running = {at::zeros({kColumns}, dtype), at::ones({kColumns}, dtype)};
-  }
-  auto layer =
-      std::make_unique<BatchNorm1d>(weight, offset, running, BatchNorm1dOptions{.momentum = momentum});
-  used.tracked = statistics ? layer.get() : nullptr;
-  return layer;
-}
-
-LayerKind batch_norm(bool scale, bool shift, bool statistics, std::optional<double> momentum) {
-  const auto make = [=](at::ScalarType dtype) {
+  UsedLayer make(at::ScalarType dtype) const {
     UsedLayer used;
-    used.layer = make_batch_norm(scale, shift, statistics, momentum, dtype, used);
+    PartMaker maker = {dtype, used};
+    used.layer = make_layer(maker);
     return used;
-  };
-  return {.name = "batch_norm", .make = make, .needs_several_rows = true};
-}
-
-/// Normalizations of the rows, and an affine map of the columns alone.
-LayerKind layer_norm(bool scale, bool shift) {
-  return {.name = "layer_norm", .make = [=](at::ScalarType dtype) {
-            UsedLayer used;
-            const Parameter weight = optional_parameter(scale, dtype, 3, used);
-            used.layer = std::make_unique<LayerNorm>(weight, optional_parameter(shift, dtype, 4, used));
-            return used;
-          }};
-}
-
-LayerKind scale_and_shift(bool scale, bool shift) {
-  return {.name = "scale_and_shift", .make = [=](at::ScalarType dtype) {
-            UsedLayer used;
-            const Parameter weight = optional_parameter(scale, dtype, 3, used);
-            used.layer = std::make_unique<ScaleAndShift>(weight, optional_parameter(shift, dtype, 4, used));
-            return used;
-          }};
-}
-
-LayerKind rms_norm(bool scale) {
-  return {.name = "rms_norm", .make = [=](at::ScalarType dtype) {
-            UsedLayer used;
-            used.layer = std::make_unique<RMSNorm>(optional_parameter(scale, dtype, 3, used));
-            return used;
-          }};
-}
+  }
+};
 
 /// x + dropout(relu(batch_norm(x W)))
-LayerKind residual() {
-  const auto make = [](at::ScalarType dtype) {
-    UsedLayer used;
-    std::vector<std::unique_ptr<Layer>> branch;
-    branch.push_back(std::make_unique<Matmul>(fixed_parameter({kColumns, kColumns}, dtype, 1, used)));
-    branch.push_back(make_batch_norm(true, true, true, 0.1, dtype, used));
-    branch.push_back(std::make_unique<ReLU>());
-    auto dropout = std::make_unique<Dropout>(0.3);
-    used.dropout = dropout.get();
-    branch.push_back(std::move(dropout));
-    used.layer = std::make_unique<Residual>(std::move(branch));
-    return used;
-  };
-  return {.name = "residual", .make = make, .needs_several_rows = true};
+std::unique_ptr<Layer> residual_block(PartMaker& maker) {
+  std::vector<std::unique_ptr<Layer>> branch;
+  branch.push_back(std::make_unique<Matmul>(maker.parameter({kColumns, kColumns})));
+  branch.push_back(maker.batch_norm(true, true, true, 0.1));
+  branch.push_back(std::make_unique<ReLU>());
+  branch.push_back(maker.dropout(0.3));
+  return std::make_unique<Residual>(std::move(branch));
+}
+
+std::vector<LayerKind> kinds_without_parameters() {
+  std::vector<LayerKind> kinds = {
+      {"append_ones", [](PartMaker&) { return std::make_unique<AppendOnes>(); }},
+      {"softmax", [](PartMaker&) { return std::make_unique<Softmax>(); }},
+      {"unshifted_softmax", [](PartMaker&) { return std::make_unique<UnshiftedSoftmax>(1e-12); }},
+      {"log_softmax", [](PartMaker&) { return std::make_unique<LogSoftmax>(); }},
+      {"log", [](PartMaker&) { return std::make_unique<Log>(1e-12); }},
+      {"dropout", [](PartMaker& maker) { return maker.dropout(0.3); }},
+      {"dropout of everything", [](PartMaker& maker) { return maker.dropout(1); }}};
+  for (const ActivationEntry& entry : activations()) {
+    kinds.push_back({entry.name, [&entry](PartMaker&) { return entry.make(); }});
+  }
+  for (LayerKind& kind : kinds) {
+    kind.has_parameters = false;
+  }
+  return kinds;
 }
 
 std::vector<LayerKind> layer_kinds() {
-  std::vector<LayerKind> kinds = {without_parameters<AppendOnes>("append_ones"),
-                                  without_parameters<Softmax>("softmax"),
-                                  without_parameters<UnshiftedSoftmax>("unshifted_softmax", 1e-12),
-                                  without_parameters<LogSoftmax>("log_softmax"),
-                                  without_parameters<Log>("log", 1e-12),
-                                  bias(),
-                                  dropout(0.3),
-                                  dropout(1),
-                                  residual()};
-  for (const ActivationEntry& entry : activations()) {
-    kinds.push_back({.name = entry.name,
-                     .make = [&entry](at::ScalarType) { return UsedLayer{.layer = entry.make()}; },
-                     .has_parameters = false});
-  }
-  for (const InputGradient input_gradient : {InputGradient::compute, InputGradient::skip}) {
-    kinds.push_back(matmul(input_gradient));
-    kinds.push_back(linear(true, input_gradient));
-    kinds.push_back(linear(false, input_gradient));
-  }
-  for (const bool scale : {false, true}) {
-    kinds.push_back(rms_norm(scale));
-    for (const bool shift : {false, true}) {
-      kinds.push_back(layer_norm(scale, shift));
-      kinds.push_back(scale_and_shift(scale, shift));
-      kinds.push_back(batch_norm(scale, shift, false, 0.1));
-      kinds.push_back(batch_norm(scale, shift, true, 0.1));
-      kinds.push_back(batch_norm(scale, shift, true, std::nullopt));
+  std::vector<LayerKind> kinds = kinds_without_parameters();
+  kinds.push_back({"bias", [](PartMaker& maker) { return std::make_unique<AddBias>(maker.column()); }});
+  kinds.push_back({"residual", residual_block, true, /*needs_several_rows=*/true});
+  for (const bool one : {false, true}) {
+    kinds.push_back(
+        {"rms_norm", [=](PartMaker& maker) { return std::make_unique<RMSNorm>(maker.column(one)); }});
+    kinds.push_back({"matmul", [=](PartMaker& maker) {
+                       return std::make_unique<Matmul>(maker.parameter({kColumns, 3}),
+                                                       one ? InputGradient::compute : InputGradient::skip);
+                     }});
+    for (const bool two : {false, true}) {
+      kinds.push_back({"linear", [=](PartMaker& maker) {
+                         return std::make_unique<Linear>(maker.parameter({kColumns, kColumns}),
+                                                         maker.column(one),
+                                                         two ? InputGradient::compute : InputGradient::skip);
+                       }});
+      kinds.push_back({"layer_norm", [=](PartMaker& maker) {
+                         return std::make_unique<LayerNorm>(maker.column(one), maker.column(two));
+                       }});
+      kinds.push_back({"scale_and_shift", [=](PartMaker& maker) {
+                         return std::make_unique<ScaleAndShift>(maker.column(one), maker.column(two));
+                       }});
+      for (const std::optional<double> momentum : {std::optional(0.1), std::optional<double>()}) {
+        for (const bool statistics : {false, true}) {
+          kinds.push_back({"batch_norm",
+                           [=](PartMaker& maker) { return maker.batch_norm(one, two, statistics, momentum); },
+                           true, /*needs_several_rows=*/true});
+        }
+      }
     }
   }
   return kinds;

@@ -272,10 +272,29 @@ TEST(KLDiv, IsZeroWhereTheTargetIsZero) {
   const Tensor input = matrix({-1, -1e4, -50});
   const Tensor target = matrix({1, 0, 0});
   expect_same_as_libtorch(kl_div(false, false), input, target);
+  expect_same_as_libtorch(kl_div(false, false), input, matrix({1e-3, 1e-9, 1e-300}));  // small is not 0
   KLDivLoss loss({.reduction = Reduction::sum});
   EXPECT_DOUBLE_EQ(loss.forward(input, target).item<double>(), 1);
   // With log t = −∞ both are 0 · (−∞ − x) = NaN.
   expect_same_as_libtorch(kl_div(true, false), input, matrix({0, -kInfinity, -kInfinity}));
+}
+
+TEST(EntrywiseLosses, AcceptAnyShape) {
+  const std::vector<MakeEntry> losses = {make_entry<MSELoss>(torch_reference::mse, only_reduction),
+                                         make_entry<L1Loss>(torch_reference::l1, only_reduction),
+                                         huber(0.5),
+                                         smooth_l1(0.5),
+                                         bce({}, {}),
+                                         bce(some_weights(4), some_weights(4)),
+                                         kl_div(false, false),
+                                         kl_div(true, true)};
+  for (const MakeEntry& make : losses) {
+    for (const std::vector<std::int64_t>& shape :
+         std::vector<std::vector<std::int64_t>>{{4}, {4, 4}, {2, 3, 4}}) {
+      SCOPED_TRACE(::testing::Message() << shape.size());
+      expect_agreement(make, {draw(shape), draw(shape).sigmoid()});
+    }
+  }
 }
 
 // ---- Precision ----

@@ -125,12 +125,19 @@ TEST(FusedAdam, LeavesEachOtherOperandToTheTensorVersion) {
           }
           expect_equal_adam_steps(start, changed, coefficients()[1]);
         }
+        AdamVectors all = start.copy();
         for (std::size_t i = 0; i < start.vectors.size(); ++i) {
           SCOPED_TRACE(layout.name + ", vector " + std::to_string(i));
           AdamVectors changed = start.copy();
-          changed.vectors[i] = layout.change(start.vectors[i]);
+          changed.vectors[i] = all.vectors[i] = layout.change(start.vectors[i]);
           expect_equal_adam_steps(changed, parts, coefficients()[1]);
         }
+        std::vector<Tensor> all_parts;
+        for (const Tensor& part : parts) {
+          all_parts.push_back(layout.change(part));
+        }
+        SCOPED_TRACE(layout.name + ", all operands");
+        expect_equal_adam_steps(all, all_parts, coefficients()[1]);
       }
     }
   }

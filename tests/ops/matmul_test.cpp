@@ -189,7 +189,13 @@ TEST(Matmul, UsesTheLibraryThatProductLibraryReturns) {
 
 TEST(Matmul, RejectsMismatchedShapes) {
   Tensor out = torch::empty({2, 2});
-  EXPECT_THROW(matmul(out, torch::ones({2, 3}), torch::ones({2, 2})), c10::Error);
+  const Tensor square = torch::ones({2, 2});
+  EXPECT_THROW(matmul(out, torch::ones({2, 3}), square), c10::Error);
+  for (const Tensor& wrong : {square.unsqueeze(2), square.unsqueeze(0), square[0]}) {
+    SCOPED_TRACE(::testing::Message() << wrong.sizes());
+    EXPECT_THROW(matmul(out, wrong, square), c10::Error);
+    EXPECT_THROW(matmul(out, square, wrong), c10::Error);
+  }
 }
 
 TEST(LibTorchProductsGuard, DisablesOneDNN) {

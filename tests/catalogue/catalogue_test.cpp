@@ -4,6 +4,7 @@
 #include <set>
 
 #include "expect_agreement.h"
+#include "twingrad/catalogue/conventions.h"
 #include "twingrad/catalogue/targets.h"
 
 namespace twingrad::catalogue {
@@ -19,7 +20,7 @@ void for_each_entry(const auto& visit) {
   for (const OptimizerEntry& entry : optimizer_entries()) {
     visit(entry);
   }
-  for (const ValuesEntry& entry : schedule_entries() + clipping_entries()) {
+  for (const ValuesEntry& entry : schedule_entries() + clipping_entries() + convention_entries()) {
     visit(entry);
   }
 }

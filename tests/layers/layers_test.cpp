@@ -9,6 +9,8 @@
 #include "twingrad/layers/append_ones.h"
 #include "twingrad/layers/dropout.h"
 #include "twingrad/layers/linear.h"
+#include "twingrad/layers/log.h"
+#include "twingrad/layers/matmul.h"
 #include "twingrad/layers/relu.h"
 #include "twingrad/layers/residual.h"
 #include "twingrad/layers/softmax.h"
@@ -43,17 +45,6 @@ TEST(Linear, SkipsTheInputGradientOnRequest) {
   EXPECT_TRUE(weight.grad.isfinite().all().item<bool>());
 }
 
-TEST(Linear, BackwardOverwritesGradients) {
-  const Parameter weight = parameter_of({3, 4});
-  Linear layer(weight, {});
-  const Tensor grad_y = draw({2, 3});
-  layer.forward(draw({2, 4}));
-  layer.backward(grad_y);
-  const Tensor once = weight.grad.clone();
-  layer.backward(grad_y);
-  EXPECT_TRUE(weight.grad.equal(once));
-}
-
 TEST(UnshiftedSoftmax, OverflowsAtTheDocumentedLogit) {
   UnshiftedSoftmax layer(1e-12);
   const auto is_finite_at = [&](double x, at::ScalarType dtype) {
@@ -72,6 +63,20 @@ TEST(UnshiftedSoftmax, AgreesJustBelowTheOverflowOfFloat64) {
       .reference = [](const Tensors& in) { return torch_reference::unshifted_softmax(in[0], 1e-12); },
       .cases = {{"large exponentials", {matrix({300, 299, 0})}}}};
   EXPECT_LE(autograd_error(entry), 1e-13);
+}
+
+TEST(Epsilon, IsTheOneThatIsAskedFor) {
+  const Tensor x = draw({5, 4}).abs();
+  const Tensor grad_y = draw({5, 4});
+  Log log(0.5);
+  EXPECT_TRUE(log.forward(x).allclose((x + 0.5).log(), 1e-15, 1e-15));
+  EXPECT_TRUE(log.backward(grad_y).allclose(grad_y / (x + 0.5), 1e-15, 0));
+  const FunctionEntry entry = {
+      .name = "unshifted_softmax",
+      .make = catalogue::make_layer<UnshiftedSoftmax>(0.5),
+      .reference = [](const Tensors& in) { return torch_reference::unshifted_softmax(in[0], 0.5); },
+      .cases = {{"given", {x}}}};
+  expect_agreement(entry);
 }
 
 // ---- Dropout ----
@@ -117,13 +122,13 @@ TEST(Dropout, ProbabilityOneGivesZero) {
   EXPECT_TRUE(layer.backward(draw({2, 3})).eq(0).all().item<bool>());
 }
 
-TEST(Dropout, RejectsAnInvalidProbabilityOrMask) {
-  EXPECT_THROW(Dropout(-0.1), std::invalid_argument);
-  EXPECT_THROW(Dropout(1.1), std::invalid_argument);
+TEST(Dropout, RejectsAMaskOfAnotherShape) {
   Dropout layer;
   EXPECT_THROW(layer.forward(draw({2, 3})), std::invalid_argument) << "no mask";
-  layer.set_mask(at::ones({3, 3}));
-  EXPECT_THROW(layer.forward(draw({2, 3})), std::invalid_argument) << "the mask of another batch";
+  for (const Tensor& mask : {at::ones({3, 3}), at::ones({1, 3}), at::ones({3, 2}), at::ones({6})}) {
+    layer.set_mask(mask);
+    EXPECT_THROW(layer.forward(draw({2, 3})), std::invalid_argument) << mask.sizes();
+  }
 }
 
 // ---- Residual ----
@@ -176,6 +181,9 @@ TEST(Residual, SwitchesItsBranchToEvaluation) {
 
 TEST(Residual, RejectsABranchThatChangesTheShape) {
   EXPECT_THROW(residual_of(std::make_unique<AppendOnes>())->forward(draw({2, 3})), std::invalid_argument);
+  const auto column = residual_of(std::make_unique<Matmul>(parameter_of({3, 1})));  // would be broadcast
+  EXPECT_THROW(column->forward(draw({2, 3})), std::invalid_argument);
+  EXPECT_THROW(column->forward(draw({0, 3})), std::invalid_argument);
 }
 
 // ---- Activations ----
@@ -194,6 +202,15 @@ TEST(Activations, AgreeEntryByEntryAtKinksAndLargeValues) {
     EXPECT_TRUE(y.allclose(function.reference({x}), 1e-12, 0)) << entry.name << y;
     const Tensor expected = catalogue::autograd_gradients(function, {x}, at::ones_like(x))[0];
     EXPECT_TRUE(layer->backward(at::ones_like(x)).allclose(expected, 0, 1e-13)) << entry.name;
+  }
+}
+
+TEST(Activations, AreFoundByTheirExactName) {
+  for (const ActivationEntry& entry : activations()) {
+    EXPECT_EQ(find_activation(entry.name), &entry);
+  }
+  for (const char* unknown : {"", "soft", "gelu_", "gelu_tanh2", "ReLU"}) {
+    EXPECT_EQ(find_activation(unknown), nullptr) << unknown;
   }
 }
 
@@ -221,12 +238,6 @@ TEST(Buffers, AreReusedFromStepToStep) {
   const void* first = layer.forward(draw({8, 4})).data_ptr();
   EXPECT_EQ(layer.forward(draw({8, 4})).data_ptr(), first);
   EXPECT_EQ(layer.forward(draw({3, 4})).data_ptr(), first) << "a smaller batch fits into the same memory";
-}
-
-TEST(Buffers, AreReplacedWhenTheDtypeChanges) {
-  Softmax layer;
-  layer.forward(draw({2, 3}));
-  EXPECT_EQ(layer.forward(draw({2, 3}).to(at::kFloat)).scalar_type(), at::kFloat);
 }
 
 }  // namespace

@@ -3,9 +3,13 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "../support/random_cases.h"
 
 namespace twingrad {
 namespace {
@@ -94,6 +98,84 @@ TEST(Addmm, AddsAVectorToEveryRow) {
   }
 }
 
+/// A matrix in memory of any kind: entries may lie far apart, or be the same for all rows or columns.
+Tensor random_operand(testing::RandomCase& random, std::int64_t rows, std::int64_t columns,
+                      at::ScalarType dtype) {
+  switch (random.integer(0, 4)) {
+    case 0:
+      return torch::randn({rows, columns}, dtype);
+    case 1:
+      return torch::randn({columns, rows}, dtype).t();
+    case 2:
+      return torch::randn({1, columns}, dtype).expand({rows, columns});
+    case 3:
+      return torch::randn({rows, 1}, dtype).expand({rows, columns});
+    default:  // rows or columns that overlap in memory
+      return torch::randn({rows + 2 * columns + 1}, dtype)
+          .as_strided({rows, columns}, {1, random.integer(1, 2)}, random.integer(0, 1));
+  }
+}
+
+struct ProductOperands {
+  Tensor out, c, a, b;
+};
+
+/// Sizes and dtypes fit, except for one of them in some cases.
+ProductOperands random_product(testing::RandomCase& random) {
+  const std::int64_t m = random.integer(0, 6);
+  const std::int64_t k = random.integer(0, 6);
+  const std::int64_t n = random.integer(0, 6);
+  const auto wrong = random.integer(0, 15);
+  const auto size = [&](std::int64_t fitting, std::int64_t index) {
+    return fitting + (wrong == index ? 1 : 0);
+  };
+  const at::ScalarType dtype = random.one_of({at::kFloat, at::kFloat, at::kFloat, at::kDouble});
+  const at::ScalarType other = dtype == at::kFloat ? at::kDouble : at::kFloat;
+  const auto dtype_of = [&](std::int64_t index) { return wrong == index ? other : dtype; };
+  // LibTorch gives an output of another size the right one, which needs memory of its own.
+  const Tensor out = wrong < 2 ? torch::empty({size(m, 0), size(n, 1)}, dtype)
+                               : random.one_of(layouts(m, n, dtype_of(2))).second;
+  return {out.fill_(NAN), torch::randn({size(n, 3)}, dtype_of(4)),
+          random_operand(random, size(m, 5), k, dtype_of(6)),
+          random_operand(random, size(k, 7), n, dtype_of(8))};
+}
+
+/// Expects the product, or LibTorch's refusal.
+void expect_same_as_libtorch(const ProductOperands& operands, bool with_c) {
+  const auto& [out, c, a, b] = operands;
+  Tensor found = out;
+  Tensor theirs;
+  bool refused = false;
+  try {
+    theirs = with_c ? at::addmm(c, a, b) : at::mm(a, b);
+    refused = theirs.scalar_type() != out.scalar_type();
+  } catch (const c10::Error&) {
+    refused = true;
+  }
+  if (refused) {
+    EXPECT_THROW(with_c ? addmm(found, c, a, b) : matmul(found, a, b), c10::Error);
+    return;
+  }
+  with_c ? addmm(found, c, a, b) : matmul(found, a, b);
+  // K + 1 roundings of sums of at most K + 1 products, whose factors are below 6.
+  const double epsilon = a.scalar_type() == at::kFloat ? std::numeric_limits<float>::epsilon()
+                                                       : std::numeric_limits<double>::epsilon();
+  const auto terms = static_cast<double>(a.size(1) + 1);
+  ASSERT_EQ(found.sizes(), theirs.sizes());
+  EXPECT_TRUE(found.allclose(theirs, 0, 36 * terms * terms * epsilon)) << found << theirs;
+}
+
+TEST(Matmul, AgreesWithLibTorchForRandomOperandsOrRefusesThem) {
+  testing::for_random_cases(400, [](testing::RandomCase& random) {
+    torch::manual_seed(random.seed());
+    const ProductOperands operands = random_product(random);
+    SCOPED_TRACE(::testing::Message()
+                 << operands.out.sizes() << operands.out.strides() << operands.c.sizes() << operands.a.sizes()
+                 << operands.a.strides() << operands.b.sizes() << operands.b.strides());
+    expect_same_as_libtorch(operands, random.chance());
+  });
+}
+
 TEST(Matmul, UsesTheLibraryThatProductLibraryReturns) {
   Tensor out = torch::empty({64, 98});
   const Tensor x = torch::rand({64, 784});
@@ -107,7 +189,13 @@ TEST(Matmul, UsesTheLibraryThatProductLibraryReturns) {
 
 TEST(Matmul, RejectsMismatchedShapes) {
   Tensor out = torch::empty({2, 2});
-  EXPECT_THROW(matmul(out, torch::ones({2, 3}), torch::ones({2, 2})), c10::Error);
+  const Tensor square = torch::ones({2, 2});
+  EXPECT_THROW(matmul(out, torch::ones({2, 3}), square), c10::Error);
+  for (const Tensor& wrong : {square.unsqueeze(2), square.unsqueeze(0), square[0]}) {
+    SCOPED_TRACE(::testing::Message() << wrong.sizes());
+    EXPECT_THROW(matmul(out, wrong, square), c10::Error);
+    EXPECT_THROW(matmul(out, square, wrong), c10::Error);
+  }
 }
 
 TEST(LibTorchProductsGuard, DisablesOneDNN) {

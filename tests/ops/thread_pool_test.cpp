@@ -3,9 +3,12 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <signal.h>
 
+#include <chrono>
 #include <filesystem>
 #include <set>
+#include <stdexcept>
 
 namespace twingrad {
 namespace {
@@ -135,12 +138,44 @@ TEST(ThreadPool, StartsOneThreadFewerThanItsCount) {
   EXPECT_TRUE(reaches_thread_count(before));
 }
 
-TEST(ThreadPool, LibTorchUsesOneThreadInsideATask) {
+/// Runs `look` on the thread of a pool of two, not on the caller's, in at least one of many rounds.
+void on_a_thread_of_a_pool(const std::function<void()>& look) {
   ThreadPool pool(2);
-  std::vector<int> counts(2);
-  at::set_num_threads(1);  // the pool does not change the caller's
-  pool.run(2, [&](int i) { counts[static_cast<std::size_t>(i)] = at::get_num_threads(); });
-  EXPECT_EQ(counts, (std::vector<int>{1, 1}));
+  const std::thread::id caller = std::this_thread::get_id();
+  std::atomic<bool> looked = false;
+  for (int round = 0; round < 100 && !looked; ++round) {
+    std::atomic<bool> taken = false;
+    pool.run(2, [&](int i) {
+      if (i == 0) {  // gives the thread of the pool time to take its task
+        for (int wait = 0; wait < 1000 && !taken; ++wait) {
+          std::this_thread::sleep_for(std::chrono::microseconds(50));
+        }
+        return;
+      }
+      taken = true;
+      if (std::this_thread::get_id() != caller) {
+        look();
+        looked = true;
+      }
+    });
+  }
+  EXPECT_TRUE(looked);
+}
+
+TEST(ThreadPool, LibTorchUsesOneThreadInsideATask) {
+  const int before = at::get_num_threads();
+  at::set_num_threads(2);
+  on_a_thread_of_a_pool([] { EXPECT_EQ(at::get_num_threads(), 1); });
+  EXPECT_EQ(at::get_num_threads(), 2) << "the pool does not change the caller's";
+  at::set_num_threads(before);
+}
+
+TEST(ThreadPool, ItsThreadsLeaveSignalsToTheOthers) {
+  on_a_thread_of_a_pool([] {
+    sigset_t blocked;
+    pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+    EXPECT_TRUE(sigismember(&blocked, SIGINT) == 1 && sigismember(&blocked, SIGTERM) == 1);
+  });
 }
 
 TEST(ThreadPool, RethrowsTheFirstExceptionAndRemainsUsable) {
@@ -163,6 +198,44 @@ TEST(ThreadPool, RethrowsTheFirstExceptionAndRemainsUsable) {
   EXPECT_EQ(times, 1);
 }
 
+TEST(ThreadPool, AFailureIsForgottenInTheNextRoundWithAnyNumberOfTasks) {
+  ThreadPool pool(3);
+  for (const int failing : {0, 1, 2}) {  // this task and those after it
+    for (const int next : {1, 2, 3}) {
+      std::atomic<int> started = 0;
+      EXPECT_THROW(pool.run(3,
+                            [&](int i) {
+                              ++started;
+                              if (i >= failing) {
+                                throw std::runtime_error("a task failed");
+                              }
+                            }),
+                   std::runtime_error);
+      EXPECT_EQ(started, 3) << "the other tasks run to their end";
+      std::atomic<int> done = 0;
+      EXPECT_NO_THROW(pool.run(next, [&](int) { ++done; }));
+      EXPECT_EQ(done, next);
+    }
+  }
+}
+
+TEST(ThreadPool, WaitsForSlowTasksAlsoIfAnotherFails) {
+  ThreadPool pool(3);
+  for (int round = 0; round < 3; ++round) {
+    std::atomic<bool> slow_done = false;
+    EXPECT_THROW(pool.run(3,
+                          [&](int i) {
+                            if (i == 0) {
+                              throw std::runtime_error("at once");
+                            }
+                            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+                            slow_done = slow_done || i == 2;
+                          }),
+                 std::runtime_error);
+    EXPECT_TRUE(slow_done);
+  }
+}
+
 TEST(ThreadPool, RejectsInvalidNumbersOfThreadsAndTasks) {
   EXPECT_THROW(ThreadPool(0), std::invalid_argument);
   ThreadPool pool(2);
@@ -174,9 +247,12 @@ TEST(PartOf, CoversEverythingOnceInNearlyEqualParts) {
   for (const std::int64_t count : {0, 1, 5, 16, 97}) {
     for (const int parts : {1, 2, 3, 7}) {
       std::int64_t next = 0;
+      std::int64_t before = count;
       for (int i = 0; i < parts; ++i) {
         const auto [first, size] = part_of(count, parts, i);
         EXPECT_EQ(first, next);
+        EXPECT_LE(size, before) << "the larger ones first";
+        before = size;
         EXPECT_GE(size, count / parts);
         EXPECT_LE(size, count / parts + 1);
         next = first + size;

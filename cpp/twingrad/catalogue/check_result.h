@@ -11,7 +11,8 @@ namespace twingrad::catalogue {
 /// The comparison of an entry with one reference: the worst of its cases.
 struct Check {
   std::string name;  ///< of the entry
-  /// The reference: "autograd", "finite-difference", "torch::optim", "torch::nn::utils", "Python"; in float32
+  /// The reference: "autograd", "finite-difference", "torch::optim", "torch::nn::utils", "LibTorch", "Python"; in
+  /// float32
   /// "float64", which is LibTorch's result in float64.
   std::string oracle;
   std::string dtype;     ///< "float64" or "float32"

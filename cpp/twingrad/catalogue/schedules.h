@@ -15,10 +15,10 @@ struct ValuesBug {
   std::function<Tensors(const at::TensorOptions&)> values;
 };
 
-/// Numbers without a gradient that must agree: the rates of a schedule, clipped gradients.
+/// Numbers that must agree: the rates of a schedule, clipped gradients, running statistics.
 struct ValuesEntry {
   std::string name;
-  std::string oracle;  ///< "torch::optim", "torch::nn::utils", "Python"
+  std::string oracle;  ///< "torch::optim", "torch::nn::utils", "LibTorch", "autograd", "Python"
   /// The hand-written values, on tensors of this dtype and device.
   std::function<Tensors(const at::TensorOptions&)> values;
   std::function<Tensors()> reference;  ///< in float64

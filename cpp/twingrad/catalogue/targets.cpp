@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "twingrad/catalogue/check.h"
+#include "twingrad/catalogue/conventions.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/nearest_name.h"
 
@@ -56,6 +57,7 @@ std::vector<Target> all_targets() {
   append_targets(optimizer_entries(), targets);
   append_targets(schedule_entries(), targets);
   append_targets(clipping_entries(), targets);
+  append_targets(convention_entries(), targets);
   return targets;
 }
 

@@ -15,7 +15,8 @@ struct TargetBug {
   std::function<std::vector<Check>(const Where&)> run;  ///< the checks of the entry with this bug
 };
 
-/// An entry of the catalogue, of any kind: a layer, a loss, an optimizer, a schedule or clipping.
+/// An entry of the catalogue, of any kind: a layer, a loss, an optimizer, a schedule, clipping or a
+/// convention.
 struct Target {
   std::string name;
   std::function<std::vector<Check>(const Where&)> run;

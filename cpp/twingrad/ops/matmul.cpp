@@ -70,6 +70,9 @@ bool multiply_with_onednn(at::Tensor& out, const at::Tensor& c, const at::Tensor
   if (!is_float_matrix(out) || !is_float_matrix(a) || !is_float_matrix(b)) {
     return false;
   }
+  if (c.defined() && (c.scalar_type() != at::kFloat || !c.device().is_cpu())) {
+    return false;
+  }
   const std::int64_t m = a.size(0);
   const std::int64_t k = a.size(1);
   const std::int64_t n = b.size(1);

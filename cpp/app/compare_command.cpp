@@ -112,6 +112,17 @@ struct CompareOptions {
   std::string bug;
 };
 
+// clang-format off
+const FieldTable<CompareOptions> kCompareFields = {"Comparison", "", {
+  text("--weights", "FILE|DIR", &CompareOptions::weights,
+       "weights to compare at: a .safetensors or .pt file, or the directory of a run, whose network and data "
+       "are then used; default: the initial weights of a run").without_default(),
+  text("--bug", "NAME", &CompareOptions::bug,
+       "plant this bug of 'twingrad check --list-bugs' into the manual twin, to see how it is found; none: "
+       "plant no bug").without_default(),
+}};
+// clang-format on
+
 /// A planted bug that does not show must not look like a correct gradient.
 [[noreturn]] void refuse_invisible_bug(const CompareOptions& compare, const TrainCommandOptions& options,
                                        bool changes_bits) {
@@ -202,23 +213,17 @@ int run_compare(const GivenOptions& command_line, const CompareOptions& compare)
 std::function<int()> add_compare_command(CLI::App& program) {
   CLI::App& command = add_command(
       program, "compare", "Compare the gradients of both twins, tensor by tensor, at the same weights.");
-  const auto compare = std::make_shared<CompareOptions>();
-  add_option(
-      command, "Comparison",
-      {"--weights", "FILE|DIR", "",
-       "weights to compare at: a .safetensors or .pt file, or the directory of a run, whose network and "
-       "data are then used; default: the initial weights of a run"},
-      compare->weights);
-  add_option(command, "Comparison",
-             {"--bug", "NAME", "",
-              "plant this bug of 'twingrad check --list-bugs' into the manual twin, to see how it is found; "
-              "none: plant no bug"},
-             compare->bug);
-  std::vector<std::string> omitted = options_of_table("Schedule of the learning rate");
+  add_fields(command, kCompareFields);
+  std::vector<std::string> omitted = options_of_table("Learning rate schedule");
   omitted.insert(omitted.end(), {"--epochs", "--evaluate-every", "--compare-every", "--checkpoint-every",
                                  "--twins", "--out", "--resume", "--quiet"});
   add_train_options(command, omitted);
-  return [&command, compare] { return run_compare(given_train_options(command), *compare); };
+  return [&command] {
+    const GivenOptions given = given_options(command);
+    CompareOptions compare;
+    read_fields(kCompareFields, given, compare);
+    return run_compare(given, compare);
+  };
 }
 
 }  // namespace twingrad::app

@@ -40,9 +40,6 @@ void add_train_options(CLI::App& command, const std::vector<std::string>& omitte
 /// The names of the options in the table with this title, such as "Schedule of the learning rate".
 std::vector<std::string> options_of_table(const std::string& title);
 
-/// The options on a parsed command line.
-GivenOptions given_train_options(const CLI::App& command);
-
 /// Adds the options of the recipe, if one is given, and those that a run began with, if any. The command line
 /// takes precedence over the recipe, and both over the run. run: where its options come from, for messages.
 /// Throws UserError for options that do not exist.

@@ -20,8 +20,8 @@ RUN apt-get update \
 COPY --from=build /usr/local/bin/twingrad /usr/local/bin/
 COPY --from=build /usr/local/share/twingrad /usr/local/share/twingrad
 
-# Runs are written to ./runs, a volume, which is writable even with --read-only. Every user may write to it, so
-# --user can be the owner of a directory mounted there.
+# Runs are written to ./runs, a volume, which is writable even with --read-only. Every user may write to it,
+# so --user can be the owner of a directory mounted there.
 RUN useradd --uid 10001 --create-home --key HOME_MODE=0755 twingrad \
  && install -d -m 1777 -o twingrad -g twingrad /home/twingrad/runs
 WORKDIR /home/twingrad

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -10,6 +9,7 @@
 #include "twingrad/runtime/option_values.h"
 #include "twingrad/runtime/version.h"
 #include "twingrad/training/benchmark.h"
+#include "twingrad/training/run_record.h"
 
 namespace twingrad::app {
 namespace {
@@ -18,11 +18,36 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kManual = 1;  ///< index of the manual twin in the timings of an epoch and an evaluation
 
-struct BenchCommandOptions {
-  BenchmarkOptions benchmark;
-  BenchmarkCase single{.network = {.hidden = {98}}};
+struct BenchOptions {
+  std::optional<std::vector<std::int64_t>> hidden;
+  std::optional<std::int64_t> batch_size;  ///< 0: all images
+  int threads = 0;                         ///< 0: all processors
+  int repeats = 5;
   bool json = false;
+
+  std::vector<BenchmarkCase> cases() const {
+    if (!hidden && !batch_size) {
+      return standard_benchmark_cases();
+    }
+    return {{{.hidden = hidden.value_or(std::vector<std::int64_t>{98})}, batch_size.value_or(128)}};
+  }
 };
+
+// clang-format off
+const FieldTable<BenchOptions> kBenchFields = {"Options", "", {
+  parsed("--hidden", "N,N", &BenchOptions::hidden, parse_widths, {}, "",
+         "hidden layer widths of a single network to time; default: a standard list").without_default(),
+  parsed("--batch-size", "N|full", &BenchOptions::batch_size,
+         [](const std::string& option, const std::string& text) {
+           return text == "full" ? 0 : parse_integer(option, text, 1, 60'000);
+         }, {}, "", "images per step for this network").without_default(),
+  integer("--threads", &BenchOptions::threads, {1, kMaxThreads}, {}, "",
+          "maximum number of threads; default: all processors").without_default(),
+  integer("--repeats", &BenchOptions::repeats, {1, 1000}, {}, "",
+          "number of repetitions; the median is shown"),
+  flag("--json", &BenchOptions::json, {}, "", kJsonHelp),
+}};
+// clang-format on
 
 /// reference: index of the timing that the ratios are relative to
 Json timings_to_json(const std::vector<Timing>& timings, std::optional<std::size_t> reference = {}) {
@@ -75,13 +100,14 @@ void print_result(std::FILE* stream, const BenchmarkResult& result) {
   std::fflush(stream);
 }
 
-int run_benchmarks(const BenchCommandOptions& options, bool single) {
+int run_benchmarks(const BenchOptions& options) {
   std::FILE* stream = options.json ? stderr : stdout;
   const std::string machine = fmt::format("{} · {} processors", processor_name(), available_processors());
   fmt::print(stream, "{}\nLibTorch {} · {} · float32 · Adam\n", machine, libtorch_version(), blas_library());
   Json rows = Json::array();
-  for (const BenchmarkCase& of : single ? std::vector{options.single} : standard_benchmark_cases()) {
-    const BenchmarkResult result = run_benchmark(of, options.benchmark);
+  for (const BenchmarkCase& of : options.cases()) {
+    const BenchmarkResult result =
+        run_benchmark(of, {.repeats = options.repeats, .threads = options.threads});
     print_result(stream, result);
     rows.push_back(result_to_json(result));
   }
@@ -99,31 +125,9 @@ int run_benchmarks(const BenchCommandOptions& options, bool single) {
 }  // namespace
 
 std::function<int()> add_bench_command(CLI::App& program) {
-  const auto options = std::make_shared<BenchCommandOptions>();
-  CLI::App& command =
-      add_command(program, "bench", "Time both twins, the matrix products and the parts of a step.");
-  const std::string group = "Options";
-  const CLI::Option* hidden = add_option(
-      command, group,
-      {"--hidden", "N,N", "", "hidden layer widths of a single network to time; default: a standard list"},
-      [options](const std::string& text) {
-        options->single.network.hidden = parse_widths("--hidden", text);
-      });
-  const CLI::Option* batch_size = add_option(
-      command, group, {"--batch-size", "N|full", "", "images per step for this network"},
-      [options](const std::string& text) {
-        options->single.batch_size = text == "full" ? 0 : parse_integer("--batch-size", text, 1, 60'000);
-      });
-  add_option(command, group, {"--threads", "N", "all processors", "maximum number of threads"},
-             [options](const std::string& text) {
-               options->benchmark.threads = static_cast<int>(parse_integer("--threads", text, 1, 1024));
-             });
-  add_option(command, group, {"--repeats", "N", "5", "number of repetitions; the median is shown"},
-             [options](const std::string& text) {
-               options->benchmark.repeats = static_cast<int>(parse_integer("--repeats", text, 1, 1000));
-             });
-  add_flag(command, group, "--json", options->json, kJsonHelp);
-  return [=] { return run_benchmarks(*options, hidden->count() + batch_size->count() > 0); };
+  return command_with(
+      add_command(program, "bench", "Time both twins, the matrix products and the parts of a step."),
+      kBenchFields, run_benchmarks);
 }
 
 }  // namespace twingrad::app

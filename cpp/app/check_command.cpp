@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "app/command_line.h"
 #include "app/commands.h"
@@ -32,8 +33,29 @@ struct CheckOptions {
   bool sweep = false;
   std::string out;
   bool json = false;
-  catalogue::Where where;
+  std::optional<c10::ScalarType> dtype;  ///< none: float64 and float32
+  c10::Device device = c10::DeviceType::CPU;
+
+  catalogue::Where where() const { return {.dtype = dtype, .device = device}; }
 };
+
+// clang-format off
+const FieldTable<CheckOptions> kCheckFields = {"Options", "", {
+  flag("--list", &CheckOptions::list, {}, "", "list the entries"),
+  flag("--list-bugs", &CheckOptions::list_bugs, {}, "",
+       "list the planted bugs and why these mistakes are common"),
+  text("--bug", "NAME", &CheckOptions::bug,
+       "plant this bug and show how the checks detect it; none: plant no bug").without_default(),
+  choice("--dtype", &CheckOptions::dtype,
+         Names<std::optional<c10::ScalarType>>(dtypes().begin(), dtypes().end()), {}, "",
+         "only run the checks in float32 (compared with float64) or in float64").without_default(),
+  choice("--device", &CheckOptions::device, devices(), {}, "", ""),
+  flag("--sweep", &CheckOptions::sweep, {}, "",
+       "show the error of central differences for different step sizes"),
+  text("--out", "FILE", &CheckOptions::out, "with --sweep: write a plot to an SVG file").without_default(),
+  flag("--json", &CheckOptions::json, {}, "", kJsonHelp),
+}};
+// clang-format on
 
 Json check_to_json(const Check& check) {
   return {{"name", check.name},
@@ -127,7 +149,7 @@ int run_sweep(const std::vector<Target>& selection, const CheckOptions& options)
 [[noreturn]] void refuse_without_checks(const CheckOptions& options) {
   throw UserError("--dtype",
                   fmt::format("expected an entry with a check in {}, found none",
-                              *options.where.dtype == c10::ScalarType::Float ? "float32" : "float64"),
+                              *options.dtype == c10::ScalarType::Float ? "float32" : "float64"),
                   "omit --dtype, or name other entries");
 }
 
@@ -147,7 +169,7 @@ TargetBug find_bug(const std::vector<Target>& targets, const std::string& name) 
 
 /// Runs the checks of an entry with a bug, and shows their results.
 int show_bug(const TargetBug& bug, const CheckOptions& options) {
-  const std::vector<Check> checks = bug.run(options.where);
+  const std::vector<Check> checks = bug.run(options.where());
   if (checks.empty()) {
     refuse_without_checks(options);
   }
@@ -181,7 +203,7 @@ class CheckTable {
   }
 
   void add(const Target& target) {
-    const std::vector<Check> checks = target.run(options_.where);
+    const std::vector<Check> checks = target.run(options_.where());
     if (checks.empty()) {
       return;  // none with this dtype
     }
@@ -191,7 +213,7 @@ class CheckTable {
     agreeing_ += all_passed(checks) ? 1 : 0;
     int rejected = 0;
     for (const TargetBug& bug : target.bugs) {
-      const bool is_rejected = rejects(bug, options_.where);
+      const bool is_rejected = rejects(bug, options_.where());
       rejected += is_rejected ? 1 : 0;
       bug_rows_.push_back({{"name", bug.name}, {"rejected", is_rejected}});
     }
@@ -265,10 +287,11 @@ int run_checks(const std::vector<Target>& targets, const CheckOptions& options) 
 }
 
 int run_check(const CheckOptions& options) {
+  require_available("--device", options.device);
   if (!options.out.empty() && !options.sweep) {
     throw UserError("--out", "expected --sweep with it, found none", "add --sweep");
   }
-  const bool is_default = options.where.dtype != c10::ScalarType::Float && options.where.device.is_cpu();
+  const bool is_default = options.dtype != c10::ScalarType::Float && options.device.is_cpu();
   if (options.sweep && !is_default) {
     throw UserError("--sweep", "expected float64 on the CPU, found another --dtype or --device", "omit them");
   }
@@ -291,27 +314,7 @@ std::function<int()> add_check_command(CLI::App& program) {
   CLI::App& command =
       add_command(program, "check", "Check every hand-written gradient, and detect planted bugs.");
   command.add_option("names", options->names, "entries of the catalogue; default: all")->type_name("NAME");
-  const std::string group = "Options";
-  add_flag(command, group, "--list", options->list, "list the entries");
-  add_flag(command, group, "--list-bugs", options->list_bugs,
-           "list the planted bugs and why these mistakes are common");
-  add_option(command, group,
-             {"--bug", "NAME", "", "plant this bug and show how the checks detect it; none: plant no bug"},
-             options->bug);
-  add_option(
-      command, group,
-      {"--dtype", "NAME", "", "only run the checks in float32 (compared with float64) or in float64"},
-      [options](const std::string& text) { options->where.dtype = choose("--dtype", text, dtypes()); });
-  add_option(command, group, {"--device", "NAME", "cpu", "cpu or cuda"}, [options](const std::string& text) {
-    options->where.device = choose("--device", text, devices());
-    require_available("--device", options->where.device);
-  });
-  add_flag(command, group, "--sweep", options->sweep,
-           "show the error of central differences for different step sizes");
-  add_option(command, group, {"--out", "FILE", "", "with --sweep: write a plot to an SVG file"},
-             options->out);
-  add_flag(command, group, "--json", options->json, kJsonHelp);
-  return [options] { return run_check(*options); };
+  return command_with(command, kCheckFields, run_check, options);
 }
 
 }  // namespace twingrad::app

@@ -86,8 +86,7 @@ const CLI::Option* option_in(const CLI::App& command, const std::string& message
   const CLI::Option* option = option_in(command, message);
   std::string problem = "expected valid arguments, found invalid ones (" + message + ")";
   if (option != nullptr && dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
-    problem = option->count() == 0 ? "expected a value, found none"
-                                   : "expected another number of values (" + message + ")";
+    problem = "expected a value, found none";
   } else if (option != nullptr && dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
     problem = fmt::format("expected true or false, found '{}'", option->results().back());
   }
@@ -110,26 +109,29 @@ CLI::App& add_command(CLI::App& program, const std::string& name, const std::str
   return *command;
 }
 
-CLI::Option* add_option(CLI::App& command, const std::string& group, const OptionHelp& help,
-                        std::function<void(const std::string&)> take) {
-  CLI::Option* option =
-      command.add_option_function<std::string>(help.name, std::move(take), wrapped(help.text));
-  option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)->type_name(help.value)->group(group);
-  if (!help.default_text.empty()) {
-    option->default_str(help.default_text);
+void add_option(CLI::App& command, const std::string& group, const std::string& name,
+                const std::string& value_name, const std::string& default_text, const std::string& help) {
+  static bool ignored = false;  // the texts are read after parsing
+  CLI::Option* option = value_name.empty() ? command.add_flag(name, ignored, wrapped(help))
+                                           : command.add_option_function<std::string>(
+                                                 name, [](const std::string& /*text*/) {}, wrapped(help));
+  option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)->group(group);
+  if (!value_name.empty()) {
+    option->type_name(value_name);
   }
-  return option;
+  if (!default_text.empty()) {
+    option->default_str(default_text);
+  }
 }
 
-CLI::Option* add_option(CLI::App& command, const std::string& group, const OptionHelp& help,
-                        std::string& value) {
-  return add_option(command, group, help, [&value](const std::string& text) { value = text; });
-}
-
-CLI::Option* add_flag(CLI::App& command, const std::string& group, const std::string& name, bool& value,
-                      const std::string& help) {
-  CLI::Option* option = command.add_flag(name, value, wrapped(help));
-  return option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast)->group(group);
+GivenOptions given_options(const CLI::App& command) {
+  GivenOptions given;
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->count() > 0 && !option->get_lnames().empty()) {
+      given["--" + option->get_lnames().front()] = {option->results().back()};
+    }
+  }
+  return given;
 }
 
 bool parse(CLI::App& program, std::vector<std::string> arguments) {

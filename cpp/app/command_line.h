@@ -1,37 +1,58 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
-namespace twingrad::app {
+#include "twingrad/runtime/fields.h"
 
-/// How --help shows an option: "--lr NUMBER [1e-3]   learning rate".
-struct OptionHelp {
-  std::string name;          ///< "--lr"
-  std::string value;         ///< placeholder for the value: "NUMBER"
-  std::string default_text;  ///< "1e-3"; empty: no default is shown
-  std::string text;
-};
+namespace twingrad::app {
 
 constexpr const char* kJsonHelp = "print JSON on standard output and everything else on standard error";
 
 /// Adds a command to the program.
 CLI::App& add_command(CLI::App& program, const std::string& name, const std::string& description);
 
-/// Adds an option with a value. `take` receives the text and throws UserError if it is invalid. If the option
-/// is repeated, the last value is used. count() of the result is 0 if the option was not given.
-CLI::Option* add_option(CLI::App& command, const std::string& group, const OptionHelp& help,
-                        std::function<void(const std::string&)> take);
+/// Adds an option to a command; if it is repeated, the last value is used. --help shows it as "--lr
+/// NUMBER=1e-3   learning rate". value_name: empty for a flag. default_text: empty if no default is shown.
+void add_option(CLI::App& command, const std::string& group, const std::string& name,
+                const std::string& value_name, const std::string& default_text, const std::string& help);
 
-/// The same for an option whose text needs no validation.
-CLI::Option* add_option(CLI::App& command, const std::string& group, const OptionHelp& help,
-                        std::string& value);
+/// Adds an option for each field of the table, except those with these names.
+template <typename Options>
+void add_fields(CLI::App& command, const FieldTable<Options>& table,
+                const std::vector<std::string>& omitted = {}) {
+  for (const Field<Options>& field : table.fields) {
+    if (std::find(omitted.begin(), omitted.end(), field.option) != omitted.end()) {
+      continue;
+    }
+    const bool has_default = field.has_default && !field.value_name.empty();
+    const std::string kinds = field.kinds.empty() ? "" : fmt::format("{}: ", fmt::join(field.kinds, ", "));
+    add_option(command, table.title, field.option, field.value_name,
+               has_default ? heading_text(field.write(Options())) : "", kinds + field.help);
+  }
+}
 
-/// Adds an option without a value.
-CLI::Option* add_flag(CLI::App& command, const std::string& group, const std::string& name, bool& value,
-                      const std::string& help);
+/// The options on a parsed command line.
+GivenOptions given_options(const CLI::App& command);
+
+/// Adds the fields of `options`, which may have received positional arguments already. The result runs the
+/// command with the options on the parsed command line.
+template <typename Options>
+std::function<int()> command_with(CLI::App& command, const FieldTable<Options>& table,
+                                  int (*run)(const Options&),
+                                  const std::shared_ptr<Options>& options = std::make_shared<Options>()) {
+  add_fields(command, table);
+  return [&command, &table, run, options] {
+    read_fields(table, given_options(command), *options);
+    return run(*options);
+  };
+}
 
 /// Parses the arguments of a program with commands, or of a single command. Returns false after printing
 /// --help or --version. Throws UserError for invalid arguments, and suggests the nearest name for an unknown

@@ -79,7 +79,7 @@ void load_run(const std::vector<Twin*>& twins, const ComparedRun& run) {
     }
   } catch (const std::invalid_argument& error) {
     throw UserError(run.newest.path.string(), error.what(),
-                    "leave out the options of the network; they follow from the run");
+                    "leave out the network options; they follow from the run");
   }
 }
 
@@ -112,7 +112,18 @@ struct CompareOptions {
   std::string bug;
 };
 
-/// A planted bug that does not show must not look like a correct gradient.
+// clang-format off
+const FieldTable<CompareOptions> kCompareFields = {"Comparison", "", {
+  text("--weights", "FILE|DIR", &CompareOptions::weights,
+       "weights to compare at: a .safetensors or .pt file, or a run directory, which also determines the "
+       "network and the data; default: the initial weights of a run").without_default(),
+  text("--bug", "NAME", &CompareOptions::bug,
+       "plant this bug in the manual twin and show how the comparison detects it; names: 'twingrad check "
+       "--list-bugs'; none: plant no bug").without_default(),
+}};
+// clang-format on
+
+/// Refuses a planted bug without a visible effect, which would look like a correct gradient.
 [[noreturn]] void refuse_invisible_bug(const CompareOptions& compare, const TrainCommandOptions& options,
                                        bool changes_bits) {
   const bool is_float = options.training.dtype == c10::ScalarType::Float;
@@ -164,7 +175,7 @@ int run_compare(const GivenOptions& command_line, const CompareOptions& compare)
     run.emplace(compare.weights);
   } else if (!compare.weights.empty() && !std::filesystem::exists(compare.weights, error)) {
     throw UserError("--weights " + compare.weights,
-                    "expected a file of weights or the directory of a run, found nothing", "check the name");
+                    "expected a weight file or a run directory, found nothing", "check the path");
   }
   const GivenOptions given = with_recipe(command_line, run ? run->record.options : std::vector<std::string>(),
                                          "--weights " + compare.weights);
@@ -202,23 +213,17 @@ int run_compare(const GivenOptions& command_line, const CompareOptions& compare)
 std::function<int()> add_compare_command(CLI::App& program) {
   CLI::App& command = add_command(
       program, "compare", "Compare the gradients of both twins, tensor by tensor, at the same weights.");
-  const auto compare = std::make_shared<CompareOptions>();
-  add_option(
-      command, "Comparison",
-      {"--weights", "FILE|DIR", "",
-       "weights to compare at: a .safetensors or .pt file, or the directory of a run, whose network and "
-       "data are then used; default: the initial weights of a run"},
-      compare->weights);
-  add_option(command, "Comparison",
-             {"--bug", "NAME", "",
-              "plant this bug of 'twingrad check --list-bugs' into the manual twin, to see how it is found; "
-              "none: plant no bug"},
-             compare->bug);
-  std::vector<std::string> omitted = options_of_table("Schedule of the learning rate");
+  add_fields(command, kCompareFields);
+  std::vector<std::string> omitted = options_of_table("Learning rate schedule");
   omitted.insert(omitted.end(), {"--epochs", "--evaluate-every", "--compare-every", "--checkpoint-every",
                                  "--twins", "--out", "--resume", "--quiet"});
   add_train_options(command, omitted);
-  return [&command, compare] { return run_compare(given_train_options(command), *compare); };
+  return [&command] {
+    const GivenOptions given = given_options(command);
+    CompareOptions compare;
+    read_fields(kCompareFields, given, compare);
+    return run_compare(given, compare);
+  };
 }
 
 }  // namespace twingrad::app

@@ -19,6 +19,13 @@ struct DataOptions {
   bool json = false;
 };
 
+// clang-format off
+const FieldTable<DataOptions> kDataFields = {"Options", "", {
+  integer("--classes", &DataOptions::classes, {2, 256}, {}, "", "number of classes"),
+  flag("--json", &DataOptions::json, {}, "", "print JSON"),
+}};
+// clang-format on
+
 /// The directory of a named data set, or "".
 std::string location_of(const std::string& name) {
   for (const std::filesystem::path& directory : data::search_folders(name)) {
@@ -90,12 +97,7 @@ std::function<int()> add_data_command(CLI::App& program) {
                   "data set with\nthe published ones")
       ->type_name("");
   command.add_option("dataset", options->dataset, "for verify: a name or a directory")->type_name("");
-  const std::string group = "Options";
-  add_option(
-      command, group, {"--classes", "N", "10", "number of classes"},
-      [options](const std::string& text) { options->classes = parse_integer("--classes", text, 2, 256); });
-  add_flag(command, group, "--json", options->json, "print JSON");
-  return [options] { return list_or_verify(*options); };
+  return command_with(command, kDataFields, list_or_verify, options);
 }
 
 }  // namespace twingrad::app

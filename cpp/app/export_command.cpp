@@ -1,12 +1,9 @@
 #include <fmt/format.h>
 
-#include <memory>
-
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/model_file.h"
 #include "twingrad/io/tensor_file.h"
-#include "twingrad/runtime/option_values.h"
 
 namespace twingrad::app {
 namespace {
@@ -16,6 +13,17 @@ struct ExportOptions {
   std::string to;
   std::string twin = "manual";
 };
+
+// clang-format off
+const FieldTable<ExportOptions> kExportFields = {"Options", "", {
+  model_field(&ExportOptions::model),
+  text("--to", "FILE", &ExportOptions::to,
+       "file to write, with the extension .safetensors, .pt or .pth; in Python, load a .pt file with "
+       "load_state_dict(dict(torch.load(FILE)))").without_default(),
+  parsed("--twin", "NAME", &ExportOptions::twin, one_of({"manual", "autograd"}), {}, "",
+         "twin of a run: manual or autograd"),
+}};
+// clang-format on
 
 int export_weights(const ExportOptions& options) {
   require_value("--model", options.model, "a file or a run directory", "twingrad export");
@@ -30,20 +38,8 @@ int export_weights(const ExportOptions& options) {
 }  // namespace
 
 std::function<int()> add_export_command(CLI::App& program) {
-  const auto options = std::make_shared<ExportOptions>();
-  CLI::App& command = add_command(program, "export", "Convert weights to .safetensors or .pt.");
-  const std::string group = "Options";
-  add_option(command, group, kModelOption, options->model);
-  add_option(command, group,
-             {"--to", "FILE", "",
-              "file to write, with the extension .safetensors, .pt or .pth; in Python, load a .pt file with "
-              "load_state_dict(dict(torch.load(FILE)))"},
-             options->to);
-  add_option(command, group, {"--twin", "NAME", options->twin, "twin of a run: manual or autograd"},
-             [options](const std::string& text) {
-               options->twin = choose("--twin", text, {"manual", "autograd"});
-             });
-  return [options] { return export_weights(*options); };
+  return command_with(add_command(program, "export", "Convert weights to .safetensors or .pt."),
+                      kExportFields, export_weights);
 }
 
 }  // namespace twingrad::app

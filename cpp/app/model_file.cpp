@@ -4,9 +4,6 @@
 
 namespace twingrad::app {
 
-const OptionHelp kModelOption = {"--model", "FILE|DIR", "",
-                                 "weights (.safetensors or .pt), or a run directory"};
-
 std::filesystem::path model_file(const std::string& model, const std::string& twin) {
   std::error_code error;
   if (!std::filesystem::is_directory(model, error)) {

@@ -3,12 +3,16 @@
 #include <filesystem>
 #include <string>
 
-#include "app/command_line.h"
+#include "twingrad/runtime/fields.h"
 
 namespace twingrad::app {
 
 /// The option --model of predict and export.
-extern const OptionHelp kModelOption;
+template <typename Options>
+Field<Options> model_field(std::string Options::*member) {
+  return text("--model", "FILE|DIR", member, "weights (.safetensors or .pt), or a run directory")
+      .without_default();
+}
 
 /// The file that --model names: the file itself, or that of `twin` in a run directory. If only the other twin
 /// was trained, its file. Throws UserError if there is none.

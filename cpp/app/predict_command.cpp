@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kImagesPerBatch = 500;
-/// Up to this number of images, each is drawn; otherwise one line per image is printed.
+/// If there are more images, they are not drawn; each takes one line of output.
 constexpr std::size_t kMaxDrawnImages = 8;
 /// Classes shown for a drawn image.
 constexpr std::size_t kClassesShown = 3;
@@ -37,6 +37,20 @@ struct PredictOptions {
   bool raw = false;
   bool json = false;
 };
+
+// clang-format off
+const FieldTable<PredictOptions> kPredictFields = {"Options", "", {
+  model_field(&PredictOptions::model),
+  parsed("--like", "NAME", &PredictOptions::like, one_of({"mnist", "fashion-mnist"}), {}, "",
+         "prepare the images like those of mnist or fashion-mnist; default: the data set of the model")
+      .without_default(),
+  flag("--raw", &PredictOptions::raw, {}, "", "only scale the images to the input size of the network"),
+  parsed("--activation", "NAME", &PredictOptions::activation,
+         one_of(network_fields().at("--activation").names), {}, "",
+         "activation of a network whose file does not name one, such as weights saved by Python"),
+  flag("--json", &PredictOptions::json, {}, "", kJsonHelp),
+}};
+// clang-format on
 
 bool is_png(const fs::path& file) {
   std::string extension = file.extension().string();
@@ -185,23 +199,7 @@ std::function<int()> add_predict_command(CLI::App& program) {
   CLI::App& command = add_command(program, "predict", "Classify images with both twins.");
   command.add_option("images", options->images, "PNG files, or directories with PNG files")
       ->type_name("IMAGE");
-  const std::string group = "Options";
-  add_option(command, group, kModelOption, options->model);
-  add_option(command, group,
-             {"--like", "NAME", "",
-              "prepare the images like those of mnist or fashion-mnist; default: the data set of the model"},
-             [options](const std::string& text) {
-               options->like = choose("--like", text, {"mnist", "fashion-mnist"});
-             });
-  add_flag(command, group, "--raw", options->raw, "only scale the images to the input size of the network");
-  add_option(command, group,
-             {"--activation", "NAME", "relu",
-              "activation of a network whose file does not name one, such as weights saved by Python"},
-             [options](const std::string& text) {
-               options->activation = choose("--activation", text, network_fields().at("--activation").names);
-             });
-  add_flag(command, group, "--json", options->json, kJsonHelp);
-  return [options] { return classify_images(*options); };
+  return command_with(command, kPredictFields, classify_images, options);
 }
 
 }  // namespace twingrad::app

@@ -7,7 +7,7 @@
 #include <sstream>
 #include <string_view>
 
-#include "twingrad/io/whole_file.h"
+#include "twingrad/io/input_file.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/text.h"
 

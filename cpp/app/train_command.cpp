@@ -179,7 +179,7 @@ std::function<int()> add_train_command(CLI::App& program) {
   CLI::App& command =
       add_command(program, "train", "Train both twins in lockstep and compare all gradients.");
   add_train_options(command);
-  return [&command] { return run_train_command(given_train_options(command)); };
+  return [&command] { return run_train_command(given_options(command)); };
 }
 
 }  // namespace twingrad::app

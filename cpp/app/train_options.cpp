@@ -94,25 +94,6 @@ std::vector<std::string> all_option_names() {
   return names;
 }
 
-template <typename Options>
-void add_fields(CLI::App& command, const FieldTable<Options>& table,
-                const std::vector<std::string>& omitted) {
-  static bool ignored = false;  // the texts of the options are read after parsing
-  for (const Field<Options>& field : table.fields) {
-    if (std::find(omitted.begin(), omitted.end(), field.option) != omitted.end()) {
-      continue;
-    }
-    const std::string kinds = field.kinds.empty() ? "" : fmt::format("{}: ", fmt::join(field.kinds, ", "));
-    if (field.value_name.empty()) {
-      add_flag(command, table.title, field.option, ignored, kinds + field.help);
-    } else {
-      const std::string usual = field.has_default ? heading_text(field.write(Options())) : "";
-      add_option(command, table.title, {field.option, field.value_name, usual, kinds + field.help},
-                 [](const std::string& /*text*/) {});
-    }
-  }
-}
-
 /// Parses the options of a resumed run, as options_to_resume_with returned them.
 GivenOptions parse_recorded(const std::vector<std::string>& options, const std::string& where) {
   const std::vector<std::string> known = all_option_names();
@@ -196,17 +177,6 @@ void require_resumable(const GivenOptions& given, const TrainCommandOptions& opt
 
 void add_train_options(CLI::App& command, const std::vector<std::string>& omitted) {
   for_each_table([&](const auto& table) { add_fields(command, table, omitted); });
-}
-
-GivenOptions given_train_options(const CLI::App& command) {
-  GivenOptions given;
-  for (const std::string& name : all_option_names()) {
-    const CLI::Option* option = command.get_option_no_throw(name);
-    if (option != nullptr && option->count() > 0) {
-      given[name] = {option->results().back()};
-    }
-  }
-  return given;
 }
 
 GivenOptions with_recipe(GivenOptions given, const std::vector<std::string>& options_of_run,

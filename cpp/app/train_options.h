@@ -37,11 +37,8 @@ struct TrainCommandOptions {
 /// Adds all options to the command, except those with these names.
 void add_train_options(CLI::App& command, const std::vector<std::string>& omitted = {});
 
-/// The names of the options in the table with this title, such as "Schedule of the learning rate".
+/// The names of the options in the table with this title, such as "Learning rate schedule".
 std::vector<std::string> options_of_table(const std::string& title);
-
-/// The options on a parsed command line.
-GivenOptions given_train_options(const CLI::App& command);
 
 /// Adds the options of the recipe, if one is given, and those that a run began with, if any. The command line
 /// takes precedence over the recipe, and both over the run. run: where its options come from, for messages.

@@ -1,4 +1,4 @@
-"""Peer of the benchmark: the same training, hand-written in numpy (float32, in place where readable)."""
+"""A peer in the benchmark: the same training, hand-written in numpy (float32, in place where readable)."""
 
 import math
 

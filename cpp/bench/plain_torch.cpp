@@ -1,4 +1,4 @@
-// Peer of the benchmark: the same training as an experienced user of LibTorch would write it, with autograd,
+// A peer in the benchmark: the same training as an experienced LibTorch user would write it, with autograd,
 // torch::nn, torch::optim and the best settings. It uses twingrad only to read the data files.
 
 #include <dlfcn.h>

@@ -1,4 +1,4 @@
-"""Peer of the benchmark: plain_torch.cpp in Python."""
+"""A peer in the benchmark: plain_torch.cpp in Python."""
 
 import peer
 

@@ -63,7 +63,7 @@ inline std::string content(const fs::path& path) {
   return text.str();
 }
 
-/// Replaces this process by the program.
+/// Replaces this process with the program.
 [[noreturn]] inline void become_program(const Arguments& arguments) {
   std::vector<char*> values = {const_cast<char*>(TWINGRAD_PROGRAM)};
   for (const std::string& argument : arguments.list()) {

@@ -85,7 +85,7 @@ TEST_F(AppTest, BenchTimesBothTwinsAndTheProducts) {
   }
   std::vector<std::string> expected = {"autograd twin", "manual twin", "matrix products alone"};
   if (answer["products_by_hand"] != "") {  // oneDNN: both are also timed with LibTorch's own products
-    const std::string by = ", by " + answer["blas"].get<std::string>();
+    const std::string by = " with " + answer["blas"].get<std::string>();
     expected.insert(expected.end(), {expected[1] + by, expected[2] + by});
   }
   EXPECT_EQ(rows, expected);

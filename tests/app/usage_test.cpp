@@ -31,6 +31,7 @@ TEST_F(UsageTest, InvalidCommandLinesAreRefused) {
       {"train leftover", "leftover", "expected an option"},
       {"bench check", "check", "found an unexpected argument"},
       {"train --epochs", "--epochs", "expected a value, found none"},
+      {"train --hidden 3 --hidden", "--hidden", "expected a value, found none"},
       {"train --quiet=maybe", "--quiet", "expected true or false, found 'maybe'"},
       {"data verfy", "twingrad data", "did you mean verify?"},
       {"data verify", "twingrad data verify", "found none"},
@@ -64,7 +65,8 @@ TEST_F(UsageTest, InvalidValuesAreRefused) {
 TEST_F(UsageTest, OptionsOfOtherKindsAreRefused) {
   expect_all_refused({
       {"train --momentum 0.9", "--momentum", "--optimizer sgd"},
-      {"train --optimizer sgd --nesterov", "--nesterov", "--momentum 0.9"},
+      {"train --optimizer sgd --nesterov", "--nesterov", "expected --momentum above 0 with it, found none"},
+      {"train --optimizer sgd --dampening 0.5 --momentum 0", "--dampening", "found --momentum 0;"},
       {"train --amsgrad --optimizer sgd", "--amsgrad", "--optimizer adam or adamw"},
       {"train --label-smoothing 0.1 --loss mse", "--label-smoothing",
        "--loss cross_entropy, class_probabilities or kl_divergence with it, found --loss mse"},
@@ -97,7 +99,7 @@ TEST_F(UsageTest, OptionsOfOtherKindsAreRefused) {
       {"train --normalization rms --no-running-statistics", "--no-running-statistics",
        "--normalization batch"},
       {"train --dataset synthetic --normalization batch --batch-size 1", "--batch-size",
-       "end with a batch of one"},
+       "leave a last batch of one"},
       {"train --dataset synthetic --residual", "--residual", "found 784-128-10"},
       {"train --dataset synthetic --batch-size full --epochs 2 --schedule one_cycle --pct-start 0.5",
        "--schedule one_cycle", "in 2 updates"},

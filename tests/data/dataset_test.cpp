@@ -214,9 +214,9 @@ TEST_F(LoadDataset, SuggestsTheNearestName) {
   EXPECT_EQ(
       refusal_of_load("fashon-mnist"),
       "data set \"fashon-mnist\": expected a directory or one of fashion-mnist, mnist, synthetic, found "
-      "neither; did you mean fashion-mnist?");
-  EXPECT_THAT(refusal_of_load("minst"), EndsWith("did you mean mnist?"));
-  EXPECT_THAT(refusal_of_load("sythetic"), EndsWith("did you mean synthetic?"));
+      "neither; give the directory with the four files or one of these names (did you mean fashion-mnist?)");
+  EXPECT_THAT(refusal_of_load("minst"), EndsWith("(did you mean mnist?)"));
+  EXPECT_THAT(refusal_of_load("sythetic"), EndsWith("(did you mean synthetic?)"));
 }
 
 TEST_F(LoadDataset, SuggestsNoNameIfNoneIsSimilar) {

@@ -69,7 +69,7 @@ GreyImage draw(const Drawing& drawing) {
   return image;
 }
 
-/// Replaces each pixel by a function of its position, from −½ to ½ across the image, and its brightness.
+/// Replaces each pixel with a function of its position, from −½ to ½ across the image, and its brightness.
 GreyImage changed(GreyImage image, const std::function<double(double, double, double)>& change) {
   for (std::int64_t y = 0; y < image.height; ++y) {
     for (std::int64_t x = 0; x < image.width; ++x) {

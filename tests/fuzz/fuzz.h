@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <string_view>
 
-/// Called by libFuzzer with every input (https://llvm.org/docs/LibFuzzer.html). A crash, an exception, a leak
-/// or a report of a sanitizer is a bug.
+/// libFuzzer calls this with every input (https://llvm.org/docs/LibFuzzer.html). A crash, an exception, a
+/// leak or a report of a sanitizer is a bug.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace twingrad::fuzz {

@@ -87,20 +87,23 @@ TEST(PngChunks, DoesNotUnpackTextsAndProfiles) {
 
 // ---- Refusals --------------------------------------------------------------------------------------------
 
+std::string refusal_of_text(const std::string& text) { return refusal(bytes_of(text)); }
+
 TEST(PngChunks, RefusesAndRecognizesOtherFiles) {
-  const auto refusal_of_text = [](const std::string& text) { return refusal(bytes_of(text)); };
   EXPECT_EQ(refusal({}), "a.png: expected a PNG image, found an empty file; give a PNG image");
-  EXPECT_THAT(refusal({0xff, 0xd8, 0xff, 0xe0}), HasSubstr("found a JPEG image;"));
-  EXPECT_THAT(refusal_of_text("GIF89a"), HasSubstr("found a GIF image;"));
-  EXPECT_THAT(refusal_of_text("BM6"), HasSubstr("found a BMP image;"));
-  EXPECT_THAT(refusal_of_text("RIFF1234WEBP"), HasSubstr("found a WebP image or another RIFF file;"));
-  EXPECT_THAT(refusal_of_text("II*"), HasSubstr("found a TIFF image;"));
-  EXPECT_THAT(refusal_of_text("MM"), HasSubstr("found a TIFF image;"));
-  EXPECT_THAT(refusal_of_text("%PDF-1.7"), HasSubstr("found a PDF document;"));
-  EXPECT_THAT(refusal_of_text("<svg>"), HasSubstr("found an SVG or HTML document;"));
-  EXPECT_THAT(refusal({0, 0, 8, 3, 0, 0}), HasSubstr("found an IDX file;"));
-  EXPECT_THAT(refusal_of_text("some text"), HasSubstr("found another file;"));
-  EXPECT_THAT(refusal(Bytes(kSignature.begin(), kSignature.end() - 1)), HasSubstr("found another file;"));
+  expect_refusals<refusal_of_text>({
+      {"\xff\xd8\xff\xe0", "found a JPEG image;"},
+      {"GIF89a", "found a GIF image;"},
+      {"BM6", "found a BMP image;"},
+      {"RIFF1234WEBP", "found a WebP image or another RIFF file;"},
+      {"II*", "found a TIFF image;"},
+      {"MM", "found a TIFF image;"},
+      {"%PDF-1.7", "found a PDF document;"},
+      {"<svg>", "found an SVG or HTML document;"},
+      {std::string("\0\0\x08\x03\0\0", 6), "found an IDX file;"},
+      {"some text", "found another file;"},
+      {"\x89PNG\r\n\x1a", "found another file;"},
+  });
 }
 
 TEST(PngChunks, RefusesATruncatedFile) {
@@ -126,32 +129,22 @@ TEST(PngChunks, RefusesAWrongChecksumOfMetadata) {
               HasSubstr("found a wrong checksum in its chunk tEXt;"));
 }
 
-TEST(PngChunks, RefusesMissingRows) {
-  EXPECT_THAT(refusal(kSignature + header(2, 2) + data({0, 1, 2}) + kEnd),
-              HasSubstr("(libpng: Not enough image data)"));
-  EXPECT_THAT(refusal(kSignature + header(2, 2) + kEnd), HasSubstr("(libpng: IEND"));
-}
+std::string refusal_of_chunks(const Bytes& chunks) { return refusal(kSignature + chunks); }
 
-TEST(PngChunks, RefusesAnImageWithoutEnd) {
-  EXPECT_THAT(refusal(kSignature + header(2, 2) + data(kTwoRows)),
-              HasSubstr("expected more of the PNG image, found the end of the file;"));
-}
-
-TEST(PngChunks, RefusesChunksInTheWrongOrder) {
-  const Bytes two_headers = kSignature + header(2, 2) + header(2, 2) + data(kTwoRows) + kEnd;
-  EXPECT_THAT(refusal(two_headers), HasSubstr("expected the chunk IHDR at the start of a PNG image"));
-  const Bytes between =
-      kSignature + header(2, 2) + data(kTwoRows) + chunk("tEXt", {}) + data(kTwoRows) + kEnd;
-  EXPECT_THAT(refusal(between), HasSubstr("expected consecutive IDAT chunks"));
-}
-
-TEST(PngChunks, RefusesAnInvalidHeader) {
-  EXPECT_THAT(refusal(kSignature + header(0, 2) + data(kTwoRows) + kEnd), HasSubstr("Invalid IHDR data"));
-  EXPECT_THAT(refusal(kSignature + header(2, 2, 3) + data(kTwoRows) + kEnd), HasSubstr("Invalid IHDR data"));
-  EXPECT_THAT(refusal(kSignature + header(2, 2, 8, 5) + data(kTwoRows) + kEnd),
-              HasSubstr("Invalid IHDR data"));
-  EXPECT_THAT(refusal(kSignature + data(kTwoRows) + kEnd), HasSubstr("IHDR"));
-  EXPECT_THAT(refusal(kSignature + header(2, 2, 8, 3) + data(kTwoRows) + kEnd), HasSubstr("PLTE"));
+TEST(PngChunks, RefusesMissingAndMisplacedChunks) {
+  const Bytes start = header(2, 2), rows = data(kTwoRows);
+  expect_refusals<refusal_of_chunks, Bytes>({
+      {start + data({0, 1, 2}) + kEnd, "(libpng: Not enough image data)"},
+      {start + kEnd, "(libpng: IEND"},
+      {start + rows, "expected more of the PNG image, found the end of the file;"},
+      {start + start + rows + kEnd, "expected the chunk IHDR at the start of a PNG image"},
+      {start + rows + chunk("tEXt", {}) + rows + kEnd, "expected consecutive IDAT chunks"},
+      {header(0, 2) + rows + kEnd, "Invalid IHDR data"},
+      {header(2, 2, 3) + rows + kEnd, "Invalid IHDR data"},
+      {header(2, 2, 8, 5) + rows + kEnd, "Invalid IHDR data"},
+      {rows + kEnd, "IHDR"},
+      {header(2, 2, 8, 3) + rows + kEnd, "PLTE"},
+  });
 }
 
 TEST(PngChunks, RefusesUnknownChunksAndPrintsTheirTypesSafely) {

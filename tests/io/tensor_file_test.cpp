@@ -13,7 +13,7 @@
 #include "../support/archives.h"
 #include "../support/refusal.h"
 #include "../support/temporary_folder.h"
-#include "twingrad/io/whole_file.h"
+#include "twingrad/io/input_file.h"
 
 namespace twingrad::tensor_file_test {
 

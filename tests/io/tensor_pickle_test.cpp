@@ -21,11 +21,6 @@ std::string refusal_of_pickle(const std::string& pickle) {
 }
 std::string refusal(const std::string& instructions) { return refusal_of_pickle(pickled(instructions)); }
 
-/// Expects each list of instructions to be refused with a message that contains the second text.
-void expect_refusals(const std::vector<std::pair<std::string, std::string>>& refusals) {
-  for (const auto& [instructions, message] : refusals) EXPECT_THAT(refusal(instructions), HasSubstr(message));
-}
-
 /// The names of the tensors.
 std::vector<std::string> names_in(const std::string& instructions) {
   const std::string pickle = pickled(instructions);
@@ -179,7 +174,7 @@ TEST(TensorPickle, RefusesOtherProtocols) {
 }
 
 TEST(TensorPickle, RefusesInvalidCalls) {
-  expect_refusals({
+  expect_refusals<refusal>({
       {call(text("os.system"), text("exit 1")), "expected a function as the callee, found a str"},
       {call(global("torch", "FloatStorage"), number(4)),
        "expected a function as the callee, found a storage class"},
@@ -198,7 +193,7 @@ TEST(TensorPickle, RefusesInvalidTensors) {
   const auto with = [](const std::string& offset, const std::string& shape, const std::string& strides) {
     return call(kRebuildTensor, storage("FloatStorage", 2) + offset + shape + strides + "\x89}");
   };
-  expect_refusals({
+  expect_refusals<refusal>({
       {with("N", ")", ")"), "expected an int as the offset of a tensor, found None"},
       {with(number(0), "]", ")"), "expected a tuple as the shape of a tensor, found a list"},
       {with(number(0), ")", number(1)), "expected a tuple as the strides of a tensor, found an int"},
@@ -212,7 +207,7 @@ TEST(TensorPickle, RefusesInvalidTensors) {
 
 TEST(TensorPickle, RefusesInvalidStorages) {
   const std::string type = global("torch", "FloatStorage");
-  expect_refusals({
+  expect_refusals<refusal>({
       {text("0") + "Q", "expected a tuple as the id of a storage, found a str"},
       {")Q", "expected a tuple of 5 as the id of a storage, found one of 0"},
       {tuple("N" + type + text("0") + text("cpu") + number(2)) + "Q",
@@ -243,7 +238,7 @@ TEST(TensorPickle, RefusesToPopFromAnEmptyStackOrBelowAMark) {
 }
 
 TEST(TensorPickle, RefusesToAddItemsToOtherValues) {
-  expect_refusals({
+  expect_refusals<refusal>({
       {"NNa", "expected a list as the container of new items, found None"},
       {")Na", "expected a list as the container of new items, found a tuple"},
       {"]NNs", "expected a dict as the container of new items, found a list"},
@@ -295,7 +290,7 @@ TEST(TensorPickle, RefusesResultsThatAreNotContainers) {
 }
 
 TEST(TensorPickle, RefusesInvalidNamesAndTensors) {
-  expect_refusals({
+  expect_refusals<refusal>({
       {dict(number(0) + two_floats()), "expected a str as the name of a tensor, found an int"},
       {dict(text("epoch\n") + number(3)), "expected a tensor under the name \"epoch\\x0a\", found an int"},
       {dict(text("model") + dict(text("w") + two_floats())),

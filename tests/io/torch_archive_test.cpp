@@ -7,7 +7,7 @@
 
 #include "../support/archives.h"
 #include "../support/refusal.h"
-#include "twingrad/io/whole_file.h"
+#include "twingrad/io/input_file.h"
 
 namespace twingrad::torch_archive_test {
 

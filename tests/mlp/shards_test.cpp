@@ -70,7 +70,7 @@ TEST(Shards, AgreeWithAutograd) {
       Agreement agreement;
       compare_gradients(autograd, manual, agreement);
       EXPECT_NEAR(losses[0], losses[1], 1e-13);
-      // The bound of the default network; batch normalization by 17 rows is the worst of them, 2e-14.
+      // The bound of the default network. The largest error is 2e-14, for batch normalization with 17 rows.
       EXPECT_LE(agreement.max_rel_gradient_difference, 1e-13) << agreement.worst;
       EXPECT_LE(relative(autograd.logits(), manual.logits()), 1e-13);
       autograd.update();

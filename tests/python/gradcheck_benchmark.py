@@ -48,12 +48,14 @@ def main():
         twingrad.stdin.flush()
         return float(twingrad.stdout.readline()), seconds_of_python(inputs, mode == "fast")
 
-    print(f"Python's torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {repeats} repeats")
+    print(f"Python's torch {torch.__version__}, {torch.get_num_threads()} threads, "
+          f"medians of {repeats} repeats")
     for mode in ("full", "fast"):
         seconds_of_both(mode)  # warm up
         pairs = [seconds_of_both(mode) for _ in range(repeats)]
         cpp, python = (statistics.median(times) for times in zip(*pairs))
-        print(f"{mode}: twingrad {1e3 * cpp:8.2f} ms   Python {1e3 * python:8.2f} ms   ratio {python / cpp:.2f}")
+        print(f"{mode}: twingrad {1e3 * cpp:8.2f} ms   Python {1e3 * python:8.2f} ms   "
+              f"ratio {python / cpp:.2f}")
     plain = statistics.median(seconds_of_forwards(inputs, 9268) for _ in range(3))
     print(f"9,268 forward passes in Python, without gradients: {1e3 * plain:.2f} ms")
     twingrad.stdin.close()

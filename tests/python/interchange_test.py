@@ -1,8 +1,9 @@
 """Tests the exchange of weights with Python: interchange_test.py PROGRAM
 
-Twingrad starts from a state dict saved by Python (--init). Python and both twins then train on the same images
-for 200 steps of Adam, and their losses must agree. The trained weights, as .safetensors and as .pt, must give
-the same logits in Python as in twingrad. Exit status 77 (skipped) if Python's torch is not installed.
+Twingrad starts from a state dict saved by Python (--init). Python and both twins then train on the same
+images for 200 steps of Adam, and their losses must agree. The trained weights, as .safetensors and as .pt,
+must give the same logits in Python as in twingrad. Exit status 77 (skipped) if Python's torch is not
+installed.
 """
 
 import json

@@ -28,7 +28,7 @@ TEST(PlanThreads, SmallStepsUseOneThread) {
   }
 }
 
-TEST(PlanThreads, LargerStepsUsePoolThreadsInTheManualTwinAndBlasThreadsUnderAutograd) {
+TEST(PlanThreads, LargerStepsUsePoolThreadsInTheManualTwinAndBlasThreadsInTheAutogradTwin) {
   for (const std::int64_t rows : {32, 128}) {
     const ThreadPlan autograd = plan_of(kSmall, rows, Twins::autograd);
     EXPECT_EQ(autograd.autograd, (ThreadSettings{.aten = 1, .blas = 2})) << rows;

@@ -1,6 +1,11 @@
 #pragma once
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "twingrad/runtime/error.h"
 
@@ -17,6 +22,14 @@ std::string refusal_of(const Call& call) {
     return error.what();
   }
   return "(it was accepted)";
+}
+
+/// Expects that refusal(input) contains the text next to each input.
+template <auto refusal, typename Input = std::string>
+void expect_refusals(const std::vector<std::pair<Input, std::string>>& cases) {
+  for (const auto& [input, text] : cases) {
+    EXPECT_THAT(refusal(input), ::testing::HasSubstr(text));
+  }
 }
 
 }  // namespace twingrad::testing

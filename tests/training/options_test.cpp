@@ -117,7 +117,7 @@ TEST(Fields, AreRefusedWithoutTheOptionTheyNeed) {
       auto options = with_kind(table, field, true);
       GivenOptions given = {{field.option, {other_text(field)}}};
       EXPECT_THAT(testing::refusal_of([&] { require_belonging(table, given, options); }),
-                  AllOf(StartsWith(field.option + ": expected --"), HasSubstr("add " + field.needed_option)));
+                  AllOf(StartsWith(field.option + ": expected --"), HasSubstr("use " + field.needed_option)));
       const std::size_t blank = field.needed_option.find(' ');
       given[field.needed_option.substr(0, blank)] = {field.needed_option.substr(blank + 1)};
       read_fields(table, given, options);

@@ -261,7 +261,7 @@ FunctionEntry residual() {
       .cases = cases_of([](std::int64_t rows, std::int64_t columns) {
         return Tensors{draw({rows, columns}), draw({columns, columns}), draw({columns})};
       }),
-      .bugs = {{"residual.path_forgotten", "the gradient through the skip connection is missing",
+      .bugs = {{"residual.skip_forgotten", "the gradient through the skip connection is missing",
                 [](const Backward& b) { return with_first(b.grads, b.grads[0] - b.grad_y); }},
                {"residual.branch_forgotten", "one of the two gradients overwrites the other: = instead of +=",
                 [](const Backward& b) { return with_first(b.grads, b.grad_y.clone()); }}}};

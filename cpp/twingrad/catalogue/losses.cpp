@@ -32,7 +32,7 @@ Tensor class_indices(std::int64_t rows, std::int64_t columns) {
 /// Weights [C], all different.
 Tensor class_weights(std::int64_t columns) { return at::arange(columns, at::kDouble).mul_(0.75).add_(0.5); }
 
-/// The divisor of the mean over the rows, otherwise 1.
+/// The number of rows for the mean, otherwise 1.
 double divisor(const Backward& b, Reduction reduction) {
   return reduction == Reduction::mean ? static_cast<double>(b.grads[0].size(0)) : 1;
 }
@@ -232,8 +232,8 @@ FunctionEntry negative_log_likelihood(Reduction reduction) {
   FunctionEntry entry = entry_of<nn::LogLikelihoodLoss>(
       name, reduction, cases_of(inputs, limits) + std::vector<Case>{{"no columns", inputs(4, 0)}},
       [=](const Tensors&) { return std::tuple(reduction); }, torch_reference::log_likelihood);
-  entry.bugs.push_back({name + ".one_label_a_row", "the largest label is taken for the only label of its row",
-                        [=](const Backward& b) {
+  entry.bugs.push_back({name + ".one_label_per_row",
+                        "the largest label is taken for the only label of its row", [=](const Backward& b) {
                           return b.grads[0].size(1) == 0
                                      ? b.grads
                                      : Tensors{b.grads[0] * one_hot(b.inputs[1].argmax(1, true), b.grads[0])};
@@ -283,7 +283,7 @@ FunctionEntry mse(Reduction reduction) {
 
 FunctionEntry l1(Reduction reduction) {
   return difference_loss<nn::L1Loss>("l1", reduction, torch_reference::l1,
-                                     {"slope_of_the_square", "d instead of sign(d)", {}},
+                                     {"slope_of_square", "d instead of sign(d)", {}},
                                      [](const Tensor& d) { return d; });
 }
 

@@ -83,7 +83,7 @@ FunctionEntry batch_norm(const std::string& variant) {
   if (evaluates) {
     cases.push_back({"infinite", inputs(2, 3), false});
     cases.back().inputs[0][0][1] = kInfinity;
-    bugs = {{name + ".statistics_of_the_batch", "the backward pass of training is used in evaluation",
+    bugs = {{name + ".batch_statistics", "the backward pass of training is used in evaluation",
              [](const Backward& b) {
                const Tensor h = behind_scale(b);
                const auto [mean, inverse] = moments(b.inputs[0], 0);

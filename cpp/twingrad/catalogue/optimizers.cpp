@@ -72,7 +72,7 @@ std::vector<OptimizerEntry> sgd_entries() {
        sgd({.weight_decay = 0.1}),
        {bug("sgd.weight_decay.without_rate", "λ w instead of α λ w: the decay lacks the learning rate",
             [](Tensor& w, const Tensor& g, RuleState&) { w.mul_(1 - 0.1).sub_(g, 0.01); }),
-        bug("sgd.weight_decay.of_the_size", "the gradient of |w| instead of w²/2: L1 regularization",
+        bug("sgd.weight_decay.l1", "the gradient of |w| instead of w²/2: L1 regularization",
             [](Tensor& w, const Tensor& g, RuleState&) { w.sub_(g + 0.1 * w.sign(), 0.01); })}},
       {"sgd.momentum",
        sgd({.momentum = 0.9}),
@@ -171,7 +171,7 @@ std::vector<OptimizerEntry> adam_entries() {
                       adamw({.weight_decay = 10}))}},
       {"adam.amsgrad",
        {.amsgrad = true},
-       {wrong_options("adam.amsgrad.forgets", "the current v replaces the largest v", {}),
+       {wrong_options("adam.amsgrad.no_maximum", "the current v replaces the largest v", {}),
         bug("adam.amsgrad.corrected_first", "the largest v̂ instead of the correction of the largest v",
             [](Tensor& w, const Tensor& g, RuleState& s) {
               update_moments(s, g);
@@ -182,7 +182,7 @@ std::vector<OptimizerEntry> adam_entries() {
        adamw({.amsgrad = true, .weight_decay = 0.01}),
        {wrong_options("adamw.amsgrad.coupled", "Adam's decay in AdamW",
                       {.amsgrad = true, .weight_decay = 0.01}),
-        wrong_options("adamw.amsgrad.forgets", "the current v replaces the largest v",
+        wrong_options("adamw.amsgrad.no_maximum", "the current v replaces the largest v",
                       adamw({.weight_decay = 0.01}))}},
   };
 }
@@ -205,7 +205,7 @@ std::vector<OptimizerEntry> rmsprop_entries() {
               s.second.mul_(0.99).addcmul_(g, g, 0.01);
               w.sub_(0.01 * g / (s.second + 1e-8).sqrt());
             }),
-        bug("rmsprop.corrected", "Adam's bias correction, which RMSprop does not have",
+        bug("rmsprop.bias_corrected", "Adam's bias correction, which RMSprop does not have",
             [](Tensor& w, const Tensor& g, RuleState& s) {
               s.second.mul_(0.99).addcmul_(g, g, 0.01);
               w.sub_(0.01 * g / ((s.second / correction(0.99, s)).sqrt() + 1e-8));
@@ -240,7 +240,7 @@ std::vector<OptimizerEntry> adagrad_entries() {
   return {
       {"adagrad",
        adagrad({}),
-       {bug("adagrad.forgets", "a running mean instead of the sum: this is RMSprop",
+       {bug("adagrad.running_mean", "a running mean instead of the sum: this is RMSprop",
             [](Tensor& w, const Tensor& g, RuleState& s) {
               s.second.mul_(0.99).addcmul_(g, g, 0.01);
               w.sub_(0.01 * g / (s.second.sqrt() + 1e-10));

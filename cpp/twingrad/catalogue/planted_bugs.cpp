@@ -12,7 +12,6 @@
 #include "twingrad/mlp/training_loss.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/fields.h"
-#include "twingrad/runtime/nearest_name.h"
 
 namespace twingrad::catalogue {
 namespace {

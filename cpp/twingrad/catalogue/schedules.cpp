@@ -85,7 +85,7 @@ ValuesEntry warm_up() {
   return schedule("schedule.warm_up", "Python", recorded(python::kWarmUp), rate_of(right),
                   {{"from_zero", "t / total: the rate of the first step is 0",
                     [](std::int64_t t) { return kBase * 0.8 * std::min(1.0, static_cast<double>(t) / 7); }},
-                   {"never_level", "the rate keeps rising after the warm-up", [](std::int64_t t) {
+                   {"never_constant", "the rate keeps rising after the warm-up", [](std::int64_t t) {
                       return kBase * (0.1 + (0.8 - 0.1) * static_cast<double>(t) / 7);
                     }}});
 }
@@ -102,27 +102,27 @@ std::vector<ValuesEntry> one_cycles() {
     change(schedule);
     return rate_of(schedule);
   };
-  return {
-      schedule("schedule.one_cycle", "Python", recorded(python::kOneCycle), rate_of(cosine),
-               {{"final_of_the_top",
-                 "the last rate is base / final_div_factor, not the initial rate / final_div_factor",
-                 changed(cosine, [](OneCycleLR& s) { s.final_div_factor /= s.div_factor; })},
-                {"one_step_more", "the last step is total, not total − 1, so the final rate is not reached",
-                 changed(cosine, [](OneCycleLR& s) { ++s.total_steps; })}}),
-      schedule("schedule.one_cycle.linear", "Python", recorded(python::kOneCycleLinear), rate_of(linear),
-               {{"cosine", "the annealing strategy is not used",
-                 changed(linear, [](OneCycleLR& s) { s.anneal = OneCycleLR::Anneal::cosine; })},
-                {"from_the_top", "div_factor is not applied: the first rate is the largest",
-                 [=](std::int64_t t) {
-                   return t < 5 ? kBase : linear.rate(kBase, t);  // 5 = pct_start · total − 1
-                 }}}),
-      schedule("schedule.one_cycle.three_phase", "Python", recorded(python::kOneCycleThreePhase),
-               rate_of(three_phase),
-               {{"two_phases", "three_phase is not used",
-                 changed(three_phase, [](OneCycleLR& s) { s.three_phase = false; })},
-                {"final_of_the_top",
-                 "the last rate is base / final_div_factor, not the initial rate / final_div_factor",
-                 changed(three_phase, [](OneCycleLR& s) { s.final_div_factor /= s.div_factor; })}})};
+  return {schedule("schedule.one_cycle", "Python", recorded(python::kOneCycle), rate_of(cosine),
+                   {{"final_from_maximum",
+                     "the last rate is base / final_div_factor, not the initial rate / final_div_factor",
+                     changed(cosine, [](OneCycleLR& s) { s.final_div_factor /= s.div_factor; })},
+                    {"one_step_too_long",
+                     "the last step is total, not total − 1, so the final rate is not reached",
+                     changed(cosine, [](OneCycleLR& s) { ++s.total_steps; })}}),
+          schedule("schedule.one_cycle.linear", "Python", recorded(python::kOneCycleLinear), rate_of(linear),
+                   {{"cosine", "the annealing strategy is not used",
+                     changed(linear, [](OneCycleLR& s) { s.anneal = OneCycleLR::Anneal::cosine; })},
+                    {"starts_at_maximum", "div_factor is not applied: the first rate is the largest",
+                     [=](std::int64_t t) {
+                       return t < 5 ? kBase : linear.rate(kBase, t);  // 5 = pct_start · total − 1
+                     }}}),
+          schedule("schedule.one_cycle.three_phase", "Python", recorded(python::kOneCycleThreePhase),
+                   rate_of(three_phase),
+                   {{"two_phases", "three_phase is not used",
+                     changed(three_phase, [](OneCycleLR& s) { s.three_phase = false; })},
+                    {"final_from_maximum",
+                     "the last rate is base / final_div_factor, not the initial rate / final_div_factor",
+                     changed(three_phase, [](OneCycleLR& s) { s.final_div_factor /= s.div_factor; })}})};
 }
 
 // ---- Clipping ----
@@ -172,7 +172,8 @@ ValuesEntry clipping(const std::string& name, double norm_type) {
           },
       .has_float32 = true,
       .bugs = {
-          {name + ".each_by_itself", "each tensor is clipped by its own norm, which changes the direction",
+          {name + ".each_tensor_separately",
+           "each tensor is clipped by its own norm, which changes the direction",
            values([=](Tensor& g, double max_norm) {
              const double norm = norm_of(g);
              for (Tensor part : g.split(4)) {
@@ -180,7 +181,7 @@ ValuesEntry clipping(const std::string& name, double norm_type) {
              }
              return norm;
            })},
-          {name + ".short_ones_too", "min(1, …) is missing: a gradient below the maximum is scaled up",
+          {name + ".small_norms_scaled_up", "min(1, …) is missing: a gradient below the maximum is scaled up",
            values([=](Tensor& g, double max_norm) {
              const double norm = norm_of(g);
              g.mul_(max_norm / (norm + 1e-6));

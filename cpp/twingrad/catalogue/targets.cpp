@@ -6,7 +6,7 @@
 #include "twingrad/catalogue/check.h"
 #include "twingrad/catalogue/conventions.h"
 #include "twingrad/runtime/error.h"
-#include "twingrad/runtime/nearest_name.h"
+#include "twingrad/runtime/option_values.h"
 
 namespace twingrad::catalogue {
 namespace {
@@ -38,10 +38,8 @@ void require_known(const std::vector<Target>& targets, const std::string& name) 
     }
     known.push_back(target.name);
   }
-  const std::string nearest = nearest_name(name, known);
-  throw UserError(
-      name, "expected the name of a catalogue entry, found an unknown name",
-      "see 'twingrad check --list'" + (nearest.empty() ? "" : " (did you mean " + nearest + "?)"));
+  throw UserError(name, "expected the name of a catalogue entry, found an unknown name",
+                  "see 'twingrad check --list'" + suggestion(name, known));
 }
 
 }  // namespace

@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "twingrad/runtime/error.h"
-#include "twingrad/runtime/nearest_name.h"
+#include "twingrad/runtime/option_values.h"
 #include "twingrad/runtime/sha256.h"
 
 namespace twingrad::data {
@@ -176,12 +176,10 @@ Location locate_folder(const std::string& written) {
     throw UserError(written, "expected a directory, found nothing there", "check the path");
   }
   const std::vector<std::string> names = known_names();
-  const std::string nearest = nearest_name(written, names);
-  throw UserError(fmt::format("data set \"{}\"", written),
-                  fmt::format("expected a directory or one of {}, found neither", fmt::join(names, ", ")),
-                  nearest.empty()
-                      ? "give one of these names, or the directory with the four files of a data set"
-                      : fmt::format("did you mean {}?", nearest));
+  throw UserError(
+      fmt::format("data set \"{}\"", written),
+      fmt::format("expected a directory or one of {}, found neither", fmt::join(names, ", ")),
+      "give the directory with the four files or one of these names" + suggestion(written, names));
 }
 
 /// Reads the four files in two threads. The training images, six sevenths of the bytes, take longer than the

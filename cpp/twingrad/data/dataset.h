@@ -82,9 +82,9 @@ Dataset load(const std::string& name_or_folder, std::int64_t classes);
 Dataset synthetic(std::uint64_t seed, std::int64_t train_count = 2000, std::int64_t test_count = 500,
                   std::int64_t classes = 10);
 
-/// Replaces the test images by the last `count` training images and removes those from the training part, so
-/// that hyperparameters are not tuned on the test set. Throws UserError naming --hold-out unless 1 ≤ count <
-/// number of training images.
+/// Replaces the test images with the last `count` training images and removes those from the training part,
+/// so that hyperparameters are not tuned on the test set. Throws UserError naming --hold-out unless 1 ≤ count
+/// < number of training images.
 void hold_out(Dataset& dataset, std::int64_t count);
 
 /// The result of the verification of one file.

@@ -1,6 +1,7 @@
 #include "twingrad/io/atomic_file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,9 +14,10 @@ namespace twingrad {
 namespace {
 
 [[noreturn]] void refuse_to_write(const std::filesystem::path& path, int error_number) {
-  throw UserError(path.string(),
-                  std::string("expected to write this file, found: ") + std::strerror(error_number),
-                  "free some space or choose another directory");
+  throw UserError(
+      path.string(),
+      fmt::format("expected a file that can be written, found \"{}\"", std::strerror(error_number)),
+      "free some space or choose another directory");
 }
 
 /// Returns 0 or the error number.

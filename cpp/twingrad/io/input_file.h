@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace twingrad {
@@ -33,5 +35,10 @@ class InputFile {
   std::uint64_t position_ = 0;
   std::vector<std::uint8_t> buffer_;
 };
+
+/// Reads a regular file completely. Throws UserError as InputFile does, and for a file of more than `largest`
+/// bytes; reading stops soon after that size.
+std::string read_whole_file(const std::filesystem::path& path,
+                            std::uint64_t largest = std::numeric_limits<std::uint64_t>::max());
 
 }  // namespace twingrad

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "twingrad/io/atomic_file.h"
-#include "twingrad/io/whole_file.h"
+#include "twingrad/io/input_file.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/text.h"
 

@@ -9,10 +9,10 @@
 #include <utility>
 
 #include "twingrad/io/atomic_file.h"
+#include "twingrad/io/input_file.h"
 #include "twingrad/io/remedies.h"
 #include "twingrad/io/safetensors_header.h"
 #include "twingrad/io/torch_archive.h"
-#include "twingrad/io/whole_file.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/text.h"
 

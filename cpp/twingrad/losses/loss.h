@@ -51,7 +51,7 @@ class Loss {
  protected:
   /// ℓ, which may be a buffer of the loss.
   virtual Tensor value(const Tensor& input, const Tensor& target) = 0;
-  /// ∂ℓ/∂input of the last value, in a buffer of the loss: row n by ℓ[n], or each entry by its own ℓ.
+  /// ∂ℓ/∂input of the last value, in a buffer of the loss. If there is one ℓ per row, row n is ∂ℓ[n]/∂input.
   virtual Tensor derivative() = 0;
   /// The divisor of the mean.
   virtual Tensor count(const Tensor& losses) {

@@ -153,7 +153,7 @@ std::unique_ptr<nn::Layer> ManualShard::make_hand_written_layer(std::size_t inde
       return std::make_unique<nn::Residual>(std::move(branch));
     }
   }
-  throw std::logic_error("a kind of layer without a class");
+  throw std::logic_error("unknown layer kind");
 }
 
 std::unique_ptr<nn::Layer> ManualShard::make_batch_norm(const LayerSpec& layer, nn::Parameter weight,

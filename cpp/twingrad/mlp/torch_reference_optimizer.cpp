@@ -61,7 +61,7 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const OptimizerOptions& 
                           .initial_accumulator_value(options.initial_accumulator_value)
                           .eps(options.eps));
   }
-  throw std::logic_error("a kind of optimizer without a torch::optim class");
+  throw std::logic_error("unknown optimizer kind");
 }
 
 /// Whether the state has a step count.

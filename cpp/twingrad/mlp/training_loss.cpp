@@ -115,7 +115,7 @@ const LossEntry& entry_of(LossKind kind) {
       return entry;
     }
   }
-  throw std::logic_error("a kind of loss without an entry");
+  throw std::logic_error("unknown loss kind");
 }
 
 at::Tensor target_of(const MlpSpec& spec, const at::Tensor& labels, const at::Tensor& like) {

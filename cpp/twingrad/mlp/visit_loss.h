@@ -72,7 +72,7 @@ auto visit_loss(const MlpSpec& spec, const at::TensorOptions& options, const Vis
     case LossKind::huber:
       return visit(std::type_identity<nn::HuberLoss>(), reference::huber, reduction, spec.huber_delta);
   }
-  throw std::logic_error("a kind of loss without a class");
+  throw std::logic_error("unknown loss kind");
 }
 
 }  // namespace twingrad

@@ -4,7 +4,7 @@
 
 namespace twingrad::ops {
 
-/// What the forward pass of the cross-entropy leaves for its gradient. The caller allocates the three tensors:
+/// The results of the forward pass that the gradient needs. The caller allocates the three tensors:
 /// contiguous, with the dtype and device of the logits.
 struct CrossEntropyBuffers {
   at::Tensor losses;      ///< ℓ [N, 1]

@@ -41,7 +41,7 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options) {
                          .initial_accumulator_value = options.initial_accumulator_value,
                          .eps = options.eps});
   }
-  throw std::logic_error("unknown kind of optimizer");
+  throw std::logic_error("unknown optimizer kind");
 }
 
 }  // namespace twingrad::optim

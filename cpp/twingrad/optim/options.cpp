@@ -25,7 +25,7 @@ const FieldTable<OptimizerOptions>& optimizer_fields() {
     number("--lr", &O::lr, {0, 1e6}, {}, "learning rate {}",
            "learning rate; default 1e-3, for sgd, rmsprop and adagrad 1e-2").always_shown().without_default(),
     number("--momentum", &O::momentum, {0, 1}, {"sgd", "rmsprop"}, "momentum {}", "momentum factor"),
-    number("--dampening", &O::dampening, {0, 1}, {"sgd"}, "dampening {}", "dampening of the momentum")
+    number("--dampening", &O::dampening, {0, 1}, {"sgd"}, "dampening {}", "dampening for momentum")
         .needs("--momentum 0.9"),
     flag("--nesterov", &O::nesterov, {"sgd"}, "Nesterov", "Nesterov momentum").needs("--momentum 0.9"),
     number("--beta1", &O::beta1, {0, 0.999999}, adam, "β1 {}", "decay rate of the running mean"),
@@ -79,7 +79,7 @@ const FieldTable<ScheduleOptions>& schedule_fields() {
   using Anneal = optim::OneCycleLR::Anneal;
   static const Names<Anneal> anneals = {{"cosine", Anneal::cosine}, {"linear", Anneal::linear}};
   // clang-format off
-  static const FieldTable<O> table = {"Schedule of the learning rate", "--schedule", {
+  static const FieldTable<O> table = {"Learning rate schedule", "--schedule", {
     // option, member, range, kinds, label in the heading, help
     choice("--schedule", &O::kind, schedule_kinds(), {}, "{}", "").in_json_as("kind"),
     integer("--schedule-epochs", &O::step_epochs, {1}, {"step"}, "every {} epochs",

@@ -288,8 +288,11 @@ void require_belonging(const FieldTable<Options>& table, const GivenOptions& giv
     const std::string needed = field.needed_option.substr(0, field.needed_option.find(' '));
     if (!needed.empty() && table.at(needed).write(options) == table.at(needed).write(Options())) {
       read_given(found->second, [&] {
-        throw UserError(field.option, "expected " + needed + " with it, found none",
-                        "add " + field.needed_option);
+        const auto other = given.find(needed);
+        throw UserError(field.option,
+                        "expected " + needed + " above 0 with it, found " +
+                            (other == given.end() ? "none" : needed + " " + other->second.value),
+                        "use " + field.needed_option + ", for example");
       });
     }
   }

@@ -19,7 +19,7 @@ std::string name_of(const Names<Value>& names, Value value) {
       return name;
     }
   }
-  throw std::logic_error("the value has no name");
+  throw std::logic_error("unknown value");
 }
 
 }  // namespace twingrad

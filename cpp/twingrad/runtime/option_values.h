@@ -30,11 +30,17 @@ bool parse_flag(const std::string& option, const std::string& text);
 /// "autograd, both or manual"
 std::string join_alternatives(const std::vector<std::string>& names);
 
-/// " (did you mean relu?)" or "".
+/// " (did you mean relu?)" for the nearest known name, or "" if none is within two edits or within one edit
+/// for every three letters of `text`.
 std::string suggestion(const std::string& text, const std::vector<std::string>& known);
 
 /// Returns `text` if it is one of the names. Throws UserError listing them otherwise.
 std::string choose(const std::string& option, const std::string& text, const std::vector<std::string>& names);
+
+/// A function (option, text) that returns `text` if it is one of the names, as choose does.
+inline auto one_of(const std::vector<std::string>& names) {
+  return [names](const std::string& option, const std::string& text) { return choose(option, text, names); };
+}
 
 /// The value whose name is `text`. Throws UserError listing the names if there is none.
 template <typename Value>

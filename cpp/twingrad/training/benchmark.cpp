@@ -251,7 +251,7 @@ class CaseBench {
           return run();
         };
       };
-      const std::string suffix = ", by " + blas_library();
+      const std::string suffix = " with " + blas_library();
       contenders.push_back({{"manual twin" + suffix, {}}, with_libtorch(train_manual)});
       contenders.push_back({{"matrix products alone" + suffix, {}}, with_libtorch(multiply)});
     }

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "twingrad/io/atomic_file.h"
+#include "twingrad/io/input_file.h"
 #include "twingrad/io/tensor_file.h"
-#include "twingrad/io/whole_file.h"
 #include "twingrad/runtime/error.h"
 
 namespace twingrad {
@@ -62,7 +62,8 @@ void CheckpointFolder::write(const Checkpoint& checkpoint) const {
   std::error_code error;
   fs::create_directories(path_, error);
   if (error) {
-    throw UserError(path_.string(), "expected to create this directory, found: " + error.message(),
+    throw UserError(path_.string(),
+                    fmt::format("expected a directory that can be created, found \"{}\"", error.message()),
                     "free some space or choose another --out");
   }
   write_atomically(path_ / fmt::format("step-{:012}{}", checkpoint.progress.result.steps, kExtension),

@@ -31,7 +31,8 @@ fs::path unused_default_folder(const std::string& dataset_name) {
 }
 
 [[noreturn]] void refuse_write(const fs::path& file, const std::string& remedy) {
-  throw UserError(file.string(), std::string("expected to write this file, found: ") + std::strerror(errno),
+  throw UserError(file.string(),
+                  fmt::format("expected a file that can be written, found \"{}\"", std::strerror(errno)),
                   remedy);
 }
 
@@ -48,7 +49,8 @@ void make_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {
-    throw UserError(where, "expected to create this directory, found: " + error.message(),
+    throw UserError(where,
+                    fmt::format("expected a directory that can be created, found \"{}\"", error.message()),
                     "choose another directory");
   }
 }

@@ -45,8 +45,8 @@ void refuse_one_row_batches(const RequestedRun& run) {
       (batch_size == 1 || run.images.count % batch_size == 1)) {
     throw UserError(
         "--batch-size",
-        fmt::format("expected batches of at least two images with --normalization batch, found that {} "
-                    "images in batches of {} end with a batch of one",
+        fmt::format("expected batches of at least two images with --normalization batch, found {} images in "
+                    "batches of {}, which leave a last batch of one",
                     run.images.count, batch_size),
         "choose another --batch-size");
   }

@@ -17,8 +17,8 @@ struct Scan {
   bool all_zero = true;
 };
 
-/// One pass instead of ten tensor operations: blocks of a full check are large, and memory bandwidth is the
-/// cost.
+/// One pass instead of ten tensor operations: blocks of a full check are large, and memory bandwidth limits
+/// the speed.
 template <typename Value>
 Scan scan_values(const Value* analytical, const Value* numerical, std::int64_t count,
                  const Tolerance& tolerance, double atol) {

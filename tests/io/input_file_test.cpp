@@ -1,4 +1,4 @@
-#include "twingrad/io/whole_file.h"
+#include "twingrad/io/input_file.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include "../support/refusal.h"
 #include "../support/temporary_folder.h"
 
-namespace twingrad::whole_file_test {
+namespace twingrad::input_file_test {
 
 using namespace twingrad::testing;
 
@@ -47,4 +47,4 @@ TEST(WholeFile, IsNotReadBeyondTheLimit) {
   EXPECT_THROW(read_whole_file(file, 1000), UserError);
 }
 
-}  // namespace twingrad::whole_file_test
+}  // namespace twingrad::input_file_test

@@ -82,33 +82,6 @@ TEST(Shards, AgreeWithAutograd) {
   }
 }
 
-TEST(Shards, ComputeGradientsEqualsForwardAndBackward) {
-  torch::manual_seed(6);
-  for (const int workers : {1, 2, 3}) {
-    for (const std::int64_t rows : {7, 600, 1500}) {  // 1500: several blocks per shard, of unequal length
-      MlpSpec spec = wide();
-      spec.dropout = 0.2;
-      const Batch batch(spec, rows, torch::kDouble);
-      ManualTwin separate = twin_of(spec, workers);
-      ManualTwin together = twin_of(spec, workers);
-      separate.set_dropout_masks(batch.masks);
-      together.set_dropout_masks(batch.masks);
-      const double loss = separate.forward(batch.images, batch.labels);
-      separate.backward();
-      EXPECT_NEAR(together.compute_gradients(batch.images, batch.labels), loss, 1e-13);
-      EXPECT_LE(relative(separate.logits(), together.logits()), 1e-14);
-      const std::vector<NamedTensor> expected = separate.gradients();
-      const std::vector<NamedTensor> found = together.gradients();
-      ASSERT_EQ(found.size(), parameters_of(spec).size()) << "only those of the parameters";
-      for (std::size_t i = 0; i < found.size(); ++i) {
-        EXPECT_EQ(found[i].name, expected[i].name);
-        EXPECT_LE(relative(expected[i].tensor, found[i].tensor), 1e-13) << found[i].name;
-      }
-      EXPECT_TRUE(together.intermediates().empty());
-    }
-  }
-}
-
 TEST(Shards, AnEmptyBatchHasGradientZero) {
   MlpSpec spec = wide();
   spec.reduction = nn::Reduction::sum;
@@ -149,21 +122,6 @@ TEST(Shards, TrainingIsReproducibleBitForBit) {
     return twin.parameters()[0].tensor.clone();
   };
   EXPECT_TRUE(run().equal(run()));
-}
-
-TEST(Shards, ClipTheGradientOfTheWholeBatch) {
-  const MlpSpec spec = wide();
-  const Batch batch(spec, 128, torch::kDouble);
-  const OptimizerOptions options{.kind = OptimizerOptions::Kind::sgd, .lr = 0.1, .clip_norm = 1e-3};
-  ManualTwin one = twin_of(spec, 1, torch::kDouble, options);
-  ManualTwin three = twin_of(spec, 3, torch::kDouble, options);
-  for (ManualTwin* twin : {&one, &three}) {
-    twin->compute_gradients(batch.images, batch.labels);
-    twin->update();
-  }
-  for (std::size_t i = 0; i < parameters_of(spec).size(); ++i) {
-    EXPECT_LE(relative(one.parameters()[i].tensor, three.parameters()[i].tensor), 1e-13);
-  }
 }
 
 // ---- Memory ----

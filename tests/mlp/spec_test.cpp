@@ -1,13 +1,19 @@
 #include "twingrad/mlp/spec.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <functional>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/mlp/flat_parameters.h"
 #include "twingrad/ops/matmul.h"
+#include "twingrad/runtime/splitmix64.h"
 
 namespace twingrad {
 namespace {
@@ -52,6 +58,115 @@ TEST(MlpSpec, AResidualBlockIsANestedSequential) {
       << "the first layer preserves the width of the input";
 }
 
+/// "0.weight 6x5 of 5", the parameters with their shapes and the inputs of their layers.
+std::vector<std::string> described_parameters(const MlpSpec& spec) {
+  std::vector<std::string> described;
+  for (const ParameterSpec& p : parameters_of(spec)) {
+    const char* roles[] = {"weight", "bias", "scale", "shift"};
+    described.push_back(fmt::format("{} {} of {}: {}", p.name, fmt::join(p.shape, "x"), p.inputs,
+                                    roles[static_cast<std::size_t>(p.role)]));
+  }
+  return described;
+}
+
+TEST(MlpSpec, GivesEveryParameterItsShapeItsInputsAndItsRole) {
+  using Parameters = std::vector<std::string>;
+  MlpSpec spec = {.inputs = 5, .hidden = {4}, .classes = 3, .normalization = Normalization::layer};
+  EXPECT_EQ(described_parameters(spec),
+            (Parameters{"0.weight 4x5 of 5: weight", "0.bias 4 of 5: bias", "1.weight 4 of 4: scale",
+                        "1.bias 4 of 4: shift", "3.weight 3x4 of 4: weight", "3.bias 3 of 4: bias"}));
+  spec.normalization = Normalization::rms;
+  EXPECT_EQ(described_parameters(spec),
+            (Parameters{"0.weight 4x5 of 5: weight", "0.bias 4 of 5: bias", "1.weight 4 of 4: scale",
+                        "3.weight 3x4 of 4: weight", "3.bias 3 of 4: bias"}));
+  spec.normalization = Normalization::batch;  // a bias before it would have no effect
+  EXPECT_EQ(described_parameters(spec),
+            (Parameters{"0.weight 4x5 of 5: weight", "1.weight 4 of 4: scale", "1.bias 4 of 4: shift",
+                        "3.weight 3x4 of 4: weight", "3.bias 3 of 4: bias"}));
+  spec.bias = Bias::separate_layer;
+  EXPECT_EQ(described_parameters(spec),
+            (Parameters{"0.weight 5x4 of 5: weight", "1.weight 4 of 4: scale", "1.bias 4 of 4: shift",
+                        "3.weight 4x3 of 4: weight", "4.bias 3 of 4: bias"}));
+  spec.normalization = Normalization::none;
+  EXPECT_EQ(described_parameters(spec), (Parameters{"0.weight 5x4 of 5: weight", "1.bias 4 of 5: bias",
+                                                    "3.weight 4x3 of 4: weight", "4.bias 3 of 4: bias"}));
+  spec.bias = Bias::column_of_ones;
+  spec.input_dropout = 0.1;
+  EXPECT_EQ(described_parameters(spec),
+            (Parameters{"2.weight 6x4 of 6: weight", "4.weight 4x3 of 4: weight"}));
+}
+
+TEST(MlpSpec, NamesTheLogitsAndTheFirstLayerThatLearns) {
+  MlpSpec spec = {.inputs = 5, .hidden = {4}, .classes = 3};
+  for (const auto& [loss, after] :
+       {std::pair(LossKind::mse, 0U), {LossKind::nll, 1U}, {LossKind::softmax_log, 2U}}) {
+    spec.loss = loss;
+    EXPECT_EQ(logits_index(spec), 2U);
+    EXPECT_EQ(layers_of(spec).size(), 3U + after);
+    EXPECT_EQ(result_names(spec)[2], "logits");
+  }
+  EXPECT_EQ(first_learning_layer(spec), 0U);
+  spec.input_dropout = 0.01;
+  EXPECT_EQ(first_learning_layer(spec), 1U);
+  spec.bias = Bias::column_of_ones;
+  EXPECT_EQ(first_learning_layer(spec), 2U);
+  spec.input_dropout = 0;
+  EXPECT_EQ(first_learning_layer(spec), 1U);
+  EXPECT_EQ(describe_widths(spec), "5-4-3");
+  EXPECT_EQ(describe_widths({.inputs = 7, .hidden = {}, .classes = 2}), "7-2");
+}
+
+TEST(MlpSpec, AResidualBlockNeedsEqualWidthsOfTheLayerItself) {
+  const auto blocks = [](const MlpSpec& spec) {
+    std::string kinds;
+    for (const LayerSpec& layer : layers_of(spec)) {
+      kinds += layer.kind == LayerSpec::Kind::residual ? fmt::format("[{}]", layer.branch.size()) : ".";
+    }
+    return kinds;
+  };
+  MlpSpec spec = {.inputs = 6, .hidden = {8, 6, 6}, .classes = 6, .residual = true};
+  EXPECT_EQ(blocks(spec), "....[2].")
+      << "6 inputs and 6 outputs in the third layer alone, and no block of the logits";
+  spec.residual = false;
+  EXPECT_EQ(blocks(spec), ".......");
+  spec = {.inputs = 6, .hidden = {6, 7}, .classes = 3, .bias = Bias::column_of_ones, .residual = true};
+  EXPECT_EQ(blocks(spec), "......") << "with the ones, the first layer has 7 inputs";
+  spec.hidden = {7, 7};
+  EXPECT_EQ(blocks(spec), ".[2][2].");
+}
+
+TEST(MlpSpec, MayBeSplitUnlessRowsDependOnEachOther) {
+  const auto work_of_change = [](const std::function<void(MlpSpec&)>& change) {
+    MlpSpec spec = {.inputs = 5, .hidden = {4}, .classes = 3};
+    change(spec);
+    EXPECT_EQ(work_of(spec, 7).shardable, can_be_sharded(spec));
+    return can_be_sharded(spec);
+  };
+  EXPECT_TRUE(work_of_change([](MlpSpec&) {}));
+  EXPECT_TRUE(work_of_change([](MlpSpec& s) { s.normalization = Normalization::layer; }));
+  EXPECT_TRUE(work_of_change([](MlpSpec& s) { s.normalization = Normalization::rms; }));
+  EXPECT_FALSE(work_of_change([](MlpSpec& s) { s.normalization = Normalization::batch; }));
+  for (const LossKind loss : {LossKind::cross_entropy, LossKind::nll}) {
+    EXPECT_FALSE(work_of_change([=](MlpSpec& s) {
+      s.loss = loss;
+      s.ignore_index = 1;
+    }));
+    EXPECT_FALSE(work_of_change([=](MlpSpec& s) {
+      s.loss = loss;
+      s.class_weights = {1, 2, 3};
+    }));
+  }
+  for (const LossKind loss : {LossKind::class_probabilities, LossKind::bce_with_logits}) {
+    EXPECT_TRUE(work_of_change([=](MlpSpec& s) {
+      s.loss = loss;
+      s.class_weights = {1, 2, 3};
+    }));
+  }
+  const StepWork work = work_of({.inputs = 5, .hidden = {4}, .classes = 3}, 7, at::kDouble);
+  EXPECT_EQ(std::tuple(work.rows, work.parameters, work.float32), std::tuple(7, 24 + 15, false));
+  EXPECT_TRUE(work_of({}, 7).float32);
+}
+
 TEST(MlpSpec, LaysOutParametersWithoutGaps) {
   const MlpSpec spec{.inputs = 5, .hidden = {4, 3}, .classes = 2};
   std::int64_t end = 0;
@@ -63,21 +178,36 @@ TEST(MlpSpec, LaysOutParametersWithoutGaps) {
   EXPECT_EQ(parameter_count(spec), end);
 }
 
-TEST(MlpSpec, DrawsUniformWeightsWithinOneOverRootInputs) {
-  const MlpSpec spec{.inputs = 100, .hidden = {50}, .classes = 3};
-  const Tensor drawn = draw_initial_parameters(spec, 1);
-  const Tensor first = drawn.narrow(0, 0, 100 * 50 + 50);
-  EXPECT_LE(first.abs().max().item<double>(), 0.1);
-  EXPECT_GT(first.abs().max().item<double>(), 0.099);
-  EXPECT_NEAR(first.mean().item<double>(), 0,
-              0.005);  // of 5,050 draws with deviation 0.058: six standard errors
-}
-
-TEST(MlpSpec, DrawsNormalWeightsAndZeroBiases) {
-  const MlpSpec spec{.inputs = 100, .hidden = {50}, .classes = 3, .initialization = Initialization::normal};
-  const Tensor drawn = draw_initial_parameters(spec, 1);
-  EXPECT_NEAR(drawn.narrow(0, 0, 5000).std().item<double>(), 1, 0.06);
-  EXPECT_EQ(drawn.narrow(0, 5000, 50).abs().max().item<double>(), 0);
+TEST(MlpSpec, DrawsEveryParameterFromTheDistributionOfItsRole) {
+  for (const Initialization initialization : {Initialization::uniform, Initialization::normal}) {
+    MlpSpec spec = {.inputs = 400, .hidden = {900}, .classes = 600, .initialization = initialization};
+    spec.normalization = Normalization::layer;
+    const Tensor drawn = draw_initial_parameters(spec, 1);
+    EXPECT_EQ(drawn.scalar_type(), at::kDouble);
+    for (const ParameterSpec& p : parameters_of(spec)) {
+      SCOPED_TRACE(p.name);
+      const Tensor values = drawn.narrow(0, p.offset, p.size);
+      const double largest = values.abs().max().item<double>();
+      const double mean = values.mean().item<double>();
+      const bool is_drawn =
+          p.role == ParameterSpec::Role::weight ||
+          (p.role == ParameterSpec::Role::bias && initialization == Initialization::uniform);
+      if (!is_drawn) {
+        EXPECT_TRUE(values.eq(p.role == ParameterSpec::Role::scale ? 1 : 0).all().item<bool>());
+        continue;
+      }
+      // Five standard errors of the mean and of the standard deviation.
+      const double bound = 1 / std::sqrt(static_cast<double>(p.inputs));
+      const double deviation = initialization == Initialization::uniform ? bound / std::sqrt(3) : 1;
+      const double error = 5 * deviation / std::sqrt(static_cast<double>(p.size));
+      EXPECT_NEAR(mean, 0, error);
+      EXPECT_NEAR(values.std().item<double>(), deviation, error);
+      if (initialization == Initialization::uniform) {
+        EXPECT_LE(largest, bound);
+        EXPECT_GT(largest, 0.98 * bound);
+      }
+    }
+  }
 }
 
 TEST(MlpSpec, TheSameSeedDrawsTheSameParameters) {
@@ -95,6 +225,29 @@ TEST(FlatParameters, ContainTheGivenValues) {
       const Tensor expected = in_order.narrow(0, specs[i].offset, specs[i].size).view(specs[i].shape);
       EXPECT_TRUE(named[i].tensor.equal(expected)) << named[i].name;
     }
+  }
+}
+
+TEST(FlatParameters, AreViewsOfTwoVectorsThatShardsShare) {
+  const MlpSpec spec = {.inputs = 5, .hidden = {4}, .classes = 3, .normalization = Normalization::rms};
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+    FlatParameters one(spec, draw_initial_parameters(spec, 1), dtype);
+    EXPECT_EQ(one.size(), parameter_count(spec));
+    EXPECT_EQ(one.gradients().abs().max().item<double>(), 0);
+    FlatParameters other = one.with_separate_gradients();
+    one.gradients().fill_(1);
+    one.values().fill_(2);
+    for (const ParameterSpec& p : parameters_of(spec)) {
+      const nn::Parameter parameter = one.at(p.name);
+      EXPECT_EQ(parameter.value.sizes(), at::IntArrayRef(p.shape));
+      EXPECT_EQ(parameter.grad.sizes(), at::IntArrayRef(p.shape));
+      EXPECT_TRUE(parameter.grad.eq(1).all().item<bool>() && parameter.value.eq(2).all().item<bool>())
+          << p.name;
+      EXPECT_TRUE(other.at(p.name).grad.eq(0).all().item<bool>()) << "gradients of its own";
+      EXPECT_TRUE(other.at(p.name).value.eq(2).all().item<bool>()) << "the same values";
+      EXPECT_EQ(parameter.value.storage_offset(), p.offset);
+    }
+    EXPECT_THROW(one.at("0.weights"), std::out_of_range);
   }
 }
 
@@ -125,6 +278,29 @@ TEST(DropoutMasks, DependOnlyOnSeedAndStep) {
     EXPECT_FALSE(masks[i].equal(draw_dropout_masks(spec, 51, 1, 8)[i]));
     EXPECT_FALSE(masks[i].equal(draw_dropout_masks(spec, 51, 2, 7)[i]));
   }
+}
+
+TEST(DropoutMasks, KeepAnEntryIfItsBitsAreBelowTheFraction) {
+  for (const std::int64_t rows : {0, 1, 2, 3}) {
+    for (const std::int64_t inputs : {1, 5, 6}) {
+      const MlpSpec spec = {
+          .inputs = inputs, .hidden = {7}, .classes = 2, .input_dropout = 0.25, .dropout = 0.6};
+      const std::vector<Tensor> masks = draw_dropout_masks(spec, rows, 11, 13);
+      ASSERT_EQ(masks.size(), 2U);
+      for (std::uint64_t layer = 0; layer < 2; ++layer) {
+        const std::uint64_t seed = SplitMix64::number(SplitMix64::number(11, 13), layer);
+        const Tensor entries = masks[layer].reshape({-1});
+        for (std::int64_t i = 0; i < entries.numel(); ++i) {
+          const std::uint64_t both = SplitMix64::number(seed, static_cast<std::uint64_t>(i / 2));
+          const auto bits = static_cast<std::uint32_t>(i % 2 == 0 ? both : both >> 32);
+          EXPECT_EQ(entries[i].item<bool>(), bits * 0x1p-32 < (layer == 0 ? 0.75 : 0.4)) << i;
+        }
+      }
+    }
+  }
+  EXPECT_TRUE(draw_dropout_masks({}, 3, 1, 1).empty());
+  EXPECT_EQ(draw_dropout_masks({.input_dropout = 0.5}, 3, 1, 1).size(), 1U);
+  EXPECT_EQ(draw_dropout_masks({.dropout = 0.5}, 3, 1, 1).size(), 1U);
 }
 
 /// The correlation coefficient of two masks of equal shape.

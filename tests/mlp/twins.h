@@ -15,6 +15,16 @@ inline double relative(const at::Tensor& expected, const at::Tensor& actual) {
   return difference(expected, actual).relative;
 }
 
+/// Expects the same names and shapes, in any order, and differences of at most `tolerance`, relative to the
+/// largest entry of each tensor.
+inline void expect_same_tensors(const std::vector<NamedTensor>& expected,
+                                const std::vector<NamedTensor>& actual, double tolerance) {
+  EXPECT_EQ(actual.size(), expected.size());
+  for (const auto& [name, tensor] : expected) {
+    EXPECT_LE(relative(tensor, find_tensor(actual, name, tensor.sizes())), tolerance) << name;
+  }
+}
+
 /// Both twins of a network, with the same weights.
 struct Twins {
   Twins(const MlpSpec& network, const OptimizerOptions& optimizer, at::ScalarType dtype_of_both)

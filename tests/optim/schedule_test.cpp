@@ -5,12 +5,12 @@
 #include <cmath>
 #include <cstdint>
 #include <stdexcept>
-#include <vector>
+#include <tuple>
 
 #include "twingrad/optim/options.h"
 
-// The catalogue compares the schedules with torch.optim.lr_scheduler. These tests cover edge cases and
-// invalid options.
+// The catalogue compares the schedules with torch.optim.lr_scheduler, walk_test.cpp the rates of a run. These
+// tests cover edge cases and invalid options.
 
 namespace twingrad {
 namespace {
@@ -41,56 +41,55 @@ TEST(Schedule, LinearWarmUpHasTheDefaultsOfLinearLR) {
   EXPECT_NEAR(LinearLR{}.rate(0.1, 6), 0.1, 1e-15);
 }
 
-TEST(Schedule, ARunUsesEveryOption) {
-  using Kind = ScheduleOptions::Kind;
-  const auto rates = [](const ScheduleOptions& schedule) {
-    std::vector<double> all;
-    for (std::int64_t step = 0; step < 60; ++step) {
-      all.push_back(learning_rate_at(schedule, 2, step, 10, 60));
-    }
-    return all;
-  };
-  const std::vector<double> step = rates({.kind = Kind::step, .step_epochs = 2, .gamma = 0.1});
-  EXPECT_DOUBLE_EQ(step[19], 2);
-  EXPECT_DOUBLE_EQ(step[20], 0.2);
-  const std::vector<double> cosine = rates({.kind = Kind::cosine, .eta_min = 0.5});
-  EXPECT_DOUBLE_EQ(cosine[0], 2);
-  EXPECT_DOUBLE_EQ(cosine[30], 1.25);  // halfway from 2 to 0.5
-  const std::vector<double> warm_up = rates({.warm_up = 10, .warm_up_start = 0.2, .warm_up_end = 0.8});
-  EXPECT_DOUBLE_EQ(warm_up[0], 0.4);
-  EXPECT_DOUBLE_EQ(warm_up[5], 1);
-  EXPECT_DOUBLE_EQ(warm_up[10], 1.6);
-  EXPECT_DOUBLE_EQ(warm_up[59], 1.6);
-  ScheduleOptions one_cycle{
-      .kind = Kind::one_cycle, .pct_start = 0.35, .div_factor = 10, .final_div_factor = 100};
-  one_cycle.anneal = optim::OneCycleLR::Anneal::linear;
-  const std::vector<double> two = rates(one_cycle);
-  EXPECT_DOUBLE_EQ(two[0], 0.2);
-  EXPECT_DOUBLE_EQ(two[10], 1.1) << "halfway up";
-  EXPECT_DOUBLE_EQ(two[20], 2);
-  EXPECT_DOUBLE_EQ(two[59], 0.002);
-  one_cycle.three_phase = true;
-  const std::vector<double> three = rates(one_cycle);
-  EXPECT_DOUBLE_EQ(three[20], 2);
-  EXPECT_DOUBLE_EQ(three[40], 0.2) << "down as fast as up";
-  EXPECT_DOUBLE_EQ(three[59], 0.002);
-  one_cycle.anneal = optim::OneCycleLR::Anneal::cosine;
-  EXPECT_NEAR(rates(one_cycle)[5], 2 - 1.8 / 2 * (1 + std::cos(M_PI * 0.25)), 1e-15);
-}
-
-TEST(Schedule, RejectsInvalidOptions) {
+TEST(Schedule, RejectsInvalidOptionsAndAcceptsTheBounds) {
   using Wrong = std::invalid_argument;
+  constexpr double kAbove1 = 1 + 0x1p-52;
   EXPECT_THROW(StepLR{.step_size = 0}.rate(0.1, 0), Wrong);
+  EXPECT_DOUBLE_EQ(StepLR{.step_size = 1}.rate(0.1, 2), 0.001);
   EXPECT_THROW(CosineAnnealingLR{.t_max = 0}.rate(0.1, 0), Wrong);
-  EXPECT_THROW(LinearLR{.start_factor = 0}.rate(0.1, 0), Wrong);
-  EXPECT_THROW(LinearLR{.end_factor = 1.5}.rate(0.1, 0), Wrong);
-  EXPECT_THROW(LinearLR{.total_steps = 0}.rate(0.1, 0), Wrong);
+  EXPECT_NEAR((CosineAnnealingLR{.t_max = 1, .eta_min = 0.02}.rate(0.1, 1)), 0.02, 1e-16);
+  const auto linear = [](double start, double end, std::int64_t steps, std::int64_t t) {
+    return LinearLR{.start_factor = start, .end_factor = end, .total_steps = steps}.rate(0.1, t);
+  };
+  for (const double start : {0.0, -0.1, kAbove1, static_cast<double>(NAN)}) {
+    EXPECT_THROW(linear(start, 1, 5, 0), Wrong) << start;
+  }
+  for (const double end : {-1e-300, kAbove1, static_cast<double>(NAN)}) {
+    EXPECT_THROW(linear(1, end, 5, 0), Wrong) << end;
+  }
+  EXPECT_THROW(linear(1, 1, 0, 0), Wrong);
+  EXPECT_EQ(linear(1e-300, 0, 1, 1), 0);
+  EXPECT_DOUBLE_EQ(linear(1, 1, 1, 0), 0.1);
   EXPECT_THROW(OneCycleLR{.total_steps = 0}.rate(0.1, 0), Wrong);
-  EXPECT_THROW((OneCycleLR{.total_steps = 10, .pct_start = 1.1}.rate(0.1, 0)), Wrong);
+  for (const double share : {-1e-300, kAbove1, static_cast<double>(NAN)}) {
+    EXPECT_THROW((OneCycleLR{.total_steps = 10, .pct_start = share}.rate(0.1, 5)), Wrong) << share;
+  }
+  EXPECT_DOUBLE_EQ((OneCycleLR{.total_steps = 10, .pct_start = 1}.rate(0.1, 9)), 0.1);
+  EXPECT_THROW(OneCycleLR{.total_steps = 10}.rate(0.1, -1), Wrong);
   EXPECT_THROW(OneCycleLR{.total_steps = 10}.rate(0.1, 11), Wrong)
       << "as in OneCycleLR, at most one step after the end";
   // Python divides by zero here: the rising phase begins and ends at step 0.
   EXPECT_THROW((OneCycleLR{.total_steps = 10, .pct_start = 0.1}.rate(0.1, 0)), Wrong);
+  // One step: the falling phase begins at the end of the rising phase, and the run ends there.
+  EXPECT_THROW((OneCycleLR{.total_steps = 1, .pct_start = 1}.rate(0.1, 0)), Wrong);
+}
+
+TEST(Schedule, HaveTheDefaultsOfPython) {
+  EXPECT_EQ(StepLR().gamma, 0.1);
+  EXPECT_EQ(CosineAnnealingLR().eta_min, 0);
+  const LinearLR linear;
+  EXPECT_EQ(std::tuple(linear.start_factor, linear.end_factor, linear.total_steps),
+            std::tuple(1.0 / 3, 1, 5));
+  const OneCycleLR cycle;
+  EXPECT_EQ(std::tuple(cycle.pct_start, cycle.div_factor, cycle.final_div_factor, cycle.three_phase),
+            std::tuple(0.3, 25, 1e4, false));
+  EXPECT_EQ(cycle.anneal, OneCycleLR::Anneal::cosine);
+  const ScheduleOptions run;
+  EXPECT_EQ(std::tuple(run.step_epochs, run.gamma, run.eta_min, run.warm_up), std::tuple(10, 0.1, 0, 0));
+  EXPECT_EQ(std::tuple(run.pct_start, run.div_factor, run.final_div_factor, run.three_phase),
+            std::tuple(0.3, 25, 1e4, false));
+  EXPECT_EQ(std::tuple(run.warm_up_start, run.warm_up_end), std::tuple(1.0 / 3, 1));
+  EXPECT_EQ(run.anneal, OneCycleLR::Anneal::cosine);
 }
 
 }  // namespace

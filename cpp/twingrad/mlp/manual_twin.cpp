@@ -27,6 +27,7 @@ ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, c
       pool_(std::move(pool)),
       threads_(threads),
       parameters_(spec, initial, options),
+      counts_steps_(optimizer.kind != OptimizerOptions::Kind::sgd),
       clip_norm_(optimizer.clip_norm),
       clip_norm_type_(optimizer.clip_norm_type) {
   const int most_shards = can_be_sharded(spec) ? pool_->count() : 1;
@@ -70,6 +71,7 @@ double ManualTwin::compute_gradients(const Tensor& images, const Tensor& labels)
              [&](ManualShard& shard, Range rows) { shard.compute_gradients(images, labels, rows, logits_); });
   has_intermediates_ = false;
   gradient_parts_ = static_cast<std::size_t>(shards_in_use_);
+  shards_of_backward_ = 0;
   return loss_of_shards(labels);
 }
 
@@ -99,6 +101,7 @@ void ManualTwin::backward() {
   use_threads(threads_);
   pool_->run(shards_in_use_, [&](int i) { shards_[static_cast<std::size_t>(i)]->backward(); });
   gradient_parts_ = static_cast<std::size_t>(shards_in_use_);
+  shards_of_backward_ = shards_in_use_;
 }
 
 void ManualTwin::update() {
@@ -146,12 +149,12 @@ void ManualTwin::set_dropout_masks(const std::vector<Tensor>& masks) {
   }
 }
 
-Tensor ManualTwin::joined(const std::function<Tensor(const ManualShard&)>& part) const {
-  if (shards_in_use_ == 1) {
+Tensor ManualTwin::joined(int shards, const std::function<Tensor(const ManualShard&)>& part) const {
+  if (shards == 1) {
     return part(*shards_[0]);
   }
   std::vector<Tensor> parts;
-  for (int i = 0; i < shards_in_use_; ++i) {
+  for (int i = 0; i < shards; ++i) {
     parts.push_back(part(*shards_[static_cast<std::size_t>(i)]));
   }
   return at::cat(parts);
@@ -161,14 +164,15 @@ Tensor ManualTwin::logits() const {
   if (!has_intermediates_) {
     return logits_;
   }
-  return joined([&](const ManualShard& shard) { return shard.output(logits_index(spec_)); });
+  return joined(shards_in_use_, [&](const ManualShard& shard) { return shard.output(logits_index(spec_)); });
 }
 
 std::vector<NamedTensor> ManualTwin::intermediates() const {
   std::vector<NamedTensor> named;
   const std::vector<std::string> names = result_names(spec_);
   for (std::size_t i = 0; has_intermediates_ && i < names.size(); ++i) {
-    named.push_back({names[i], joined([&](const ManualShard& shard) { return shard.output(i); })});
+    named.push_back(
+        {names[i], joined(shards_in_use_, [&](const ManualShard& shard) { return shard.output(i); })});
   }
   return named;
 }
@@ -218,10 +222,12 @@ void ManualTwin::load_optimizer_state(const std::vector<NamedTensor>& state) {
       view.copy_(find_tensor(state, parameter + "." + vector.name, view.sizes()));
     }
   }
-  const std::string step = parameters_.named_values().front().name + ".step";
-  const bool counts =
-      std::any_of(state.begin(), state.end(), [&](const NamedTensor& tensor) { return tensor.name == step; });
-  const std::int64_t steps = counts ? find_tensor(state, step, {}).item<std::int64_t>() : 0;
+  std::int64_t steps = 0;
+  for (const auto& [parameter, view] : parameters_.named_values()) {
+    if (counts_steps_) {  // each parameter's count, although all are equal
+      steps = find_tensor(state, parameter + ".step", {}).item<std::int64_t>();
+    }
+  }
   std::int64_t first = 0;
   for (const Slice& slice : slices_) {
     for (std::size_t i = 0; i < vectors.size(); ++i) {
@@ -241,8 +247,9 @@ std::vector<NamedTensor> ManualTwin::gradients() const {
     }
   }
   const std::vector<std::string> names = result_names(spec_);
-  for (std::size_t i = first_learning_layer(spec_); has_intermediates_ && i < names.size(); ++i) {
-    named.push_back({names[i], joined([&](const ManualShard& shard) { return shard.output_gradient(i); })});
+  for (std::size_t i = first_learning_layer(spec_); shards_of_backward_ > 0 && i < names.size(); ++i) {
+    named.push_back({names[i], joined(shards_of_backward_,
+                                      [&](const ManualShard& shard) { return shard.output_gradient(i); })});
   }
   return named;
 }

@@ -72,8 +72,8 @@ class ManualTwin : public Twin {
   /// Adds the parts of the gradient into one and clips its norm.
   void clip_gradients();
 
-  /// A tensor of the whole batch, concatenated from the shards in use.
-  at::Tensor joined(const std::function<at::Tensor(const ManualShard&)>& part) const;
+  /// A tensor of the whole batch, concatenated from this many shards.
+  at::Tensor joined(int shards, const std::function<at::Tensor(const ManualShard&)>& part) const;
 
   MlpSpec spec_;
   std::shared_ptr<ThreadPool> pool_;
@@ -82,10 +82,12 @@ class ManualTwin : public Twin {
   std::vector<std::unique_ptr<ManualShard>> shards_;
   int shards_in_use_ = 1;           ///< by the last batch
   std::size_t gradient_parts_ = 1;  ///< the gradient is the sum over this many shards
+  int shards_of_backward_ = 0;      ///< that keep gradients of intermediate results; 0: none does
   bool has_intermediates_ = false;  ///< whether the last step kept intermediate results
   at::Tensor logits_;               ///< of the last step if it did not
   at::Tensor labels_;               ///< of the last forward
   std::vector<Slice> slices_;
+  bool counts_steps_;      ///< whether the state of the optimizer has a step count
   double clip_norm_;       ///< 0: no clipping
   double clip_norm_type_;  ///< p of the norm
 };

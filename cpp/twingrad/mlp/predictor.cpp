@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/manual_twin.h"
@@ -19,6 +20,12 @@ std::int64_t number_in(const TensorFile& file, const std::string& name) {
   return found == file.metadata.end() ? 0 : std::strtoll(found->second.c_str(), nullptr, 10);
 }
 
+/// What the shapes of the weights do not tell.
+auto kind_of_network(const MlpSpec& spec) {
+  return std::tuple(spec.activation, spec.normalization, spec.normalization_statistics, spec.residual,
+                    spec.loss);
+}
+
 std::vector<double> to_vector(const at::Tensor& tensor) {
   const at::Tensor values = tensor.contiguous();
   return {values.data_ptr<double>(), values.data_ptr<double>() + values.numel()};
@@ -31,6 +38,10 @@ Predictor::Predictor(const std::filesystem::path& autograd, const std::filesyste
   const TensorFile file = read_tensor_file(manual);
   const TensorFile other = autograd == manual ? file : read_tensor_file(autograd);
   spec_ = network_of(file, manual.string(), activation);
+  if (kind_of_network(network_of(other, autograd.string(), activation)) != kind_of_network(spec_)) {
+    throw UserError(autograd.string(), "expected the network of " + manual.string() + ", found another",
+                    "choose two files of the same run");
+  }
   dtype_ = file.tensors.front().tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   height_ = number_in(file, kImageHeight);
   width_ = number_in(file, kImageWidth);

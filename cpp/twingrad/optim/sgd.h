@@ -23,8 +23,8 @@ struct SGDOptions {
 /// the form that LibTorch gives it (the learning rate outside the velocity).
 class SGD final : public Optimizer {
  public:
-  /// Throws std::invalid_argument for a negative option, and for Nesterov's rule without momentum or with
-  /// dampening.
+  /// Throws std::invalid_argument for a negative lr, momentum or weight_decay, and for Nesterov's rule
+  /// without momentum or with dampening.
   explicit SGD(const SGDOptions& options) : options_(options) {
     require_not_negative(
         "SGD", {{"lr", options.lr}, {"momentum", options.momentum}, {"weight_decay", options.weight_decay}});

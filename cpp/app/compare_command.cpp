@@ -211,8 +211,8 @@ int run_compare(const GivenOptions& command_line, const CompareOptions& compare)
 }  // namespace
 
 std::function<int()> add_compare_command(CLI::App& program) {
-  CLI::App& command = add_command(
-      program, "compare", "Compare the gradients of both twins, tensor by tensor, at the same weights.");
+  CLI::App& command =
+      add_command(program, "compare", "Compare all gradients of both twins at the same weights.");
   add_fields(command, kCompareFields);
   std::vector<std::string> omitted = options_of_table("Learning rate schedule");
   omitted.insert(omitted.end(), {"--epochs", "--evaluate-every", "--compare-every", "--checkpoint-every",

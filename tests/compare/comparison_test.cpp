@@ -5,7 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "compare/random_networks.h"
+#include "random_networks.h"
 #include "twingrad/gradcheck/gtest.h"
 
 namespace twingrad {
@@ -213,7 +213,7 @@ TEST(TwinComparer, ComparesTheUpdateOfTheOptimizer) {
   const Comparison wrong = TwinComparer(court.liar, court.autograd).compare_with_update(court.batch);
   EXPECT_EQ(wrong.at_fault, "optimizer, adam");
   EXPECT_EQ(row(wrong, "0.weight").verdict, Verdict::differs);
-  EXPECT_EQ(row(wrong, "2.weight").verdict, Verdict::same_to_rounding);
+  EXPECT_LE(row(wrong, "2.weight").manual_error, row(wrong, "2.weight").bound);
 }
 
 TEST(TwinComparer, WorksAsAnAssertion) {
@@ -330,7 +330,11 @@ TEST(TwinComparer, FindsWrongBuffersAndAWrongStateOfTheOptimizer) {
   Court court(spec);
   EXPECT_TRUE(court.compare().passed());
   Court state;
-  state.liar.of_optimizer_state = [](std::vector<NamedTensor>& tensors) { tensors[0].tensor.mul_(1.01); };
+  state.liar.of_optimizer_state = [](std::vector<NamedTensor>& tensors) {
+    if (!tensors.empty()) {  // it is empty before the first step
+      tensors[0].tensor.mul_(1.01);
+    }
+  };
   const Comparison wrong = TwinComparer(state.liar, state.autograd).compare_with_update(state.batch);
   EXPECT_EQ(wrong.at_fault, "optimizer, adam");
   state.liar.of_optimizer_state = [](std::vector<NamedTensor>& tensors) { tensors.pop_back(); };

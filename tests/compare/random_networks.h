@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "support/random_cases.h"
+#include "../support/random_cases.h"
 #include "twingrad/compare/twin_comparer.h"
 #include "twingrad/layers/activations.h"
 #include "twingrad/mlp/autograd_twin.h"

@@ -4,7 +4,9 @@
 
 #include <array>
 
-#include "twingrad/compare/compare_twins.h"
+#include "twingrad/compare/difference.h"
+#include "twingrad/compare/distance.h"
+#include "twingrad/compare/twin_comparer.h"
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/mlp/manual_twin.h"
@@ -35,28 +37,29 @@ struct Twins {
     autograd.keep_intermediate_gradients(true);
   }
 
+  Batch random_batch(std::int64_t rows) const {
+    return {at::rand({rows, spec.inputs}, dtype), at::randint(0, spec.classes, {rows}, at::kLong),
+            draw_dropout_masks(spec, rows, 1, rows)};
+  }
+
   /// One step of both on the same random batch.
   void step(std::int64_t rows = 24) {
-    const at::Tensor images = at::rand({rows, spec.inputs}, dtype);
-    const at::Tensor labels = at::randint(0, spec.classes, {rows}, at::kLong);
-    const std::vector<at::Tensor> masks = draw_dropout_masks(spec, rows, 1, rows);
+    const Batch batch = random_batch(rows);
     for (Twin* twin : both) {
-      twin->set_dropout_masks(masks);
-      (twin == &autograd ? agreement.autograd_loss : agreement.manual_loss) = twin->forward(images, labels);
+      twin->set_dropout_masks(batch.masks);
+      twin->forward(batch.images, batch.labels);
       twin->backward();
+      twin->update();
     }
-    compare_gradients(autograd, manual, agreement);
-    autograd.update();
-    manual.update();
-    compare_weights(autograd, manual, agreement);
   }
+
+  double weight_difference() const { return compare_weights(autograd, manual).absolute; }
 
   MlpSpec spec;
   at::ScalarType dtype;
   AutogradTwin autograd;
   ManualTwin manual;
   std::array<Twin*, 2> both = {&autograd, &manual};
-  Agreement agreement;
 };
 
 class TwinsTest : public ::testing::Test {
@@ -68,15 +71,14 @@ class TwinsTest : public ::testing::Test {
 inline void expect_twins_agree(const MlpSpec& spec, const OptimizerOptions& optimizer = {}) {
   for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {
     Twins twins(spec, optimizer, dtype);
-    twins.step();
-    const double bound = agreement_bound(spec, dtype, twins.autograd.logits().abs().max().item<double>());
-    EXPECT_LE(twins.agreement.max_rel_gradient_difference, bound) << twins.agreement.worst << " " << dtype;
-    EXPECT_LE(twins.agreement.loss_difference, bound);
-    for (int i = 0; i < 20; ++i) {
+    const Comparison comparison = compare_twins(twins.manual, twins.autograd, twins.random_batch(24));
+    EXPECT_TRUE(comparison.passed()) << dtype << " " << comparison.to_string();
+    twins.autograd.keep_intermediate_gradients(true);
+    for (int i = 0; i < 21; ++i) {
       twins.step(10 + i);
     }
     if (dtype == at::kDouble) {
-      EXPECT_LE(twins.agreement.max_abs_weight_difference, 1e-12);
+      EXPECT_LE(twins.weight_difference(), 1e-12);
       const LargestDifference state = compare_optimizer_state(twins.autograd, twins.manual);
       EXPECT_LE(state.relative, 1e-11) << state.worst;
     }

@@ -31,10 +31,11 @@ CheckpointText some_text() {
   progress.epoch = 3;
   progress.samples_done = 64;
   progress.tallies = {{12.5, 40, 64, 0.25}};
-  progress.agreement = {3, 8, 1e-9, kInfinity, kNaN, 1e-8, "0.weight", 0.1, -0.0, -kNaN, {{"1.output", 2}}};
+  const Agreement agreement = {3,     8, 1e-9, kInfinity, kNaN,      1e-8, "0.weight",
+                               -kNaN, 9, 64,   2,         "differs", 0.1,  -0.0};
   progress.result = {.last = {{2, "autograd", 0.5, 0.75, 0.625, 0.875, 1.5, -kInfinity}},
                      .seconds = {{"autograd", 3}, {"manual", kInfinity}},
-                     .agreements = {{}, progress.agreement},
+                     .agreements = {{}, agreement},
                      .steps = 9};
   return {progress, 640, {{"options", {"--hidden=16"}}}};
 }
@@ -83,19 +84,21 @@ TEST(CheckpointText, RoundTrips) {
   EXPECT_EQ(read.progress.result.steps, 9);
   EXPECT_EQ(read.progress.tallies.at(0).correct, 40);
   EXPECT_EQ(read.progress.result.last.at(0).twin, "autograd");
-  EXPECT_EQ(read.progress.result.agreements.at(1).flips.at("1.output"), 2);
+  EXPECT_EQ(read.progress.result.agreements.at(1).rows_set_aside, 2);
+  EXPECT_EQ(read.progress.result.agreements.at(1).verdict, "differs");
 }
 
 TEST(CheckpointText, KeepsNonFiniteNumbers) {
   const TrainingProgress read = parse(file_of(metadata_of(some_text()))).progress;
-  EXPECT_EQ(read.agreement.max_rel_gradient_difference, kInfinity);
+  const Agreement& agreement = read.result.agreements.at(1);
+  EXPECT_EQ(agreement.max_rel_gradient_difference, kInfinity);
   EXPECT_EQ(read.result.last.at(0).samples_per_second, -kInfinity);
   EXPECT_EQ(read.result.seconds.at("manual"), kInfinity);
-  EXPECT_TRUE(std::isnan(read.agreement.max_abs_weight_difference));
-  EXPECT_FALSE(std::signbit(read.agreement.max_abs_weight_difference));
-  EXPECT_TRUE(std::isnan(read.agreement.loss_difference));
-  EXPECT_TRUE(std::signbit(read.agreement.loss_difference));
-  EXPECT_TRUE(std::signbit(read.agreement.manual_loss)) << "-0";
+  EXPECT_TRUE(std::isnan(agreement.max_abs_weight_difference));
+  EXPECT_FALSE(std::signbit(agreement.max_abs_weight_difference));
+  EXPECT_TRUE(std::isnan(agreement.bound));
+  EXPECT_TRUE(std::signbit(agreement.bound));
+  EXPECT_TRUE(std::signbit(agreement.manual_loss)) << "-0";
 }
 
 TEST(CheckpointText, RefusesOtherVersions) {
@@ -162,9 +165,9 @@ TEST(CheckpointText, RefusesCountsOutOfRangeAndOtherNumbers) {
                                    kZeros,
                                    Json::array({1}),
                                    Json::object()};
-  for (const char* place :
-       {"/epoch", "/samples_done", "/steps", "/tallies/0/correct", "/tallies/0/samples", "/agreement/epoch",
-        "/agreement/step", "/agreement/flips/1.output", "/last/0/epoch", "/agreements/0/step"}) {
+  for (const char* place : {"/epoch", "/samples_done", "/steps", "/tallies/0/correct", "/tallies/0/samples",
+                            "/agreements/1/epoch", "/agreements/1/tensors", "/agreements/1/rows_set_aside",
+                            "/last/0/epoch", "/agreements/0/step"}) {
     for (const Json& value : wrong) {
       SCOPED_TRACE(place + value.dump());
       expect_invalid(file_with_progress([&](Json& json) { json.at(Json::json_pointer(place)) = value; }));
@@ -188,7 +191,7 @@ TEST(CheckpointText, RefusesOtherTextsForNumbers) {
   for (const Json& value : {Json("infinity"), Json("+inf"), Json("NaN"), Json("banana"), Json(""), Json("1"),
                             Json(true), Json(nullptr), Json::array(), Json::object()}) {
     for (const char* place : {"/tallies/0/loss_sum", "/tallies/0/seconds", "/seconds/autograd",
-                              "/agreement/manual_loss", "/last/0/test_loss"}) {
+                              "/agreements/1/manual_loss", "/last/0/test_loss"}) {
       SCOPED_TRACE(place + value.dump());
       expect_invalid(file_with_progress([&](Json& json) { json.at(Json::json_pointer(place)) = value; }));
     }
@@ -196,7 +199,7 @@ TEST(CheckpointText, RefusesOtherTextsForNumbers) {
 }
 
 TEST(CheckpointText, RefusesOtherTypes) {
-  for (const char* place : {"/tallies", "/agreement", "/agreement/flips", "/agreement/worst", "/last",
+  for (const char* place : {"/tallies", "/agreements/1/worst", "/agreements/1/verdict", "/last",
                             "/last/0/twin", "/seconds", "/agreements", "/agreements/0", ""}) {
     for (const Json& value :
          {Json(nullptr), Json(1), Json(true), Json({{"a", {{"b", 1}}}}), Json({{1, 2}})}) {

@@ -148,7 +148,7 @@ std::string special_options(const OptimizerOptions& options) {
   for (const Field<OptimizerOptions>& field : optimizer_fields().fields) {
     const nlohmann::ordered_json value = field.write(options);
     if (field.option != "--lr" && field.option != "--optimizer" && value != field.write(usual)) {
-      text += " " + field.option + (value.is_boolean() ? "" : " " + value.dump());
+      text += fmt::format(" {}{}", field.option, value.is_boolean() ? "" : " " + value.dump());
     }
   }
   return text;

@@ -5,7 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "random_networks.h"
+#include "random_comparisons.h"
 #include "twingrad/gradcheck/gtest.h"
 
 namespace twingrad {
@@ -112,7 +112,7 @@ const TensorComparison& row(const Comparison& comparison, const std::string& nam
 
 TEST(TwinComparer, HasNoFalseAlarmsInRandomNetworks) {
   testing::for_random_cases(60, [](RandomCase& random) {
-    const MlpSpec spec = testing::random_network(random, 128);
+    const MlpSpec spec = testing::random_wide_network(random, 128);
     const at::ScalarType dtype = random.chance(0.7) ? at::kFloat : at::kDouble;
     const Tensor initial = testing::random_parameters(random, spec);
     const Batch batch = testing::random_batch(random, spec, 300, dtype);

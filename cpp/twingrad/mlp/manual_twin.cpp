@@ -71,7 +71,7 @@ double ManualTwin::compute_gradients(const Tensor& images, const Tensor& labels)
              [&](ManualShard& shard, Range rows) { shard.compute_gradients(images, labels, rows, logits_); });
   has_intermediates_ = false;
   gradient_parts_ = static_cast<std::size_t>(shards_in_use_);
-  shards_of_backward_ = 0;
+  shards_with_gradients_ = 0;
   return loss_of_shards(labels);
 }
 
@@ -101,7 +101,7 @@ void ManualTwin::backward() {
   use_threads(threads_);
   pool_->run(shards_in_use_, [&](int i) { shards_[static_cast<std::size_t>(i)]->backward(); });
   gradient_parts_ = static_cast<std::size_t>(shards_in_use_);
-  shards_of_backward_ = shards_in_use_;
+  shards_with_gradients_ = shards_in_use_;
 }
 
 void ManualTwin::update() {
@@ -247,8 +247,8 @@ std::vector<NamedTensor> ManualTwin::gradients() const {
     }
   }
   const std::vector<std::string> names = result_names(spec_);
-  for (std::size_t i = first_learning_layer(spec_); shards_of_backward_ > 0 && i < names.size(); ++i) {
-    named.push_back({names[i], joined(shards_of_backward_,
+  for (std::size_t i = first_learning_layer(spec_); shards_with_gradients_ > 0 && i < names.size(); ++i) {
+    named.push_back({names[i], joined(shards_with_gradients_,
                                       [&](const ManualShard& shard) { return shard.output_gradient(i); })});
   }
   return named;

@@ -136,7 +136,7 @@ TEST(Precision, ActivationsAreAccurateInEachEntry) {
   }
 }
 
-TEST(Precision, LeakyReLUHasTheSlopeThatIsAskedFor) {
+TEST(Precision, LeakyReLUHasTheGivenSlope) {
   const Tensor x = catalogue::matrix({-3, -0.5, 0, 0.5, 3});
   for (const double slope : {0.0, 0.2, 1.0}) {
     LeakyReLU layer(slope);

@@ -16,8 +16,8 @@
 #include "twingrad/layers/log_softmax.h"
 #include "twingrad/layers/softmax.h"
 
-// Elsewhere, an error is relative to the largest entry of a tensor, which hides a lost digit of a small entry:
-// exp(x) − 1 in place of expm1(x), log(1 + x) in place of log1p(x). Here each entry counts by itself.
+// Elsewhere, an error is relative to the largest entry of a tensor, which hides a lost digit of a small
+// entry: exp(x) − 1 in place of expm1(x), log(1 + x) in place of log1p(x). Here each entry counts by itself.
 
 namespace twingrad::nn {
 namespace {

@@ -43,8 +43,8 @@ inline void set_loss_options(MlpSpec& spec, RandomCase& random) {
   spec.batch_mean = chosen("--batch-mean");
 }
 
-/// A network of these widths with random options. The hidden layers should have at least four units: with two, a
-/// normalization leaves little but rounding.
+/// A network of these widths with random options. The hidden layers should have at least four units: with
+/// two, a normalization leaves little but rounding.
 inline MlpSpec random_network(RandomCase& random, std::int64_t inputs,
                               const std::vector<std::int64_t>& hidden, std::int64_t classes) {
   MlpSpec spec = {.inputs = inputs, .hidden = hidden, .classes = classes};

@@ -13,13 +13,13 @@
 
 namespace twingrad::app {
 
-/// The data set of these options. Sets the inputs and classes of the network accordingly.
+/// Loads the data set that the options name, and sets the inputs and classes of the network accordingly.
 data::Dataset load_dataset(TrainCommandOptions& options);
 
 /// The threads of each twin, for a data set with this number of training images.
 ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images);
 
-/// The twins that the options name, autograd first, with drawn weights. parts: of the manual twin.
+/// The twins that the options name, autograd first, with random weights. parts: of the manual twin.
 std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options, const ThreadPlan& threads,
                                               const std::shared_ptr<ThreadPool>& workers,
                                               const ManualParts& parts = {});

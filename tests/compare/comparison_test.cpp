@@ -69,7 +69,7 @@ class Liar final : public ManualTwin {
   }
 };
 
-/// A honest autograd twin, a liar, and a batch.
+/// An honest autograd twin, a liar, and a batch.
 struct Court {
   explicit Court(const MlpSpec& network = {.inputs = 12, .hidden = {9, 8}, .classes = 5},
                  at::ScalarType dtype = at::kFloat)

@@ -82,8 +82,8 @@ std::vector<NamedTensor> results_of_step(Twin& twin, const Batch& batch) {
   return results;
 }
 
-/// Whether a bug changes the first step of training by more than rounding. Some need a second step, or an input
-/// of exactly 0.
+/// Whether a bug changes the first step of training by more than rounding. Some need a second step, or an
+/// input of exactly 0.
 bool is_visible(const Training& of, const catalogue::TargetBug& bug, const at::Tensor& initial,
                 const Batch& batch) {
   const auto pool = std::make_shared<ThreadPool>(1);

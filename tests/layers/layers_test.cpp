@@ -65,7 +65,7 @@ TEST(UnshiftedSoftmax, AgreesJustBelowTheOverflowOfFloat64) {
   EXPECT_LE(autograd_error(entry), 1e-13);
 }
 
-TEST(Epsilon, IsTheOneThatIsAskedFor) {
+TEST(Epsilon, IsTheGivenOne) {
   const Tensor x = draw({5, 4}).abs();
   const Tensor grad_y = draw({5, 4});
   Log log(0.5);

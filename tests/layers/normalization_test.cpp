@@ -112,7 +112,7 @@ TEST(Normalization, AgreesWithAnyPartOfItsParametersAndBuffers) {
     SCOPED_TRACE(::testing::Message()
                  << "scale " << parts.scale << ", shift " << parts.shift << ", statistics "
                  << parts.statistics << ", evaluation " << parts.evaluates);
-    // Three rows or columns at least: fewer have no gradient left but rounding, see the catalogue.
+    // At least three rows and columns: with fewer, the gradient is only rounding error (see the catalogue).
     const std::int64_t rows = random.integer(3, 7);
     const std::int64_t columns = random.integer(3, 7);
     const double eps = random.one_of({1e-5, 0.5});

@@ -16,8 +16,8 @@
 #include "twingrad/layers/log_softmax.h"
 #include "twingrad/layers/softmax.h"
 
-// Elsewhere, an error is relative to the largest entry of a tensor, which hides a lost digit of a small entry:
-// exp(x) − 1 in place of expm1(x), log(1 + x) in place of log1p(x). Here each entry counts by itself.
+// Elsewhere, an error is relative to the largest entry of a tensor, which hides a lost digit of a small
+// entry: exp(x) − 1 in place of expm1(x), log(1 + x) in place of log1p(x). Here each entry counts by itself.
 
 namespace twingrad::nn {
 namespace {
@@ -136,7 +136,7 @@ TEST(Precision, ActivationsAreAccurateInEachEntry) {
   }
 }
 
-TEST(Precision, LeakyReLUHasTheSlopeThatIsAskedFor) {
+TEST(Precision, LeakyReLUHasTheGivenSlope) {
   const Tensor x = catalogue::matrix({-3, -0.5, 0, 0.5, 3});
   for (const double slope : {0.0, 0.2, 1.0}) {
     LeakyReLU layer(slope);

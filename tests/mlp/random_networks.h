@@ -43,8 +43,8 @@ inline void set_loss_options(MlpSpec& spec, RandomCase& random) {
   spec.batch_mean = chosen("--batch-mean");
 }
 
-/// A network of these widths with random options. The hidden layers should have at least four units: of two, a
-/// normalization leaves little but rounding.
+/// A network of these widths with random options. The hidden layers should have at least four units: with
+/// two, a normalization leaves little but rounding.
 inline MlpSpec random_network(RandomCase& random, std::int64_t inputs,
                               const std::vector<std::int64_t>& hidden, std::int64_t classes) {
   MlpSpec spec = {.inputs = inputs, .hidden = hidden, .classes = classes};
@@ -71,8 +71,8 @@ inline MlpSpec random_network(RandomCase& random) {
   return random_network(random, random.integer(5, 9), hidden, random.integer(2, 5));
 }
 
-/// An optimizer with a random subset of its options, and clipping. ε is not so small that gradients which are 0
-/// but for rounding move a parameter.
+/// An optimizer with a random subset of its options, and clipping. ε is large enough that a gradient that is
+/// zero up to rounding does not move a parameter.
 inline OptimizerOptions random_optimizer(RandomCase& random) {
   static const std::vector<OptimizerOptions> all = every_combination();
   OptimizerOptions options = random.one_of(all);

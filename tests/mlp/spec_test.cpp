@@ -116,7 +116,7 @@ TEST(MlpSpec, NamesTheLogitsAndTheFirstLayerThatLearns) {
   EXPECT_EQ(describe_widths({.inputs = 7, .hidden = {}, .classes = 2}), "7-2");
 }
 
-TEST(MlpSpec, AResidualBlockNeedsEqualWidthsOfTheLayerItself) {
+TEST(MlpSpec, AResidualBlockNeedsALayerWithEqualWidths) {
   const auto blocks = [](const MlpSpec& spec) {
     std::string kinds;
     for (const LayerSpec& layer : layers_of(spec)) {

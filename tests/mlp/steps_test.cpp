@@ -31,8 +31,8 @@ struct TwinInUse {
         initial(draw_initial_parameters(spec, 2)),
         twin(spec, optimizer, initial, dtype, std::make_shared<ThreadPool>(threads)) {}
 
-  /// A twin that has taken no step: an autograd twin in float64. In float32, where autograd rounds differently,
-  /// it is a manual twin.
+  /// A twin that has taken no step: an autograd twin in float64. In float32, where autograd rounds
+  /// differently, it is a manual twin.
   std::unique_ptr<Twin> continued() const {
     std::unique_ptr<Twin> next;
     if (dtype == at::kDouble) {

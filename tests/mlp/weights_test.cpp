@@ -36,7 +36,7 @@ std::unique_ptr<ManualTwin> trained_twin(const MlpSpec& spec, at::ScalarType dty
   return twin;
 }
 
-/// The weights of such a twin, which stay when the twin is gone.
+/// The weights of such a twin, which outlive the twin.
 TensorFile trained_weights(const MlpSpec& spec, const std::map<std::string, std::string>& about = {},
                            at::ScalarType dtype = at::kDouble) {
   const auto twin = trained_twin(spec, dtype);
@@ -229,7 +229,7 @@ void expect_prediction(const Predictor::Prediction& found, const Tensor& logits,
 TEST_F(PredictorTest, GivesTheLogitsAndProbabilitiesOfBothNetworks) {
   for_random_cases(30, [&](RandomCase& random) {
     MlpSpec spec = testing::random_network(random, 12, {8, 8}, 4);
-    // In evaluation, batch statistics would depend on the images beside.
+    // Batch statistics in evaluation would depend on the other images of the batch.
     spec.normalization_statistics = true;
     const at::ScalarType dtype = random.one_of({at::kFloat, at::kDouble});
     const std::map<std::string, std::string> about = {
@@ -256,7 +256,7 @@ TEST_F(PredictorTest, GivesTheLogitsAndProbabilitiesOfBothNetworks) {
   });
 }
 
-TEST_F(PredictorTest, TakesImagesForSquareWithoutMetadataThatFits) {
+TEST_F(PredictorTest, AssumesSquareImagesUnlessTheMetadataFits) {
   const MlpSpec square = {.inputs = 16, .hidden = {}, .classes = 3};
   const MlpSpec oblong = {.inputs = 12, .hidden = {}, .classes = 3};
   const auto size_with = [&](const MlpSpec& spec, const std::map<std::string, std::string>& about) {

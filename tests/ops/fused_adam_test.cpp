@@ -108,7 +108,7 @@ TEST(FusedAdam, AgreesForOneTwoAndThreeParts) {
   }
 }
 
-TEST(FusedAdam, LeavesEachOtherOperandToTheTensorVersion) {
+TEST(FusedAdam, UsesTheTensorVersionForAllOtherOperands) {
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kBFloat16}) {
     const AdamVectors start(130, dtype);
     for (const std::size_t count : {1U, 2U, 3U}) {

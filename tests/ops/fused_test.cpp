@@ -129,7 +129,7 @@ void expect_same_refusal(const Tensor& logits, const Tensor& target) {
   CrossEntropyBuffers general = buffers_for(logits);
   const bool refused = throws([&] { cross_entropy(logits, target, general); });
   EXPECT_EQ(throws([&] { fused_cross_entropy(logits, target, fused); }), refused);
-  // A gradient is asked for only after a forward pass that was accepted, but with a target of the same kind.
+  // The gradient follows a valid forward pass with another target of the same kind.
   CrossEntropyBuffers valid = buffers_for(logits);
   valid.exp.fill_(1);
   valid.sum_of_exp.fill_(1);
@@ -138,7 +138,7 @@ void expect_same_refusal(const Tensor& logits, const Tensor& target) {
   EXPECT_EQ(throws([&] { fused_cross_entropy_gradient(grad, target, valid); }), gradient_refused);
 }
 
-TEST(FusedCrossEntropy, LeavesEachOtherOperandToTheTensorVersion) {
+TEST(FusedCrossEntropy, UsesTheTensorVersionForAllOtherOperands) {
   const Tensor logits = at::randn({6, 4});
   const Tensor target = at::randint(0, 4, {6}, at::kLong);
   const auto with_class = [&](std::int64_t row, std::int64_t value) {

@@ -98,7 +98,7 @@ TEST(Addmm, AddsAVectorToEveryRow) {
   }
 }
 
-/// A matrix in memory of any kind: entries may lie far apart, or be the same for all rows or columns.
+/// A matrix with any memory layout: entries can be far apart, or shared by all rows or columns.
 Tensor random_operand(testing::RandomCase& random, std::int64_t rows, std::int64_t columns,
                       at::ScalarType dtype) {
   switch (random.integer(0, 4)) {
@@ -132,7 +132,7 @@ ProductOperands random_product(testing::RandomCase& random) {
   const at::ScalarType dtype = random.one_of({at::kFloat, at::kFloat, at::kFloat, at::kDouble});
   const at::ScalarType other = dtype == at::kFloat ? at::kDouble : at::kFloat;
   const auto dtype_of = [&](std::int64_t index) { return wrong == index ? other : dtype; };
-  // LibTorch gives an output of another size the right one, which needs memory of its own.
+  // LibTorch resizes an output of another size, so it must own its memory.
   const Tensor out = wrong < 2 ? torch::empty({size(m, 0), size(n, 1)}, dtype)
                                : random.one_of(layouts(m, n, dtype_of(2))).second;
   return {out.fill_(NAN), torch::randn({size(n, 3)}, dtype_of(4)),

@@ -219,7 +219,7 @@ TEST(ThreadPool, AFailureIsForgottenInTheNextRoundWithAnyNumberOfTasks) {
   }
 }
 
-TEST(ThreadPool, WaitsForSlowTasksAlsoIfAnotherFails) {
+TEST(ThreadPool, WaitsForSlowTasksEvenIfAnotherFails) {
   ThreadPool pool(3);
   for (int round = 0; round < 3; ++round) {
     std::atomic<bool> slow_done = false;

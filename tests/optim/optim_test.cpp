@@ -234,7 +234,7 @@ TEST(ClipByNorm, TreatsANonFiniteNormAsLibTorchDoes) {
   }
 }
 
-TEST(ClipByNorm, AGradientExactlyAtTheMaximumIsShortenedByEpsilonAlone) {
+TEST(ClipByNorm, AGradientExactlyAtTheMaximumIsScaledByEpsilonOnly) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   for (const double norm_type : {1.0, 2.0, 3.0, kInfinity}) {
     Tensor one = at::tensor({0.0, -2.0, 0.0}, at::kDouble);  // of norm 2 for every p

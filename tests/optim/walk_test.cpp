@@ -199,7 +199,7 @@ void expect_equal_walks(const OptimizerOptions& options, RandomCase& random) {
   }
 }
 
-TEST(Optimizers, WalkBesideTorchOptimWithEveryCombinationOfTheirOptions) {
+TEST(Optimizers, FollowTorchOptimWithEveryCombinationOfTheirOptions) {
   for_random_cases(2, [](RandomCase& random) {
     for (const OptimizerOptions& options : testing::every_combination()) {
       SCOPED_TRACE(heading_of_fields(optimizer_fields(), options));

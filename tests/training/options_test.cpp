@@ -155,7 +155,7 @@ TEST(Fields, HaveDefaultsWithinTheirRanges) {
   });
 }
 
-/// What a field must be.
+/// The expected properties of a field.
 struct ExpectedField {
   const char* option;
   const char* key;

@@ -11,9 +11,8 @@ namespace twingrad::catalogue {
 /// The comparison of an entry with one reference: the worst of its cases.
 struct Check {
   std::string name;  ///< of the entry
-  /// The reference: "autograd", "finite-difference", "torch::optim", "torch::nn::utils", "LibTorch", "Python"; in
-  /// float32
-  /// "float64", which is LibTorch's result in float64.
+  /// The reference: "autograd", "finite-difference", "torch::optim", "torch::nn::utils", "LibTorch",
+  /// "Python"; in float32 "float64", which is LibTorch's result in float64.
   std::string oracle;
   std::string dtype;     ///< "float64" or "float32"
   double tolerance = 0;  ///< on max_rel_error; finite-difference: see check.cpp

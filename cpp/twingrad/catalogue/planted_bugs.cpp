@@ -164,11 +164,12 @@ std::string options_of(const OptimizerOptions& options) {
                                   [&](const EntryInNetwork& known) { return known.entry == entry; });
   const std::string where = "--bug " + bug;
   if (found == entries.end()) {
-    throw UserError(where, fmt::format("expected a bug of a network's training step, found one of {}", entry),
+    throw UserError(where,
+                    fmt::format("expected a bug in the training step of a network, found one in {}", entry),
                     fmt::format("use 'twingrad check --bug {}'", bug));
   }
   throw UserError(
-      where, fmt::format("expected a network with {}, found one without it", entry),
+      where, fmt::format("expected a network that contains {}, found one without it", entry),
       "add " + (found->options.empty() ? "no options; the default network has it" : found->options));
 }
 

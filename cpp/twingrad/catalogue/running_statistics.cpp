@@ -52,7 +52,7 @@ Tensors statistics_by(const std::vector<TrackedBatch>& batches, const at::Tensor
   return results;
 }
 
-/// The same by the layer.
+/// The same, computed by the layer.
 Tensors statistics_of_layer(const std::vector<TrackedBatch>& batches, const at::TensorOptions& options,
                             std::optional<double> momentum) {
   nn::BatchNorm1d layer({}, {}, {at::zeros({4}, options), at::ones({4}, options)}, {.momentum = momentum});

@@ -54,7 +54,7 @@ Tensors whole_gradients(const ShardedProblem& problem) {
 
 /// Computes the gradient of a shard's rows of a batch.
 using RunShard = std::function<void(ManualShard&, const Tensor& images, const Tensor& labels, Range rows)>;
-/// Adds up the gradients of all shards; `sum` is that of the batch before.
+/// Adds up the gradients of all shards; `sum` is that of the previous batch.
 using AddShards = std::function<Tensor(const Tensors& parts, Tensor& sum)>;
 
 Tensors sharded_gradients(const ShardedProblem& problem, const at::TensorOptions& options,
@@ -112,14 +112,14 @@ ValuesEntry shards(const std::string& name, nn::Reduction reduction) {
                                                 Tensor& sum) { return add_parts(parts, sum) / kShards; })},
                    {name + ".last_shard_forgotten", "an index stops one too early",
                     gradients(run_in_blocks, [](const Tensors& parts, Tensor&) { return parts[0]; })},
-                   {name + ".not_reset", "the gradient of the batch before is still in the sum",
+                   {name + ".not_reset", "the gradient of the previous batch is still in the sum",
                     gradients(run_in_blocks,
                               [](const Tensors& parts, Tensor& sum) {
                                 const Tensor before = sum.defined() ? sum.clone() : at::zeros_like(parts[0]);
                                 Tensor fresh;
                                 return sum = before + add_parts(parts, fresh);
                               })},
-                   {name + ".last_block_only", "each block overwrites the gradient of the blocks before",
+                   {name + ".last_block_only", "each block overwrites the gradient of the previous blocks",
                     gradients(run_last_block, add_parts)},
                    {name + ".last_row_forgotten", "the rows of a shard are rounded down",
                     gradients(run_without_last_row, add_parts)}}};

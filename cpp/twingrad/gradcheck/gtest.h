@@ -20,8 +20,8 @@ template <typename Comparison>
 
 }  // namespace twingrad
 
-/// Fails unless all gradients of the two twins on the batch agree (compare/twin_comparer.h, which you include),
-/// with the tensors that differ and the layer at fault as the message.
+/// Fails unless all gradients of the two twins on the batch agree (compare/twin_comparer.h, which you
+/// include), with the tensors that differ and the layer at fault as the message.
 #define EXPECT_TWINS_AGREE(manual, autograd, batch) \
   EXPECT_TRUE(::twingrad::twins_agree(::twingrad::compare_twins(manual, autograd, batch)))
 

@@ -22,8 +22,8 @@ using AutogradDispatchGuard = at::AutoDispatchBelowADInplaceOrView;
 /// The layers and the loss of the manual twin, run by one thread on its rows of a batch.
 class ManualShard {
  public:
-  /// The layers read their parameters from `parameters` and write the gradients to it. parts: replacements for
-  /// layers and loss. spec must outlive the shard.
+  /// The layers read their parameters from `parameters` and write the gradients to it. parts: replacements
+  /// for layers and loss. spec must outlive the shard.
   ManualShard(const MlpSpec& spec, const FlatParameters& parameters, const ManualParts& parts = {});
 
   /// Runs these rows of the batch through the layers, and through the loss if there are labels.

@@ -20,7 +20,7 @@ std::int64_t number_in(const TensorFile& file, const std::string& name) {
   return found == file.metadata.end() ? 0 : std::strtoll(found->second.c_str(), nullptr, 10);
 }
 
-/// What the shapes of the weights do not tell.
+/// The properties of a network that the shapes of its weights do not determine.
 auto kind_of_network(const MlpSpec& spec) {
   return std::tuple(spec.activation, spec.normalization, spec.normalization_statistics, spec.residual,
                     spec.loss);

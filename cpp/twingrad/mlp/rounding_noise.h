@@ -17,12 +17,12 @@ namespace twingrad {
 ///   ∂L/∂y  ← ∂L/∂y + ε u · t_g      for its gradient
 ///   ∂L/∂p  ← ∂L/∂p + ε u · t_p      for the gradient of each parameter
 ///
-/// with random signs u = ±1, which are independent or, for errors that do not average out, common to a row, to
-/// a column, or to all entries. t is the sum of the absolute values of the *terms* that a result is computed
-/// from: Σ_i |x_i w_i| + |b| for a product. If the terms cancel, t is much larger than the result, as is its
-/// rounding error. The errors then propagate through the network. (Errors of K added terms usually grow like
-/// √K, and ε Σ|t| is larger than this.) The smallest normal number of the dtype is added to ε t, because smaller
-/// results underflow.
+/// with random signs u = ±1, which are independent or, for errors that do not average out, common to a row,
+/// to a column, or to all entries. t is the sum of the absolute values of the *terms* that a result is
+/// computed from: Σ_i |x_i w_i| + |b| for a product. If the terms cancel, t is much larger than the result,
+/// as is its rounding error. The errors then propagate through the network. (Errors of K added terms usually
+/// grow like √K, and ε Σ|t| is larger than this.) The smallest normal number of the dtype is added to ε t,
+/// because smaller results underflow.
 ///
 /// The inputs of activations with kinks stay on the side of the kink where they are without the noise.
 class RoundingNoise {

@@ -157,7 +157,8 @@ bool can_be_sharded(const MlpSpec& spec);
 /// The work of a step on this number of rows, for plan_threads.
 StepWork work_of(const MlpSpec& spec, std::int64_t rows, at::ScalarType dtype = at::kFloat);
 
-/// The layer with this name, in words: "linear", "relu". "loss": the name of the loss. Empty if there is none.
+/// The layer with this name, in words: "linear", "relu". "loss": the name of the loss. Empty if there is
+/// none.
 std::string describe_layer(const MlpSpec& spec, const std::string& name);
 
 /// "784-128-10", for messages.

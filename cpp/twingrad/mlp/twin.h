@@ -113,8 +113,8 @@ class Twin {
   virtual std::map<std::string, double> local_rounding_errors() const { return {}; }
 
   /// With simulated rounding: the largest error of an input of a normalization, relative to the standard
-  /// deviation that it is divided by. If it is not small, the inputs are equal up to rounding, and all results
-  /// are noise.
+  /// deviation that it is divided by. If it is not small, the inputs are equal up to rounding, and all
+  /// results are noise.
   virtual double normalization_noise() const { return 0; }
 };
 

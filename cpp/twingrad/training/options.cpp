@@ -51,8 +51,8 @@ const FieldTable<TrainingOptions>& training_fields() {
     choice("--device", &O::device, devices(), {}, "", ""),
     integer("--evaluate-every", &O::evaluate_every, {1}, {}, "", "epochs between two rows of the table"),
     integer("--compare-every", &O::compare_every, {1}, {}, "",
-            "updates between two comparisons of the gradients; default: at the start and with each row of the "
-            "table").without_default(),
+            "updates between two comparisons of the gradients; default: at the start and with each row of "
+            "the table").without_default(),
     integer("--checkpoint-every", &O::checkpoint_every, {1}, {}, "",
             "updates between two checkpoints; default: one checkpoint per epoch").without_default(),
   }};

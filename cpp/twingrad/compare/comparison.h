@@ -13,8 +13,8 @@ namespace twingrad {
 enum class Verdict {
   identical,         ///< the same bits
   same_to_rounding,  ///< both errors are within the bound
-  differs,           ///< not so: a mistake
-  follows,           ///< not so, but the gradients are computed from one that differs already
+  differs,           ///< an error exceeds the bound
+  follows,           ///< the same, but the gradient is computed from one that differs
 };
 
 /// "same to rounding", as in JSON

@@ -18,7 +18,7 @@ struct LargestDifference {
 LargestDifference largest_difference(const std::vector<NamedTensor>& expected,
                                      const std::vector<NamedTensor>& actual);
 
-/// The distance of two trainings: between their parameters.
+/// The difference between the parameters of two trainings.
 LargestDifference compare_weights(const Twin& autograd, const Twin& manual);
 
 /// Compares the states of the two optimizers after the same number of updates: exp_avg, momentum_buffer, … of

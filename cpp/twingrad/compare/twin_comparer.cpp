@@ -22,11 +22,11 @@ constexpr double kInfiniteError = std::numeric_limits<double>::infinity();
 constexpr double kNoiseFactor = 16;
 /// How much larger than the error of the autograd twin the error of the manual twin may be.
 constexpr double kErrorFactor = 4;
-/// The same if the noise is as large as the tensor: then it does not propagate in proportion any more.
+/// The same if this exceeds the tensor: the effect of noise is then no longer proportional to it.
 constexpr double kFactorOfNoise = 1024;
 /// The most noise in an input of a normalization, in standard deviations.
 constexpr double kMostNormalizationNoise = 1. / 64;
-/// The number of passes with simulated noise, each of which takes about this many multiplications … .
+/// Passes with simulated noise: as many as fit into this number of multiplications.
 constexpr std::int64_t kFewestPasses = 3;
 constexpr std::int64_t kMostPasses = 8;
 constexpr double kMultiplicationsInPasses = 2e7;

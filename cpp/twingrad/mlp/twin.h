@@ -90,7 +90,7 @@ class Twin {
   /// order for both twins. L is the loss with the reduction in the specification of the network.
   virtual std::vector<NamedTensor> gradients() const = 0;
 
-  // ---- For compare/compare_twins.h. A network without these functions is compared less sharply. ----
+  // ---- For compare/twin_comparer.h. Without these functions, its bounds are less sharp. ----
 
   /// The signed distances of the last forward from the kinks, where the derivative jumps: x − kink, [N, …],
   /// for each input x of a ReLU or the like.

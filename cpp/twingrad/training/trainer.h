@@ -17,8 +17,9 @@
 namespace twingrad {
 
 /// Trains one twin, or two in lockstep: both receive the same batches in the same order. Before the first
-/// update, before the last of each epoch that is reported, and every `compare_every` updates, their gradients
-/// are compared at the weights of the manual twin (compare/twin_comparer.h). This does not change the training.
+/// update, before the last of each epoch that is reported, and every `compare_every` updates, their
+/// gradients are compared at the weights of the manual twin (compare/twin_comparer.h). This does not change
+/// the training.
 ///
 ///   for each epoch: shuffle
 ///     for each batch: gather → (compare) → forward, backward, update of each twin

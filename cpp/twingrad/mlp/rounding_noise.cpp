@@ -71,7 +71,8 @@ Tensor RoundingNoise::noise(const Tensor& terms) {
   } else if (pattern_ == 3) {
     shape.front() = 1;
   }
-  return at::rand(shape, generator_, terms.options()).sub_(0.5).sign_() * size;
+  const Tensor signs = at::rand(shape, generator_, terms.options().device(at::kCPU)).sub_(0.5).sign_();
+  return signs.to(terms.device()) * size;
 }
 
 Tensor RoundingNoise::parameter(const LayerSpec& layer, const char* name) const {

@@ -76,7 +76,7 @@ inline MlpSpec random_network(RandomCase& random) {
 inline OptimizerOptions random_optimizer(RandomCase& random) {
   static const std::vector<OptimizerOptions> all = every_combination();
   OptimizerOptions options = random.one_of(all);
-  options.eps = std::max(options.eps, 1e-6);
+  options.eps = std::max(options.eps, 1e-4);
   if (random.chance(0.3)) {
     options.clip_norm = random.one_of({1e-3, 0.1, 10.0});
     options.clip_norm_type = random.one_of({1.0, 2.0, 3.5, std::numeric_limits<double>::infinity()});

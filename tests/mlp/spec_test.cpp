@@ -96,6 +96,51 @@ TEST(MlpSpec, GivesEveryParameterItsShapeItsInputsAndItsRole) {
             (Parameters{"2.weight 6x4 of 6: weight", "4.weight 4x3 of 4: weight"}));
 }
 
+/// "5 dropout 4>4 0.2": the layers with their widths, those inside residual blocks too.
+std::vector<std::string> described_layers(const MlpSpec& spec) {
+  const std::vector<std::string> kinds = {
+      "linear",     "matmul",  "add_bias", "append_ones", "batch_norm", "layer_norm",  "rms_norm",
+      "activation", "dropout", "softmax",  "exercise",    "log",        "log_softmax", "residual"};
+  std::vector<std::string> described;
+  for (const LayerSpec& layer : flat_layers_of(spec)) {
+    described.push_back(fmt::format("{} {} {}>{}{}{}", layer.name,
+                                    kinds[static_cast<std::size_t>(layer.kind)], layer.inputs, layer.outputs,
+                                    layer.has_bias ? "" : " without bias",
+                                    layer.dropped > 0 ? fmt::format(" {}", layer.dropped) : ""));
+  }
+  return described;
+}
+
+TEST(MlpSpec, BuildsTheLayersThatTheOptionsName) {
+  using Layers = std::vector<std::string>;
+  MlpSpec spec = {.inputs = 5, .hidden = {4, 4}, .classes = 3, .bias = Bias::separate_layer};
+  spec.loss = LossKind::softmax_log;
+  spec.normalization = Normalization::layer;
+  spec.input_dropout = 0.1;
+  spec.dropout = 0.2;
+  spec.residual = true;
+  EXPECT_EQ(described_layers(spec),
+            (Layers{"0 dropout 5>5 0.1", "1 matmul 5>4", "2 add_bias 5>4", "3 layer_norm 4>4",
+                    "4 activation 4>4", "5 dropout 4>4 0.2", "6 residual 4>4", "6.0 matmul 4>4",
+                    "6.1 add_bias 4>4", "6.2 layer_norm 4>4", "6.3 activation 4>4", "6.4 dropout 4>4 0.2",
+                    "7 matmul 4>3", "8 add_bias 4>3", "9 softmax 3>3", "10 log 3>3"}));
+  spec = {.inputs = 5, .hidden = {4, 4}, .classes = 3, .bias = Bias::column_of_ones};
+  spec.loss = LossKind::exercise_softmax_log;
+  spec.normalization = Normalization::batch;
+  spec.residual = true;
+  EXPECT_EQ(described_layers(spec),
+            (Layers{"0 append_ones 5>6", "1 matmul 6>4", "2 batch_norm 4>4", "3 activation 4>4",
+                    "4 residual 4>4", "4.0 matmul 4>4", "4.1 batch_norm 4>4", "4.2 activation 4>4",
+                    "5 matmul 4>3", "6 exercise 3>3", "7 log 3>3"}));
+  spec = {
+      .inputs = 5, .hidden = {4}, .classes = 3, .loss = LossKind::nll, .normalization = Normalization::batch};
+  EXPECT_EQ(described_layers(spec), (Layers{"0 linear 5>4 without bias", "1 batch_norm 4>4",
+                                            "2 activation 4>4", "3 linear 4>3", "4 log_softmax 3>3"}));
+  spec.normalization = Normalization::rms;
+  EXPECT_EQ(described_layers(spec), (Layers{"0 linear 5>4", "1 rms_norm 4>4", "2 activation 4>4",
+                                            "3 linear 4>3", "4 log_softmax 3>3"}));
+}
+
 TEST(MlpSpec, NamesTheLogitsAndTheFirstLayerThatLearns) {
   MlpSpec spec = {.inputs = 5, .hidden = {4}, .classes = 3};
   for (const auto& [loss, after] :

@@ -70,8 +70,9 @@ struct StepBatch {
   std::vector<Tensor> masks;
 };
 
-/// 1e-10 in float64: of the options, batch normalization and RMSprop amplify rounding most.
-double step_tolerance(const TwinInUse& used) { return used.dtype == at::kDouble ? 1e-10 : 1e-5; }
+/// 1e-10 in float64: of the options, batch normalization and RMSprop amplify rounding most. In float32 the two
+/// manual twins compute the same bits.
+double step_tolerance(const TwinInUse& used) { return used.dtype == at::kDouble ? 1e-10 : 0; }
 
 /// Predicts other images in evaluation mode, as a run does between two steps.
 void expect_same_prediction(TwinInUse& used, std::int64_t rows, bool training) {
@@ -99,9 +100,14 @@ void expect_same_step(TwinInUse& used, std::int64_t rows, RandomCase& random) {
     twin->train(training);
     twin->set_dropout_masks(batch.masks);
   }
-  const double loss = next->forward(batch.images, batch.labels);
-  next->backward();
   const bool in_one_call = random.chance();
+  double loss = 0;
+  if (in_one_call && used.dtype == at::kFloat) {
+    loss = next->compute_gradients(batch.images, batch.labels);
+  } else {
+    loss = next->forward(batch.images, batch.labels);
+    next->backward();
+  }
   double found = 0;
   if (in_one_call) {
     found = used.twin.compute_gradients(batch.images, batch.labels);

@@ -266,8 +266,14 @@ TEST_F(PredictorTest, AssumesSquareImagesUnlessTheMetadataFits) {
   };
   EXPECT_EQ(size_with(square, {}), std::tuple(4, 4));
   EXPECT_EQ(size_with(square, {{kImageHeight, "2"}, {kImageWidth, "8"}}), std::tuple(2, 8));
-  for (const auto& [height, width] :
-       {std::pair("2", "4"), {"0", "16"}, {"16", "0"}, {"3", "5"}, {"-4", "-4"}, {"16", "2"}, {"x", "y"}}) {
+  for (const auto& [height, width] : {std::pair("2", "4"),
+                                      {"0", "16"},
+                                      {"16", "0"},
+                                      {"3", "5"},
+                                      {"9", "1"},
+                                      {"-4", "-4"},
+                                      {"16", "2"},
+                                      {"x", "y"}}) {
     EXPECT_EQ(size_with(square, {{kImageHeight, height}, {kImageWidth, width}}), std::tuple(4, 4))
         << height << "x" << width;
   }

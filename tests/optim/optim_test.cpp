@@ -225,6 +225,12 @@ TEST(ClipByNorm, AddsLibTorchsEpsilonToTheNorm) {
   EXPECT_DOUBLE_EQ(gradients.norm().item<double>(), 5.0 / (5.0 + 1e-6));
 }
 
+TEST(ClipByNorm, OnlyTheInfiniteNormIsTheLargestEntry) {
+  Tensor gradients = at::ones({3}, at::kDouble);
+  EXPECT_DOUBLE_EQ(clip_by_norm(gradients, 10, 1000), std::pow(3, 1e-3));
+  EXPECT_EQ(clip_by_norm(gradients, 10, std::numeric_limits<double>::infinity()), 1);
+}
+
 TEST(ClipByNorm, TreatsANonFiniteNormAsLibTorchDoes) {
   for (const double bad : {static_cast<double>(NAN), std::numeric_limits<double>::infinity()}) {
     Tensor gradients = catalogue::draw({45});

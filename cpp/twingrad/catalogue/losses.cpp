@@ -308,7 +308,7 @@ FunctionEntry bce_with_logits(const std::string& variant, Reduction reduction) {
   const Inputs inputs = [=](std::int64_t rows, std::int64_t columns) {
     Tensors drawn = {draw({rows, columns}, 3), (draw({rows, columns}) > 0).to(at::kDouble)};
     if (weight) {
-      drawn.push_back(draw({rows, columns}));  // also negative ones
+      drawn.push_back(draw({rows, columns}).abs());
     }
     if (positive) {
       drawn.push_back(class_weights(columns));

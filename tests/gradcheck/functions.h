@@ -76,6 +76,11 @@ inline GradcheckFunction wrong_square() {
   return with_gradient(square_of, [](const Tensor& x, const Tensor& g) { return -2 * x * g; });
 }
 
+/// a where the mask is true, otherwise b, in float64.
+inline Tensor choose(const Tensor& mask, double a, double b) {
+  return at::where(mask, at::scalar_tensor(a, at::kDouble), at::scalar_tensor(b, at::kDouble));
+}
+
 inline const GradcheckComparison& only_comparison(const GradcheckResult& result) {
   if (result.comparisons.size() != 1) {
     throw std::runtime_error("expected one comparison:\n" + result.to_string());

@@ -72,7 +72,7 @@ TEST_F(CompareTest, ComparesAtTheWeightsOfARunOrAFile) {
             loss_at("--weights run --batch-size 32"));
   const Outcome other = run("compare --weights run --hidden 17");
   EXPECT_EQ(other.status, 2);
-  EXPECT_THAT(other.errors, HasSubstr("leave out the options of the network"));
+  EXPECT_THAT(other.errors, HasSubstr("leave out the network options"));
 }
 
 }  // namespace

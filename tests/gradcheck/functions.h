@@ -76,6 +76,11 @@ inline GradcheckFunction wrong_square() {
   return with_gradient(square_of, [](const Tensor& x, const Tensor& g) { return -2 * x * g; });
 }
 
+/// a where the mask is true, otherwise b, in float64.
+inline Tensor choose(const Tensor& mask, double a, double b) {
+  return at::where(mask, at::scalar_tensor(a, at::kDouble), at::scalar_tensor(b, at::kDouble));
+}
+
 inline const GradcheckComparison& only_comparison(const GradcheckResult& result) {
   if (result.comparisons.size() != 1) {
     throw std::runtime_error("expected one comparison:\n" + result.to_string());
@@ -87,6 +92,12 @@ inline const GradcheckComparison& only_comparison(const GradcheckResult& result)
 inline void expect_failure(const GradcheckResult& result, const std::string& message) {
   EXPECT_FALSE(result);
   EXPECT_THAT(result.failures, ElementsAre(HasSubstr(message)));
+}
+
+/// The backward pass of a function of one input and output.
+template <typename Gradient>
+GradcheckBackward backward_of(Gradient gradient) {
+  return [gradient](T in, T y, T g) -> Tensors { return {gradient(in[0], y[0], g[0])}; };
 }
 
 }  // namespace twingrad::gradcheck_tests

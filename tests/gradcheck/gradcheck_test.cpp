@@ -1,5 +1,6 @@
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "functions.h"
@@ -114,43 +115,45 @@ TEST_F(GradcheckTest, CapturedWeightsCanBePassedAsInputs) {
   EXPECT_EQ(result.comparisons[1].explanation, "") << "not all zero: the weights were really perturbed";
 }
 
-TEST_F(GradcheckTest, FunctionsThatCallAutogradPass) {
+TEST_F(GradcheckTest, FunctionsThatNeedAutogradPass) {
   const GradcheckFunction gradient_penalty = [](T in) -> Tensors {
     const Tensor x = in[0].requires_grad() ? in[0] : in[0].detach().requires_grad_();
     return {torch::autograd::grad({x.pow(3).sum()}, {x}, {}, true, true)[0].pow(2).sum()};
   };
-  EXPECT_GRADIENTS_MATCH(gradient_penalty, {variable({3})});
+  const GradcheckFunction depends_on_the_mode = [](T in) -> Tensors {
+    return {in[0] * (at::GradMode::is_enabled() ? 2 : 3)};
+  };
+  for (const GradcheckFunction& function : {gradient_penalty, depends_on_the_mode}) {
+    EXPECT_GRADIENTS_MATCH(function, {variable({3})});
+    EXPECT_TRUE(gradgradcheck(function, {variable({3})}));
+    const at::NoGradGuard no_grad;
+    EXPECT_GRADIENTS_MATCH(function, {variable({3})});
+  }
 }
 
-TEST_F(GradcheckTest, AWrongGradientFailsInFullAndFastMode) {
-  const auto wrong =
-      with_gradient(exp_of, [](const Tensor& x, const Tensor& g) { return g * (x.exp() + 0.1); });
-  EXPECT_FALSE(gradcheck(wrong, {variable({3, 4})}));
-  const GradcheckResult fast = gradcheck(wrong, {variable({3, 4})}, kFast);
-  expect_failure(fast, "fast mode");
-  EXPECT_EQ(fast.comparisons[0].bad, 12) << "a failure in fast mode is explained by the full Jacobian";
-}
-
-TEST_F(GradcheckTest, OneWrongEntryOfManyFails) {
-  const auto wrong = with_gradient(exp_of, [](const Tensor& x, const Tensor& g) {
-    Tensor gradient = g * x.exp();
-    gradient[2][1] *= 1.01;
-    return gradient;
-  });
-  const Tensor x = variable({3, 4});
-  const GradcheckResult result = gradcheck(wrong, {x});
+TEST_F(GradcheckTest, AFailureInFastModeIsExplainedByTheFullJacobian) {
+  const GradcheckResult result = gradcheck(wrong_square(), {variable_of({1, 2})}, kFast);
   EXPECT_FALSE(result);
-  const GradcheckComparison& comparison = only_comparison(result);
-  EXPECT_EQ(comparison.bad, 1);
-  EXPECT_EQ(comparison.entries, 144);
-  EXPECT_THAT(comparison.worst_absolute.output_index, ElementsAre(2, 1));
-  EXPECT_THAT(comparison.worst_absolute.input_index, ElementsAre(2, 1));
-  const double exact = std::exp(x[2][1].item<double>());
-  EXPECT_NEAR(comparison.worst_absolute.analytical.real(), 1.01 * exact, 1e-12);
-  EXPECT_NEAR(comparison.worst_absolute.numerical.real(), exact, 1e-8);
-  EXPECT_NEAR(comparison.worst_absolute.tolerance, 1e-5 + 1e-3 * exact, 1e-10);
-  EXPECT_NEAR(comparison.worst_relative.relative, 0.01 / 1.01, 1e-6);
-  EXPECT_FALSE(comparison.worst_relative.passed);
+  ASSERT_EQ(result.failures.size(), 1u);
+  // v^T J u of diag(2, 4) is positive, and the claimed one is its negative.
+  EXPECT_THAT(result.failures[0],
+              ::testing::MatchesRegex("fast mode: v.T J u of output 0 by input 0 is -[0-9.]+ analytically, "
+                                      "[0-9.]+ numerically; in full mode:"));
+  EXPECT_EQ(only_comparison(result).kind, GradcheckComparison::Kind::jacobian);
+  EXPECT_EQ(only_comparison(result).bad, 2);
+  const auto projection = [](std::uint64_t seed, const Tensor& x) {
+    const GradcheckResult passed = gradcheck(square_of, {x}, {.mode = GradcheckMode::fast, .seed = seed});
+    EXPECT_TRUE(passed);
+    EXPECT_EQ(only_comparison(passed).kind, GradcheckComparison::Kind::projection);
+    EXPECT_EQ(only_comparison(passed).entries, x.numel() == 0 ? 0 : 1);
+    return only_comparison(passed).worst_absolute.analytical.real();
+  };
+  const Tensor x = variable({3});
+  EXPECT_EQ(projection(0, x), projection(0, x));
+  EXPECT_NE(projection(0, x), projection(1, x));
+  EXPECT_NEAR(projection(5, variable_of({3})), 6, 1e-6) << "of one element: the derivative";
+  projection(0, variable({0}));
+  EXPECT_EQ(only_comparison(gradcheck(sum_of, {variable({0})}, kFast)).entries, 0);
 }
 
 TEST_F(GradcheckTest, NothingToCompareNeverPasses) {
@@ -168,150 +171,148 @@ TEST_F(GradcheckTest, AnEmptyTensorPassesWithANote) {
   EXPECT_THAT(only_comparison(result).explanation, HasSubstr("nothing to compare"));
 }
 
-TEST_F(GradcheckTest, NanPassesOnlyOnBothSidesWithEqualNan) {
-  const GradcheckOptions equal_nan = {.equal_nan = true};
-  const GradcheckFunction nan_forward = [](T in) -> Tensors { return {in[0].sqrt()}; };
-  const Tensor x = variable_of({-1, 1});
-  const GradcheckResult result = gradcheck(nan_forward, {x});
-  EXPECT_FALSE(result);
-  EXPECT_EQ(only_comparison(result).cause, Cause::non_finite);
-  const auto nan_backward =
-      with_gradient(exp_of, [](const Tensor&, const Tensor& g) { return at::full_like(g, NAN); });
-  EXPECT_FALSE(gradcheck(nan_backward, {x}));
-  EXPECT_FALSE(gradcheck(nan_backward, {x}, equal_nan));
-  const auto nan_both = with_gradient(
-      [](T in) -> Tensors { return {in[0] * NAN}; },
-      [](const Tensor&, const Tensor& g) { return g.eq(0).all().item<bool>() ? g : at::full_like(g, NAN); });
-  EXPECT_FALSE(gradcheck(nan_both, {variable({1})}));
-  EXPECT_TRUE(gradcheck(nan_both, {variable({1})}, equal_nan));
-}
-
-TEST_F(GradcheckTest, AnInfiniteDifferenceFails) {
-  const GradcheckFunction overflows = [](T in) -> Tensors { return {in[0] * 1e308}; };
-  const GradcheckResult result = gradcheck(overflows, {variable_of({1.7976931348623157})}, {.eps = 1e-2});
-  EXPECT_FALSE(result);
-  EXPECT_EQ(only_comparison(result).cause, Cause::non_finite);
-}
-
-TEST_F(GradcheckTest, InvalidOptionsAndInputsFail) {
+TEST_F(GradcheckTest, InvalidOptionsFail) {
   const Tensors x = {variable({2})};
-  expect_failure(gradcheck(sin_of, x, {.eps = 0}), "eps");
-  expect_failure(gradcheck(sin_of, x, {.eps = NAN}), "eps");
-  expect_failure(gradcheck(sin_of, x, {.atol = NAN}), "atol");
-  expect_failure(gradcheck(sin_of, {Tensor()}), "input 0 is undefined");
+  for (const double eps : {0.0, -1e-6, double{NAN}, double{INFINITY}}) {
+    expect_failure(gradcheck(sin_of, x, {.eps = eps}), "options: eps must be positive");
+  }
+  const std::string not_negative = "options: atol, rtol and nondet_tol must be zero or positive";
+  for (const double bad : {-1e-12, double{NAN}}) {
+    expect_failure(gradcheck(sin_of, x, {.atol = bad}), not_negative);
+    expect_failure(gradcheck(sin_of, x, {.rtol = bad}), not_negative);
+    expect_failure(gradcheck(sin_of, x, {.nondet_tol = bad}), not_negative);
+  }
+  EXPECT_TRUE(gradcheck(identity, {variable_of({1})}, {.atol = 0, .rtol = 0, .nondet_tol = 0}));
+  const Tensors inputs = {variable({2}), variable({}), variable({2})};
+  const GradcheckFunction first = [](T in) -> Tensors { return {in[0] * in[2]}; };
+  for (const std::size_t input : {1, 3}) {
+    expect_failure(
+        gradcheck(first, inputs, {.batched_inputs = {0, input}}),
+        c10::str("options: batched_inputs names input ", input, ", which does not exist or has no rows"));
+  }
+  EXPECT_TRUE(gradcheck(first, inputs, {.batched_inputs = {0, 2}}));
+  expect_failure(gradcheck(sin_of, {Tensor()}, kBatched), "batched_inputs names input 0");
+}
+
+TEST_F(GradcheckTest, InvalidInputsAndOutputsFail) {
+  const Tensor z = at::randn({3}, at::kComplexDouble);
+  expect_failure(gradcheck(sin_of, {variable({1}), Tensor()}), "input 1 is undefined");
   expect_failure(gradcheck(sin_of, {variable({1}).expand({3})}), "input 0 overlaps itself");
   expect_failure(gradcheck(sin_of, {variable({4}).as_strided({3, 2}, {1, 1})}), "overlaps itself");
   EXPECT_TRUE(gradcheck(sin_of, {variable({1}).expand({1, 1})})) << "stride 0 is harmless for size 1";
+  EXPECT_TRUE(gradcheck(product_of, {variable({2, 3}), constant({1}).expand({3, 2})})) << "it is not checked";
+  const std::string lazy = "input 0 is a lazy conjugate or negative";
+  expect_failure(gradcheck(square_of, {z.conj().requires_grad_()}), lazy);
+  expect_failure(gradcheck(square_of, {at::imag(z.conj()).requires_grad_()}), lazy);
+  const GradcheckFunction times = [](T in) -> Tensors { return {in[0] * in[1]}; };
+  EXPECT_TRUE(gradcheck(times, {z.clone().requires_grad_(), z.conj()})) << "it is not checked";
+  const Tensor sparse = at::eye(3, at::kDouble).to_sparse();
+  expect_failure(gradcheck(sum_of, {sparse.clone().requires_grad_()}), "input 0 is not strided");
+  const GradcheckFunction sparse_times = [](T in) -> Tensors { return {at::mm(in[1], in[0])}; };
+  EXPECT_TRUE(gradcheck(sparse_times, {variable({3, 2}), sparse})) << "it is not checked";
+  const GradcheckFunction to_sparse = [](T in) -> Tensors { return {in[0] * 2, in[0].to_sparse()}; };
+  expect_failure(gradcheck(to_sparse, {variable({3})}), "output 1 is not strided: call to_dense() on it");
 }
 
-TEST_F(GradcheckTest, ABackwardOfTheWrongShapeFails) {
-  const auto wrong = with_gradient(exp_of, [](const Tensor&, const Tensor& g) { return g.t(); });
-  expect_failure(gradcheck(wrong, {variable({3, 4})}), "the backward threw");
-}
-
-TEST_F(GradcheckTest, ABackwardThatIsNotReentrantFails) {
-  int runs = 0;
-  const auto stateful = with_gradient(
-      exp_of, [&](const Tensor& x, const Tensor& g) { return g * x.exp() * (1 + 1e-7 * ++runs); });
-  const Tensor x = variable({2});
-  const GradcheckResult result = gradcheck(stateful, {x});
-  expect_failure(result, "not reentrant");
-  EXPECT_TRUE(only_comparison(result).passed) << "the values themselves are within tolerance";
-  EXPECT_TRUE(gradcheck(stateful, {x}, {.nondet_tol = 1e-3}));
-  EXPECT_FALSE(gradcheck(stateful, {x}, kFast));
-}
-
-TEST_F(GradcheckTest, AForwardThatIsNotDeterministicFails) {
-  const GradcheckFunction noisy = [](T in) -> Tensors { return {in[0] + at::randn_like(in[0])}; };
-  EXPECT_THAT(gradcheck(noisy, {variable({2})}).failures, Contains(HasSubstr("not deterministic")));
-}
-
-TEST_F(GradcheckTest, ABackwardThatIgnoresItsUpstreamGradientFails) {
-  const auto ignores = with_gradient(sum_of, [](const Tensor& x, const Tensor&) { return at::ones_like(x); });
-  const GradcheckResult result = gradcheck(ignores, {variable({3})});
-  EXPECT_TRUE(only_comparison(result).passed) << "it is right for an upstream gradient of 1";
-  EXPECT_FALSE(result);
-  EXPECT_THAT(result.failures, Contains(HasSubstr("zero upstream gradient")));
-}
-
-/// x ↦ (x, 2x) with a backward that receives undefined upstream gradients, and throws for them.
-class TwoOutputs : public torch::autograd::Function<TwoOutputs> {
- public:
-  static Tensors forward(torch::autograd::AutogradContext* context, const Tensor& x) {
-    context->set_materialize_grads(false);
-    return {x * 1, x * 2};
+TEST_F(GradcheckTest, ASparseGradientPasses) {
+  const Tensor indices = at::tensor({0, 2, 0}, at::kLong);
+  const GradcheckFunction embedding = [&](T in) -> Tensors {
+    return {at::embedding(in[0], indices, -1, false, /*sparse=*/true)};
+  };
+  for (const GradcheckOptions& options : {GradcheckOptions{}, kFast}) {
+    EXPECT_GRADIENTS_MATCH(embedding, {variable({3, 2})}, options);
   }
-  static Tensors backward(torch::autograd::AutogradContext*, Tensors g) { return {g[0] + 2 * g[1]}; }
-};
+}
 
-TEST_F(GradcheckTest, ABackwardThatDoesNotSupportUndefinedUpstreamGradientsFails) {
-  const GradcheckFunction careless = [](T in) -> Tensors {
-    const Tensors outputs = TwoOutputs::apply(in[0]);
-    return {outputs[0] + outputs[1] * 0, outputs[1] + outputs[0] * 0};  // both always get a gradient
+TEST_F(GradcheckTest, AnExceptionNamesTheStep) {
+  struct Step {
+    int call;  // the call of the function that throws
+    GradcheckOptions options;
+    const char* message;
   };
-  const GradcheckResult result = gradcheck(careless, {variable({3})});
-  EXPECT_FALSE(result);
-  EXPECT_THAT(result.failures, Contains(HasSubstr("undefined upstream gradient")));
-  EXPECT_TRUE(gradcheck(careless, {variable({3})}, {.check_undefined_grad = false}));
-}
-
-TEST_F(GradcheckTest, OutputsThatRequireNoGradientMustNotDependOnTheInput) {
-  const GradcheckFunction detached = [](T in) -> Tensors { return {in[0].detach() * 2}; };
-  EXPECT_FALSE(gradcheck(detached, {variable({2})}));
-  EXPECT_FALSE(gradcheck(detached, {variable({2})}, kFast));
-  EXPECT_TRUE(gradcheck(ones_of, {variable({2})}));
-  const GradcheckFunction one_of_two = [](T in) -> Tensors { return {in[0] * 2, in[0].detach() * 2}; };
-  const GradcheckResult result = gradcheck(one_of_two, {variable({2})});
-  EXPECT_TRUE(result) << "a warning only, as in Python";
-  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("output 1 requires no gradient")));
-}
-
-TEST_F(GradcheckTest, AFunctionThatChangesItsInputFails) {
-  const GradcheckFunction in_place = [](T in) -> Tensors {
-    in[1].add_(1);
-    return {in[0] * 2};
+  const GradcheckOptions with_reference = {.reference = [](T in) -> Tensors { return {in[0].sin()}; }};
+  const Step steps[] = {
+      {1, {}, "the forward threw: now"},
+      {2, {}, "the second forward call threw: now"},
+      {3, {}, "the second forward call threw: now"},
+      {4, {}, nullptr},  // a call without autograd, which may fail
+      {5, {}, "the forward with input 0 perturbed threw: now"},
+      {6, {}, "the forward with input 0 perturbed threw: now"},
+      {7, {}, "the forward for undefined upstream gradients threw: now"},
+      {8, {}, nullptr},  // there is no such call
+      {5, kFast, "the forward with input 0 perturbed threw: now"},
+      {5, kBatched, "the forward with input 0 perturbed threw: now"},
+      {5, with_reference, "the reference function threw: now"},
   };
-  const Tensor y = at::zeros({2}, at::kDouble);
-  expect_failure(gradcheck(in_place, {variable({2}), y}), "changed input 1 in place");
-  EXPECT_TRUE(y.eq(0).all().item<bool>()) << "it is restored";
-}
-
-TEST_F(GradcheckTest, OutputsThatChangeShapeFail) {
+  for (const Step& step : steps) {
+    SCOPED_TRACE(c10::str("call ", step.call));
+    int calls = 0;
+    const GradcheckFunction throws = [&](T in) {
+      TORCH_CHECK(++calls != step.call, "now");
+      return sin_of(in);
+    };
+    const GradcheckResult result = gradcheck(throws, {variable({1})}, step.options);
+    if (step.message == nullptr) {
+      EXPECT_TRUE(result) << result.to_string();
+    } else {
+      EXPECT_FALSE(result);
+      EXPECT_THAT(result.failures, ElementsAre(step.message));
+    }
+  }
   int calls = 0;
-  const GradcheckFunction growing = [&](T in) -> Tensors { return {in[0].sin().expand({++calls, 2})}; };
-  expect_failure(gradcheck(growing, {variable({2})}), "output 0 was [1, 2]");
+  const auto wrong = wrong_square();
+  const GradcheckFunction throws = [&](T in) {
+    TORCH_CHECK(++calls != 7, "now");
+    return wrong(in);
+  };
+  expect_failure(gradcheck(throws, {variable({1})}),
+                 "the forward, perturbed to one side to find kinks, threw: now");
+  const auto throws_for_zero = with_gradient(sin_of, [](const Tensor& x, const Tensor& g) {
+    TORCH_CHECK(g.any().item<bool>(), "zero");
+    return g * x.cos();
+  });
+  EXPECT_THAT(gradcheck(throws_for_zero, {variable({1})}).failures,
+              ElementsAre(HasSubstr("the backward for a zero upstream gradient threw: zero")));
 }
 
-TEST_F(GradcheckTest, SecondDerivativesOfRightFunctionsPass) {
-  const GradcheckFunction smooth = [](T in) -> Tensors { return {in[0].pow(3) * in[1].exp(), in[0].sin()}; };
-  const Tensors inputs = {variable({2, 3}), variable({3})};
-  const GradcheckResult result = gradgradcheck(smooth, inputs);
-  EXPECT_TRUE(result) << result.to_string();
-  EXPECT_EQ(result.check, GradcheckResult::Check::gradgradcheck);
-  EXPECT_EQ(result.comparisons.size(), 2u * 4u) << "two gradients by two inputs and two upstream gradients";
-  EXPECT_TRUE(gradgradcheck(smooth, inputs, {variable({2, 3}), variable({2, 3})}));
-  EXPECT_TRUE(gradgradcheck(smooth, inputs, {}, kFast));
-  EXPECT_TRUE(gradgradcheck(product_of, {variable({2, 3}), variable({3, 2})}));
-  EXPECT_TRUE(gradgradcheck(square_of, {complex_variable({2})}));
+TEST_F(GradcheckTest, StepsAreNotLargerThanEpsAndInFullModeOfOneElement) {
+  const double eps = 1e-3;
+  const auto wrong = with_gradient(exp_of, [](const Tensor&, const Tensor& g) { return g * 0; });
+  for (GradcheckOptions options :
+       {GradcheckOptions{}, kFast, kBatched}) {  // the wrong ones also search for kinks
+    options.eps = eps;
+    for (const GradcheckFunction& function : {GradcheckFunction(exp_of), GradcheckFunction(wrong)}) {
+      const Tensor x = variable({3, 2}), original = x.detach().clone();
+      double largest = 0;
+      std::int64_t moved = 0;
+      const GradcheckFunction watched = [&](T in) {
+        const Tensor steps = (in[0].detach() - original).abs();
+        largest = std::max(largest, steps.max().item<double>());
+        moved = std::max(moved, at::count_nonzero(steps).item<std::int64_t>());
+        return function(in);
+      };
+      static_cast<void>(gradcheck(watched, {x}, options));
+      EXPECT_LE(largest, eps * (1 + 1e-9));
+      EXPECT_GT(largest, eps / 10);
+      if (options.mode == GradcheckMode::full && options.batched_inputs.empty()) {
+        EXPECT_EQ(moved, 1);
+        EXPECT_GT(largest, eps * (1 - 1e-9));
+      }
+    }
+  }
 }
 
-TEST_F(GradcheckTest, AWrongSecondDerivativeFailsAlthoughTheFirstIsRight) {
-  const auto detached =
-      with_gradient(square_of, [](const Tensor& x, const Tensor& g) { return 2 * x.detach() * g; });
-  EXPECT_TRUE(gradcheck(detached, {variable({3})}));
-  const GradcheckResult result = gradgradcheck(detached, {variable({3})});
-  EXPECT_FALSE(result);
-  EXPECT_EQ(result.comparisons[0].cause, Cause::not_filled);
-  EXPECT_TRUE(result.comparisons[1].passed) << "the derivative by the upstream gradient is right";
-}
-
-TEST_F(GradcheckTest, SecondDerivativesOfInvalidFunctionsFail) {
-  const GradcheckFunction broken = [](T) -> Tensors { throw std::runtime_error("broken"); };
-  EXPECT_FALSE(gradgradcheck(ones_of, {variable({2})}));
-  EXPECT_FALSE(gradgradcheck(sin_of, {constant({2})}));
-  expect_failure(gradgradcheck(sin_of, {variable({2})}, {variable({2}), variable({2})}),
-                 "one grad_output for each of the 1 outputs");
-  expect_failure(gradgradcheck(broken, {variable({2})}), "broken");
+TEST_F(GradcheckTest, TheForwardIsCalledTwicePerElementWithoutAutograd) {
+  for (const GradcheckOptions& options : {GradcheckOptions{}, kFast}) {
+    int with_autograd = 0, without = 0;
+    const GradcheckFunction counted = [&](T in) {
+      (at::GradMode::is_enabled() ? with_autograd : without) += 1;
+      return sin_of(in);
+    };
+    EXPECT_TRUE(gradcheck(counted, {variable({3, 2})}, options));
+    EXPECT_EQ(with_autograd, 4);
+    EXPECT_EQ(without, 1 + 2 * (options.mode == GradcheckMode::fast ? 1 : 6));
+  }
 }
 
 }  // namespace

@@ -148,7 +148,8 @@ std::string special_options(const OptimizerOptions& options) {
   for (const Field<OptimizerOptions>& field : optimizer_fields().fields) {
     const nlohmann::ordered_json value = field.write(options);
     if (field.option != "--lr" && field.option != "--optimizer" && value != field.write(usual)) {
-      text += fmt::format(" {}{}", field.option, value.is_boolean() ? "" : " " + value.dump());
+      text += " " + field.option;
+      text += value.is_boolean() ? "" : fmt::format(" {}", value.dump());
     }
   }
   return text;

@@ -15,6 +15,7 @@ namespace {
 using gradcheck_detail::CheckedInput;
 using gradcheck_detail::CheckStopped;
 using gradcheck_detail::GradientCheck;
+using gradcheck_detail::name_at;
 using gradcheck_detail::OutputSlot;
 using gradcheck_detail::Tensor;
 using gradcheck_detail::Tensors;
@@ -68,7 +69,7 @@ void check_undefined_upstream(GradientCheck& check, const Tensors& fn_outputs, c
   try {
     const Tensors gradients = autograd_vjp(outputs, check.checked(), zeros);
     for (std::size_t i = 0; i < gradients.size(); ++i) {
-      if (gradients[i].defined() && !gradients[i].eq(0).all().item<bool>()) {
+      if (!gradcheck_detail::all_zero(gradients[i])) {
         check.fail("the gradient of ", check.checked()[i].name, " is not zero when the upstream gradient of ",
                    which, " is undefined and the others are zero");
       }
@@ -88,8 +89,7 @@ void check_undefined_upstreams(GradientCheck& check, const GradcheckFunction& fn
   }
   for (const OutputSlot& slot : slots) {
     if (slot.differentiable) {
-      check_undefined_upstream(check, fn(inputs), check.output_name(slot.output),
-                               [&](std::size_t i) { return i == slot.output; });
+      check_undefined_upstream(check, fn(inputs), slot.name, [&](std::size_t i) { return i == slot.output; });
     }
   }
 }
@@ -128,18 +128,12 @@ Tensors manual_vjp(GradientCheck& check, const GradcheckFunction& forward, const
   const std::vector<OutputSlot>& slots = check.layout().slots;
   Tensors grad_outputs(outputs.size());
   for (std::size_t i = 0; i < slots.size(); ++i) {
-    grad_outputs[slots[i].output] = upstream[i].defined() ? upstream[i].clone() : slots[i].zeros();
+    grad_outputs[slots[i].output] = upstream[i].defined() ? upstream[i] : slots[i].zeros();
   }
   const Tensors gradients = backward(inputs, outputs, grad_outputs);
   if (gradients.size() != inputs.size()) {
     throw CheckStopped("the backward returned ", gradients.size(), " gradients for ", inputs.size(),
                        " inputs; return an undefined tensor for no gradient");
-  }
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    if (upstream[i].defined() && !upstream[i].equal(grad_outputs[slots[i].output])) {
-      throw CheckStopped("the backward changed the upstream gradient of ", check.output_name(slots[i].output),
-                         " in place");
-    }
   }
   Tensors checked;
   for (const CheckedInput& input : check.checked()) {
@@ -148,7 +142,7 @@ Tensors manual_vjp(GradientCheck& check, const GradcheckFunction& forward, const
   return checked;
 }
 
-/// (inputs, grad_outputs) ↦ ∂(Σ grad_outputs · fn(inputs)) / ∂inputs, without undefined gradients.
+/// (inputs, grad_outputs) ↦ ∂(Σ grad_outputs · fn(inputs)) / ∂inputs. An unused input's is undefined.
 /// differentiable: for each input, whether its gradient is wanted.
 Tensors gradients_of(const GradcheckFunction& fn, const std::vector<bool>& differentiable,
                      const Tensors& arguments) {
@@ -168,10 +162,8 @@ Tensors gradients_of(const GradcheckFunction& fn, const std::vector<bool>& diffe
     throw CheckStopped("expected one grad_output for each of the ", outputs.size(),
                        " outputs that require a gradient, found ", grad_outputs.size());
   }
-  Tensors gradients = torch::autograd::grad(outputs, wanted, grad_outputs, /*retain_graph=*/create_graph,
-                                            create_graph, /*allow_unused=*/true);
-  std::erase_if(gradients, [](const Tensor& gradient) { return !gradient.defined(); });
-  return gradients;
+  return torch::autograd::grad(outputs, wanted, grad_outputs, /*retain_graph=*/create_graph, create_graph,
+                               /*allow_unused=*/true);
 }
 
 /// U(−1, 1) for each output that requires a gradient.
@@ -189,24 +181,24 @@ Tensors random_grad_outputs(const Tensors& outputs, std::uint64_t seed) {
   return grad_outputs;
 }
 
-/// The options with names for the arguments and results of gradients_of().
+/// The options with names for the arguments and results of gradients_of(). outputs: those of fn.
 GradcheckOptions options_of_gradients(const GradcheckOptions& options, const Tensors& inputs,
-                                      std::size_t grad_outputs) {
-  const auto name = [](const std::vector<std::string>& names, const char* kind, std::size_t i) {
-    return i < names.size() ? names[i] : kind + std::to_string(i);
-  };
+                                      const Tensors& outputs) {
   GradcheckOptions of_gradients = options;
   of_gradients.reference = nullptr;
   of_gradients.input_names.clear();
   of_gradients.output_names.clear();
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    of_gradients.input_names.push_back(name(options.input_names, "input ", i));
+    of_gradients.input_names.push_back(name_at(options.input_names, "input", i));
     if (requires_grad(inputs[i])) {
       of_gradients.output_names.push_back("gradient of " + of_gradients.input_names.back());
     }
   }
-  for (std::size_t i = 0; i < grad_outputs; ++i) {
-    of_gradients.input_names.push_back("upstream gradient of " + name(options.output_names, "output ", i));
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (requires_grad(outputs[i])) {
+      of_gradients.input_names.push_back("upstream gradient of " +
+                                         name_at(options.output_names, "output", i));
+    }
   }
   return of_gradients;
 }
@@ -222,20 +214,17 @@ GradcheckResult gradgradcheck(const GradcheckFunction& fn, const Tensors& inputs
                               const GradcheckOptions& options) {
   const at::AutoGradMode grad_mode(true);
   constexpr auto kKind = GradcheckResult::Check::gradgradcheck;
-  Tensors upstream = grad_outputs;
-  bool ready = false;
+  Tensors outputs, upstream = grad_outputs;
   GradientCheck setup(kKind, fn, inputs, options);
   GradcheckResult setup_result = setup.run([&] {
     setup.set_step("the forward");
-    if (upstream.empty()) {
-      upstream = random_grad_outputs(fn(inputs), options.seed);
-    }
+    outputs = fn(inputs);
+    upstream = upstream.empty() ? random_grad_outputs(outputs, options.seed) : upstream;
     if (upstream.empty()) {
       throw CheckStopped("nothing to compare: no output requires a gradient");
     }
-    ready = true;
   });
-  if (!ready) {
+  if (outputs.empty() || upstream.empty()) {
     return setup_result;
   }
   Tensors arguments = inputs;
@@ -245,7 +234,7 @@ GradcheckResult gradgradcheck(const GradcheckFunction& fn, const Tensors& inputs
   const GradcheckFunction gradients = [&](const Tensors& moved) {
     return gradients_of(fn, differentiable, moved);
   };
-  return check_autograd(kKind, gradients, arguments, options_of_gradients(options, inputs, upstream.size()));
+  return check_autograd(kKind, gradients, arguments, options_of_gradients(options, inputs, outputs));
 }
 
 GradcheckResult check_backward(const GradcheckFunction& forward, const GradcheckBackward& backward,

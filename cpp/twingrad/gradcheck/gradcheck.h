@@ -61,12 +61,13 @@ struct GradcheckOptions {
 ///
 ///     | ∂y_i/∂x_j  −  (y_i(x + h e_j) − y_i(x − h e_j)) / 2h |   ≤   atol + rtol · | the difference |
 ///
-///   fast mode, with u, v random, non-negative and of norm 1:
+///   fast mode, with u, v random, positive and of norm 1:
 ///
 ///     | vᵀJu  −  vᵀ (y(x + h u) − y(x − h u)) / 2h |   ≤   atol · Σu · Σv + rtol · | the difference |
 ///
-/// It also checks that two backward passes give the same gradients, that a zero or undefined upstream
-/// gradient gives zero, and that an output that requires no gradient is constant.
+/// It also checks that two backward passes give the same gradients and leave the upstream gradient as it is,
+/// that a zero or undefined upstream gradient gives zero, and that an output that requires no gradient is
+/// constant.
 ///
 /// inputs: any shape, strided, without overlapping memory; at least one requires a gradient. They are
 /// perturbed in place and restored bit for bit, so the weights of a module can be passed and checked too. A

@@ -34,9 +34,7 @@ Tensor AnalyticalRows::validated_reals(const CheckedInput& input, Tensor gradien
   return reals_of(gradient);
 }
 
-Tensors AnalyticalRows::rows_for(std::size_t slot, const Tensor& upstream) {
-  Tensors upstreams(layout_.slots.size());
-  upstreams[slot] = upstream;
+Tensors AnalyticalRows::run(const Tensors& upstreams) {
   const Tensors gradients = vjp_(upstreams);
   Tensors rows;
   for (std::size_t i = 0; i < checked_.size(); ++i) {
@@ -45,36 +43,26 @@ Tensors AnalyticalRows::rows_for(std::size_t slot, const Tensor& upstream) {
   return rows;
 }
 
-void AnalyticalRows::compare_runs(std::size_t input, std::size_t output, const double* first,
-                                  const Tensor& second) {
-  Change& change = changes_[input];
-  const double* values = second.data_ptr<double>();
-  for (std::int64_t i = 0; i < second.numel(); ++i) {
-    if (distance(first[i], values[i]) > change.largest) {
-      change = {distance(first[i], values[i]), first[i], values[i], output};
-    }
+Tensors AnalyticalRows::rows_for(std::size_t slot, const Tensor& upstream) {
+  Tensors upstreams(layout_.slots.size());
+  upstreams[slot] = upstream;
+  const Tensor original = upstream.clone();
+  const Tensors rows = run(upstreams), again = run(upstreams);
+  if (!upstream.equal(original)) {
+    throw CheckStopped("the backward changed the upstream gradient of ", layout_.slots[slot].name,
+                       " in place");
   }
-}
-
-/// Calls use(input, slot, r, gradient) for row r of the Jacobian of each checked input.
-template <typename Use>
-void AnalyticalRows::for_each_row(const Use& use) {
-  for (std::size_t s = 0; s < layout_.slots.size(); ++s) {
-    const OutputSlot& slot = layout_.slots[s];
-    if (!slot.differentiable) {
-      continue;
-    }
-    const Tensor upstream = slot.zeros();
-    const Tensor flat = (upstream.is_complex() ? at::view_as_real(upstream) : upstream).view(-1);
-    for (std::int64_t r = 0; r < slot.length; ++r) {
-      flat.select(0, r).fill_(1);
-      const Tensors rows = rows_for(s, upstream);
-      flat.select(0, r).fill_(0);
-      for (std::size_t i = 0; i < rows.size(); ++i) {
-        use(i, slot, slot.offset + r, rows[i]);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const double* first = rows[i].data_ptr<double>();
+    const double* second = again[i].data_ptr<double>();
+    for (std::int64_t c = 0; c < rows[i].numel(); ++c) {
+      const double change = distance(first[c], second[c]);
+      if (change > changes_[i].largest) {
+        changes_[i] = {change, first[c], second[c], layout_.slots[slot].name};
       }
     }
   }
+  return rows;
 }
 
 Tensors AnalyticalRows::jacobians() {
@@ -82,15 +70,19 @@ Tensors AnalyticalRows::jacobians() {
   for (const CheckedInput& input : checked_) {
     jacobians.push_back(at::zeros({layout_.length, count_reals(input.tensor)}, at::kDouble));
   }
-  const auto row_of = [&](std::size_t input, std::int64_t r) {
-    return jacobians[input].data_ptr<double>() + r * jacobians[input].size(1);
-  };
-  for_each_row([&](std::size_t i, const OutputSlot&, std::int64_t r, const Tensor& gradient) {
-    std::copy_n(gradient.data_ptr<double>(), gradient.numel(), row_of(i, r));
-  });
-  for_each_row([&](std::size_t i, const OutputSlot& slot, std::int64_t r, const Tensor& gradient) {
-    compare_runs(i, slot.output, row_of(i, r), gradient);
-  });
+  for (std::size_t s = 0; s < layout_.slots.size(); ++s) {
+    const OutputSlot& slot = layout_.slots[s];
+    const Tensor upstream = slot.zeros();
+    const Tensor flat = (upstream.is_complex() ? at::view_as_real(upstream) : upstream).view(-1);
+    for (std::int64_t r = 0; slot.differentiable && r < slot.length; ++r) {
+      flat.select(0, r).fill_(1);
+      const Tensors rows = rows_for(s, upstream);
+      flat.select(0, r).fill_(0);
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        jacobians[i].select(0, slot.offset + r).copy_(rows[i]);
+      }
+    }
+  }
   return jacobians;
 }
 

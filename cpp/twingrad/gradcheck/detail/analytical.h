@@ -26,30 +26,27 @@ class AnalyticalRows {
   AnalyticalRows(const Vjp& vjp, const OutputLayout& layout, const std::vector<CheckedInput>& checked)
       : vjp_(vjp), layout_(layout), checked_(checked), changes_(checked.size()) {}
 
-  /// vᵀJ [C] of each checked input, for an upstream gradient of one output. Throws CheckStopped for a
-  /// gradient of the wrong shape or kind.
+  /// vᵀJ [C] of each checked input, for an upstream gradient v of one output. Runs the backward twice, for
+  /// changes(). Throws CheckStopped for a gradient of the wrong shape or kind, or if
+  /// the backward changes `upstream`.
   Tensors rows_for(std::size_t slot, const Tensor& upstream);
 
-  /// J [R, C] for each checked input, row by row from one-hot upstream gradients; then all rows a second time
-  /// for changes().
+  /// J [R, C] for each checked input, row by row from one-hot upstream gradients.
   Tensors jacobians();
 
-  /// Records how much the gradient of a checked input changed when backward ran again.
-  void compare_runs(std::size_t input, std::size_t output, const double* first, const Tensor& second);
-
+  /// How much the gradient of a checked input changed at most when backward ran again.
   struct Change {
     double largest = 0;            ///< |second − first|
     double first = 0, second = 0;  ///< the two values
-    std::size_t output = 0;
+    std::string output;
   };
   const std::vector<Change>& changes() const { return changes_; }
   /// A message for each gradient whose dtype or device is not its input's.
   const std::vector<std::string>& wrong_dtypes() const { return wrong_dtypes_; }
 
  private:
+  Tensors run(const Tensors& upstreams);
   Tensor validated_reals(const CheckedInput& input, Tensor gradient);
-  template <typename Use>
-  void for_each_row(const Use& use);
 
   const Vjp& vjp_;
   const OutputLayout& layout_;

@@ -10,51 +10,43 @@
 namespace twingrad::gradcheck_detail {
 namespace {
 
-/// The results of one pass over a block.
-struct Scan {
-  std::int64_t bad = 0;
-  std::int64_t worst_absolute = 0, worst_relative = 0;  // flat indices; NaN counts as the worst
-  bool all_zero = true;
+/// The errors of one entry, and whether they are within the tolerance.
+struct Errors {
+  double absolute = 0, relative = 0;
+  double bound = 0;  // on the absolute error
+  bool passed = true;
 };
 
-/// One pass instead of ten tensor operations: blocks of a full check are large, and memory bandwidth limits
-/// the speed.
 template <typename Value>
-Scan scan_values(const Value* analytical, const Value* numerical, std::int64_t count,
-                 const Tolerance& tolerance, double atol) {
-  Scan scan;
-  double absolute = -1, relative = 0;
+Errors errors_of(const Value& analytical, const Value& numerical, const Block& block) {
   const auto is_nan = [](const Value& value) { return value != value; };
-  for (std::int64_t i = 0; i < count; ++i) {
-    const Value a = analytical[i], n = numerical[i];
-    const double size = std::max(std::abs(a), std::abs(n));
-    const bool equal = a == n || (tolerance.equal_nan && is_nan(a) && is_nan(n));
-    const double error = equal ? 0 : std::abs(a - n);
-    const double bound = tolerance.absolute + tolerance.relative * std::abs(n);
-    scan.bad += !(equal || (std::isfinite(error) && error <= bound));
-    scan.all_zero = scan.all_zero && equal && size == 0;
-    if (!(error <= absolute) && !std::isnan(absolute)) {
-      absolute = error;
-      scan.worst_absolute = i;
-    }
-    const double scale = std::max(size, atol);
-    if (error > 0 && !(error <= relative * scale) && !std::isnan(relative)) {
-      relative = error / scale;
-      scan.worst_relative = i;
-    }
+  const double size = std::abs(numerical);
+  Errors errors;
+  errors.bound = block.tolerance.absolute + block.tolerance.relative * size;
+  if (analytical == numerical || (block.tolerance.equal_nan && is_nan(analytical) && is_nan(numerical))) {
+    return errors;
   }
-  return scan;
+  errors.absolute = std::abs(analytical - numerical);
+  errors.relative = errors.absolute / std::max({std::abs(analytical), size, block.atol});
+  errors.passed = std::isfinite(errors.absolute) && errors.absolute <= errors.bound;
+  return errors;
 }
 
-Scan scan(const Block& block) {
+/// Calls use(flat index, analytical, numerical) for each entry. One pass instead of ten tensor operations:
+/// blocks of a full check are large, and memory bandwidth is the cost.
+template <typename Use>
+void for_each_entry(const Block& block, const Use& use) {
   const Tensor analytical = block.analytical.contiguous();
   const Tensor numerical = block.numerical.contiguous();
-  const auto scan_as = [&](auto zero) {
+  const auto visit = [&](auto zero) {
     using Value = decltype(zero);
-    return scan_values(analytical.data_ptr<Value>(), numerical.data_ptr<Value>(), analytical.numel(),
-                       block.tolerance, block.atol);
+    const Value* a = analytical.data_ptr<Value>();
+    const Value* n = numerical.data_ptr<Value>();
+    for (std::int64_t i = 0; i < analytical.numel(); ++i) {
+      use(i, a[i], n[i]);
+    }
   };
-  return analytical.is_complex() ? scan_as(c10::complex<double>()) : scan_as(0.0);
+  analytical.is_complex() ? visit(c10::complex<double>()) : visit(0.0);
 }
 
 std::vector<std::int64_t> unravel(std::int64_t flat, const std::vector<std::int64_t>& shape) {
@@ -79,10 +71,11 @@ GradcheckEntry entry_at(const Block& block, const GradcheckComparison& compariso
   }
   entry.analytical = value_in(block.analytical);
   entry.numerical = value_in(block.numerical);
-  entry.absolute = std::abs(entry.analytical - entry.numerical);
-  const double scale = std::max({std::abs(entry.analytical), std::abs(entry.numerical), block.atol});
-  entry.relative = entry.absolute == 0 ? 0 : entry.absolute / scale;
-  entry.tolerance = block.tolerance.absolute + block.tolerance.relative * std::abs(entry.numerical);
+  const Errors errors = errors_of(entry.analytical, entry.numerical, block);
+  entry.absolute = errors.absolute;
+  entry.relative = errors.relative;
+  entry.tolerance = errors.bound;
+  entry.passed = errors.passed;
   return entry;
 }
 
@@ -95,8 +88,11 @@ std::string number_text(double value, int digits) {
 }
 
 Tensor Block::bad_entries() const {
-  return at::isclose(analytical, numerical, tolerance.relative, tolerance.absolute, tolerance.equal_nan)
-      .logical_not_();
+  Tensor bad = at::empty(analytical.sizes(), at::kBool);
+  for_each_entry(*this, [&, out = bad.data_ptr<bool>()](std::int64_t i, const auto& a, const auto& n) {
+    out[i] = !errors_of(a, n, *this).passed;
+  });
+  return bad;
 }
 
 bool summarize(const Block& block, GradcheckComparison& comparison) {
@@ -105,32 +101,45 @@ bool summarize(const Block& block, GradcheckComparison& comparison) {
     comparison.explanation = "nothing to compare: no elements";
     return true;
   }
-  const Scan found = scan(block);
-  const Tensor bad = found.bad == 0 ? Tensor() : block.bad_entries().reshape(-1);
-  for (auto [entry, flat] : {std::pair{&comparison.worst_absolute, found.worst_absolute},
-                             std::pair{&comparison.worst_relative, found.worst_relative}}) {
-    *entry = entry_at(block, comparison, flat);
-    entry->passed = !bad.defined() || !bad[flat].item<bool>();
-  }
-  if (found.all_zero) {
+  struct Worst {
+    double error = -1;
+    std::int64_t flat = 0;
+    void update(double other, std::int64_t i) {  // NaN is the worst
+      if (!(other <= error) && !std::isnan(error)) {
+        error = other;
+        flat = i;
+      }
+    }
+  };
+  Worst absolute, relative;
+  bool all_passed = true, all_zero = true;
+  for_each_entry(block, [&](std::int64_t i, const auto& a, const auto& n) {
+    const Errors errors = errors_of(a, n, block);
+    absolute.update(errors.absolute, i);
+    relative.update(errors.relative, i);
+    all_passed = all_passed && errors.passed;
+    all_zero = all_zero && a == 0.0 && n == 0.0;
+  });
+  comparison.worst_absolute = entry_at(block, comparison, absolute.flat);
+  comparison.worst_relative = entry_at(block, comparison, relative.flat);
+  if (all_zero && comparison.kind != GradcheckComparison::Kind::value) {
     comparison.explanation = "all zero: the output does not depend on the input here";
   }
-  return found.bad == 0;
+  return all_passed;
 }
 
 void list_bad_entries(const Block& block, const Tensor& bad, const Tensor& kinks,
                       GradcheckComparison& comparison) {
   constexpr std::int64_t kMaxEntries = 100;
   comparison.bad = bad.sum().item<std::int64_t>();
-  Tensor excess = (block.analytical - block.numerical).abs() /
-                  (block.numerical.abs() * block.tolerance.relative + block.tolerance.absolute);
+  const Tensor bound = block.numerical.abs() * block.tolerance.relative + block.tolerance.absolute;
+  Tensor excess = (block.analytical - block.numerical).abs() / bound.clamp_min(1e-300);
   excess.masked_fill_(excess.isnan(), std::numeric_limits<double>::infinity());
   excess.masked_fill_(bad.logical_not(), -1);
   const Tensor worst = std::get<1>(excess.view(-1).topk(std::min(comparison.bad, kMaxEntries)));
   for (std::int64_t i = 0; i < worst.numel(); ++i) {
     const std::int64_t flat = worst[i].item<std::int64_t>();
     GradcheckEntry entry = entry_at(block, comparison, flat);
-    entry.passed = false;
     entry.kink = kinks.defined() && kinks.reshape(-1)[flat].item<bool>();
     comparison.bad_entries.push_back(std::move(entry));
   }

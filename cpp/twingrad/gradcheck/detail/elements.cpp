@@ -53,13 +53,14 @@ void Elements::restore_all() {
 }
 
 void copy_reals(const Tensor& tensor, double* to) {
-  if (tensor.is_cpu() && tensor.scalar_type() == at::kDouble && tensor.is_contiguous() && !tensor.is_neg()) {
+  const bool strided = tensor.layout() == at::kStrided;
+  if (strided && tensor.is_cpu() && tensor.scalar_type() == at::kDouble && tensor.is_contiguous() &&
+      !tensor.is_neg()) {
     std::copy_n(tensor.data_ptr<double>(), tensor.numel(), to);
     return;
   }
   const at::NoGradGuard no_grad;
-  const Tensor dense = tensor.layout() == at::kStrided ? tensor : tensor.to_dense();
-  const Tensor values = dense.resolve_conj().resolve_neg();
+  const Tensor values = (strided ? tensor : tensor.to_dense()).resolve_conj().resolve_neg();
   const Tensor flat = real_view(values).to(at::kCPU, at::kDouble).contiguous();
   std::copy_n(flat.data_ptr<double>(), flat.numel(), to);
 }
@@ -71,6 +72,8 @@ Tensor reals_of(const Tensor& tensor) {
 }
 
 std::int64_t count_reals(const Tensor& tensor) { return tensor.numel() * (tensor.is_complex() ? 2 : 1); }
+
+bool all_zero(const Tensor& tensor) { return !tensor.defined() || reals_of(tensor).eq(0).all().item<bool>(); }
 
 double distance(double a, double b) {
   if (a == b || (std::isnan(a) && std::isnan(b))) {

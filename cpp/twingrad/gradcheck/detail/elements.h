@@ -51,6 +51,9 @@ Tensor reals_of(const Tensor& tensor);
 /// The number of real numbers in a tensor.
 std::int64_t count_reals(const Tensor& tensor);
 
+/// Whether all elements are zero. An undefined tensor counts as zero.
+bool all_zero(const Tensor& tensor);
+
 /// |a − b|. Two NaNs are equal; NaN and a number are infinitely far apart.
 double distance(double a, double b);
 

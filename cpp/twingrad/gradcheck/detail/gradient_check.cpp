@@ -86,12 +86,7 @@ void GradientCheck::validate_options() const {
 }
 
 std::string GradientCheck::input_name(std::size_t input) const {
-  return input < options_.input_names.size() ? options_.input_names[input] : "input " + std::to_string(input);
-}
-
-std::string GradientCheck::output_name(std::size_t output) const {
-  return output < options_.output_names.size() ? options_.output_names[output]
-                                               : "output " + std::to_string(output);
+  return name_at(options_.input_names, "input", input);
 }
 
 void GradientCheck::choose_inputs(bool or_all) {
@@ -144,10 +139,11 @@ void GradientCheck::validate_input(const CheckedInput& input) const {
 void GradientCheck::set_outputs(const Tensors& outputs, bool all_differentiable) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i].defined() && outputs[i].layout() != at::kStrided) {
-      throw CheckStopped(output_name(i), " is not strided: call to_dense() on it");
+      throw CheckStopped(name_at(options_.output_names, "output", i),
+                         " is not strided: call to_dense() on it");
     }
   }
-  layout_ = OutputLayout(outputs);
+  layout_ = OutputLayout(outputs, options_.output_names);
   if (layout_.slots.empty()) {
     throw CheckStopped("nothing to compare: the function returned no floating-point or complex tensor");
   }
@@ -158,16 +154,16 @@ void GradientCheck::set_outputs(const Tensors& outputs, bool all_differentiable)
 
 void GradientCheck::prepare_evaluation(bool with_autograd) {
   set_step("the second forward call");
+  Tensors point = inputs_;
   OutputLayout layout = layout_;
   if (in_float64_) {
     set_step("the forward on float64 copies of the inputs (see GradcheckOptions::numerical_in_float64)");
-    std::transform(inputs_.begin(), inputs_.end(), std::back_inserter(float64_inputs_), float64_copy);
+    std::transform(inputs_.begin(), inputs_.end(), point.begin(), float64_copy);
     for (OutputSlot& slot : layout.slots) {
       slot.like = slot.like.detach().to(float64_dtype(slot.like));
     }
   }
-  evaluate_ = std::make_unique<Evaluator>(fn_, in_float64_ ? float64_inputs_ : inputs_, std::move(layout),
-                                          with_autograd);
+  evaluate_ = std::make_unique<Evaluator>(fn_, std::move(point), std::move(layout), with_autograd);
   const Tensor values = (*evaluate_)();
   // If a value is off by this, an entry of a Jacobian is off by atol.
   const double bound = 2 * options_.eps * options_.atol;
@@ -191,7 +187,7 @@ void GradientCheck::check_zero_upstream(const Vjp& vjp) {
   }
   const Tensors gradients = vjp(upstream);
   for (std::size_t i = 0; i < checked_.size(); ++i) {
-    if (gradients[i].defined() && !gradients[i].eq(0).all().item<bool>()) {
+    if (!all_zero(gradients[i])) {
       fail("the gradient of ", checked_[i].name,
            " is not zero for a zero upstream gradient: the backward is not linear in the upstream gradient "
            "or ignores it");

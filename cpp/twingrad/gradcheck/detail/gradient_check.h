@@ -61,7 +61,6 @@ class GradientCheck {
 
   const std::vector<CheckedInput>& checked() const { return checked_; }
   const OutputLayout& layout() const { return layout_; }
-  std::string output_name(std::size_t output) const;
 
  private:
   void validate_options() const;
@@ -69,7 +68,6 @@ class GradientCheck {
   void check_inputs_unchanged();
   std::string input_name(std::size_t input) const;
 
-  const Tensor& perturbed(const CheckedInput& input) const;
   Tensor numerical_for(const CheckedInput& input);
   GradcheckComparison comparison_of(const CheckedInput& input, const OutputSlot& slot) const;
   Tolerance tolerance_for(const Tensor& input, const Tensor& output, const Tensor& numerical) const;
@@ -82,7 +80,6 @@ class GradientCheck {
   void compare_pair(const CheckedInput& input, const OutputSlot& slot, const Tensor& analytical,
                     const Tensor& numerical);
   void judge(Block block, const CheckedInput& input, const OutputSlot& slot, GradcheckComparison& comparison);
-  void judge_constant(const Block& block, GradcheckComparison& comparison);
   KinkMasks find_kinks(const Block& block, const Tensor& bad, const CheckedInput& input,
                        const OutputSlot& slot, GradcheckComparison::Part part);
   void find_overwritten();
@@ -98,7 +95,6 @@ class GradientCheck {
   OutputLayout layout_;
   bool all_constant_ = false;  // no output requires a gradient
   bool in_float64_ = false;    // the differences are taken at float64 copies of the inputs
-  Tensors float64_inputs_;
   std::unique_ptr<Evaluator> evaluate_;
 };
 

@@ -5,17 +5,23 @@
 
 namespace twingrad::gradcheck_detail {
 
+std::string name_at(const std::vector<std::string>& names, const char* kind, std::size_t i) {
+  return i < names.size() ? names[i] : c10::str(kind, " ", i);
+}
+
 std::string type_text(const Tensor& tensor) {
   return tensor.defined() ? c10::str(tensor.sizes(), " ", tensor.scalar_type()) : "undefined";
 }
 
 Tensor OutputSlot::zeros() const { return at::zeros(like.sizes(), like.options().requires_grad(false)); }
 
-OutputLayout::OutputLayout(const Tensors& outputs) : output_count(outputs.size()) {
+OutputLayout::OutputLayout(const Tensors& outputs, const std::vector<std::string>& names)
+    : output_count(outputs.size()) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const Tensor& output = outputs[i];
     if (output.defined() && (output.is_floating_point() || output.is_complex())) {
-      slots.push_back({i, output, output.requires_grad(), length, count_reals(output)});
+      slots.push_back(
+          {i, output, name_at(names, "output", i), output.requires_grad(), length, count_reals(output)});
       length += slots.back().length;
     }
   }
@@ -32,7 +38,7 @@ void Evaluator::operator()(double* row) const {
     const Tensor& output = outputs[slot.output];
     if (!output.defined() || output.sizes() != slot.like.sizes() ||
         output.scalar_type() != slot.like.scalar_type()) {
-      throw CheckStopped("output ", slot.output, " was ", type_text(slot.like), ", but ", type_text(output),
+      throw CheckStopped(slot.name, " was ", type_text(slot.like), ", but ", type_text(output),
                          " after the inputs were perturbed or converted to float64");
     }
     copy_reals(output, row + slot.offset);
@@ -63,11 +69,7 @@ Tensor numerical_jacobian(const Evaluator& evaluate, Elements& input, double eps
   return transposed.t().contiguous();
 }
 
-namespace {
-
-/// y(x + h u) − y(x − h u) [R], and the actual distances between the two points [C], about 2 h u.
-std::pair<Tensor, Tensor> difference_along(const Evaluator& evaluate, Elements& input, const Tensor& u,
-                                           double eps) {
+Difference difference_along(const Evaluator& evaluate, Elements& input, const Tensor& u, double eps) {
   const Tensor left_point = input.set_all(input.values() - eps * u);
   const Tensor left = evaluate();
   const Tensor right_point = input.set_all(input.values() + eps * u);
@@ -75,8 +77,6 @@ std::pair<Tensor, Tensor> difference_along(const Evaluator& evaluate, Elements& 
   input.restore_all();
   return {right - left, right_point - left_point};
 }
-
-}  // namespace
 
 Tensor batched_numerical_jacobian(const Evaluator& evaluate, Elements& input, std::int64_t rows, double eps) {
   const Tensor jacobian = at::zeros({evaluate.layout().length, input.size()}, at::kDouble);
@@ -105,8 +105,8 @@ void check_rows_independent(const Evaluator& evaluate, Elements& input, std::int
   constexpr std::int64_t kMaxTestedRows = 16;
   for (const OutputSlot& slot : evaluate.layout().slots) {
     if (slot.like.dim() == 0 || slot.like.size(0) != rows) {
-      throw CheckStopped(input_name, " is declared as batched with ", rows, " rows, but output ", slot.output,
-                         " is ", slot.like.sizes());
+      throw CheckStopped(input_name, " is declared as batched with ", rows, " rows, but ", slot.name, " is ",
+                         slot.like.sizes());
     }
   }
   auto generator = at::make_generator<at::CPUGeneratorImpl>(options.seed);
@@ -126,15 +126,11 @@ void check_rows_independent(const Evaluator& evaluate, Elements& input, std::int
       changed[n].fill_(false);
       if (changed.any().item<bool>()) {
         throw CheckStopped(input_name, " is declared as batched, but its row ", n, " changes row ",
-                           changed.nonzero()[0].item<std::int64_t>(), " of output ", slot.output,
+                           changed.nonzero()[0].item<std::int64_t>(), " of ", slot.name,
                            ": the rows are not independent");
       }
     }
   }
-}
-
-Tensor numerical_product(const Evaluator& evaluate, Elements& input, const Tensor& u, double eps) {
-  return difference_along(evaluate, input, u, eps).first / (2 * eps);
 }
 
 Slopes one_sided_slopes(const Evaluator& evaluate, Elements& input, const Tensor& columns, double step) {

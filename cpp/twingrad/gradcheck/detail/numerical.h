@@ -26,6 +26,7 @@ struct CheckStopped : std::runtime_error {
 struct OutputSlot {
   std::size_t output = 0;  // its index among the outputs of fn
   Tensor like;             // an output of this shape, dtype and device
+  std::string name;
   bool differentiable = true;
   std::int64_t offset = 0;
   std::int64_t length = 0;
@@ -41,15 +42,17 @@ struct OutputLayout {
   std::int64_t length = 0;       // R, the number of real numbers in all slots
 
   OutputLayout() = default;
-  explicit OutputLayout(const Tensors& outputs);
+  /// names: of the first outputs; the others are called by their index.
+  OutputLayout(const Tensors& outputs, const std::vector<std::string>& names);
 };
 
 /// Evaluates fn at a point, as a row of R numbers.
 class Evaluator {
  public:
-  Evaluator(const GradcheckFunction& fn, const Tensors& point, OutputLayout layout, bool autograd)
-      : with_autograd(autograd), fn_(fn), point_(point), layout_(std::move(layout)) {}
+  Evaluator(const GradcheckFunction& fn, Tensors point, OutputLayout layout, bool autograd)
+      : with_autograd(autograd), fn_(fn), point_(std::move(point)), layout_(std::move(layout)) {}
 
+  const Tensors& point() const { return point_; }
   const OutputLayout& layout() const { return layout_; }
   /// Evaluates into a row [R]. Throws CheckStopped if the number, shapes or dtypes of the outputs do not
   /// match the layout.
@@ -61,7 +64,7 @@ class Evaluator {
 
  private:
   const GradcheckFunction& fn_;
-  const Tensors& point_;
+  Tensors point_;
   OutputLayout layout_;
 };
 
@@ -77,14 +80,20 @@ Tensor batched_numerical_jacobian(const Evaluator& evaluate, Elements& input, st
 void check_rows_independent(const Evaluator& evaluate, Elements& input, std::int64_t rows,
                             const std::string& input_name, const GradcheckOptions& options);
 
-/// J u [R] by one central difference along u [C].
-Tensor numerical_product(const Evaluator& evaluate, Elements& input, const Tensor& u, double eps);
+/// y(x + h u) − y(x − h u) [R], and the distance between the two points [C]: 2 h u, but x ± h u is rounded.
+struct Difference {
+  Tensor outputs, inputs;
+};
+Difference difference_along(const Evaluator& evaluate, Elements& input, const Tensor& u, double eps);
 
 /// One-sided slopes [K, R] for `columns` [K] (K > 0) of an input: (y(x ± h e_j) − y(x)) / ±h.
 struct Slopes {
   Tensor left, right;
 };
 Slopes one_sided_slopes(const Evaluator& evaluate, Elements& input, const Tensor& columns, double step);
+
+/// The i-th name, or kind and number, such as "output 1".
+std::string name_at(const std::vector<std::string>& names, const char* kind, std::size_t i);
 
 /// Shape and dtype as "[2, 3] Double", or "undefined".
 std::string type_text(const Tensor& tensor);

@@ -19,7 +19,7 @@ namespace {
 
 constexpr double kInfiniteError = std::numeric_limits<double>::infinity();
 /// The largest error allowed, in units of the simulated noise.
-constexpr double kNoiseFactor = 16;
+constexpr double kNoiseFactor = 32;
 /// How much larger than the error of the autograd twin the error of the manual twin may be.
 constexpr double kErrorFactor = 4;
 /// The same if this exceeds the tensor: the effect of noise is then no longer proportional to it.

@@ -42,7 +42,7 @@ double largest_finite(const Tensor& values) {
 
 /// Random, positive, of norm 1 [count]. No number is so small that a step along it vanishes by rounding.
 Tensor random_direction(std::int64_t count, const at::Generator& generator) {
-  const Tensor direction = at::rand({count}, generator, at::kDouble) + 0.5;
+  const Tensor direction = at::rand({count}, generator, at::kDouble).clamp_min_(0.01);
   return direction / direction.norm();
 }
 

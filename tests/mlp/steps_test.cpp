@@ -70,8 +70,8 @@ struct StepBatch {
   std::vector<Tensor> masks;
 };
 
-/// 1e-10 in float64: of the options, batch normalization and RMSprop amplify rounding most. In float32 the two
-/// manual twins compute the same bits.
+/// 1e-10 in float64: of the options, batch normalization and RMSprop amplify rounding most. In float32, the
+/// two manual twins compute the same bits.
 double step_tolerance(const TwinInUse& used) { return used.dtype == at::kDouble ? 1e-10 : 0; }
 
 /// Predicts other images in evaluation mode, as a run does between two steps.

@@ -75,6 +75,18 @@ class RestoreGuard {
   std::vector<NamedTensor> tensors_, values_;
 };
 
+/// Keeps the gradients of intermediate results until the end of the scope.
+class KeepGradientsGuard {
+ public:
+  explicit KeepGradientsGuard(Twin& twin) : twin_(twin) { twin_.keep_intermediate_gradients(true); }
+  KeepGradientsGuard(const KeepGradientsGuard&) = delete;
+  KeepGradientsGuard& operator=(const KeepGradientsGuard&) = delete;
+  ~KeepGradientsGuard() { twin_.keep_intermediate_gradients(false); }
+
+ private:
+  Twin& twin_;
+};
+
 double forward(Twin& twin, const Batch& batch, at::ScalarType dtype) {
   twin.set_dropout_masks(batch.masks);
   return twin.forward(batch.images.to(dtype), batch.labels);
@@ -210,10 +222,7 @@ void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch)
   comparison.dtype = dtype_;
   comparison.has_reference = reference_ != nullptr;
   comparison.rows = batch.images.size(0);
-  for (Twin* twin : {&manual_, &autograd_}) {
-    twin->keep_intermediate_gradients(true);
-  }
-  judge().keep_intermediate_gradients(true);
+  const KeepGradientsGuard keep_manual(manual_), keep_autograd(autograd_), keep_judge(judge());
 
   Batch rest = batch;
   do {
@@ -232,6 +241,8 @@ void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch)
   const std::unique_ptr<const Pass> reference =
       reference_ ? std::make_unique<const Pass>(finish(*reference_)) : nullptr;
   const Pass& exact = reference ? *reference : autograd;
+  comparison.manual_loss = manual.loss;
+  comparison.autograd_loss = autograd.loss;
   comparison.is_finite = std::isfinite(manual.loss) || std::isfinite(autograd.loss);
   if (comparison.is_empty()) {
     return;
@@ -243,8 +254,6 @@ void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch)
   comparison.is_conditioned = measure_noise(rest, exact);
   load_network(judge(), start_);
 
-  comparison.manual_loss = manual.loss;
-  comparison.autograd_loss = autograd.loss;
   const auto scalar = [](double value, at::ScalarType type) {
     return at::scalar_tensor(value, at::TensorOptions(type));
   };
@@ -270,9 +279,6 @@ void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch)
   append_all(in_backward_order(all_names(manual.gradients, autograd.gradients), result_names_),
              &Pass::gradients, ".grad", TensorComparison::Part::gradient);
   use_path_that_trains(comparison, rest, autograd, exact);
-  for (Twin* twin : {&manual_, &autograd_}) {
-    twin->keep_intermediate_gradients(false);
-  }
   load_network(manual_, start_);
   forward_fault_ = forward_fault(manual, autograd, exact);
   find_fault(comparison);

@@ -82,7 +82,7 @@ class ManualTwin : public Twin {
   std::vector<std::unique_ptr<ManualShard>> shards_;
   int shards_in_use_ = 1;           ///< by the last batch
   std::size_t gradient_parts_ = 1;  ///< the gradient is the sum over this many shards
-  int shards_with_gradients_ = 0;      ///< that keep gradients of intermediate results; 0: none does
+  int shards_with_gradients_ = 0;   ///< that keep gradients of intermediate results; 0: none does
   bool has_intermediates_ = false;  ///< whether the last step kept intermediate results
   at::Tensor logits_;               ///< of the last step if it did not
   at::Tensor labels_;               ///< of the last forward

@@ -8,8 +8,8 @@
 #include <cmath>
 #include <limits>
 
-#include "twingrad/compare/difference.h"
-#include "twingrad/gradcheck/detail/compare.h"
+#include "twingrad/compare/compare_tensors.h"
+#include "twingrad/compare/layer_names.h"
 
 namespace twingrad {
 
@@ -17,13 +17,6 @@ using at::Tensor;
 
 namespace {
 
-constexpr double kInfiniteError = std::numeric_limits<double>::infinity();
-/// The largest error allowed, in units of the simulated noise.
-constexpr double kNoiseFactor = 32;
-/// How much larger than the error of the autograd twin the error of the manual twin may be.
-constexpr double kErrorFactor = 4;
-/// The same if this exceeds the tensor: the effect of noise is then no longer proportional to it.
-constexpr double kFactorOfNoise = 1024;
 /// The most noise in an input of a normalization, in standard deviations.
 constexpr double kMostNormalizationNoise = 1. / 64;
 /// Passes with simulated noise: as many as fit into this number of multiplications.
@@ -31,19 +24,10 @@ constexpr std::int64_t kFewestPasses = 3;
 constexpr std::int64_t kMostPasses = 8;
 constexpr double kMultiplicationsInPasses = 2e7;
 
-double largest_of(const Tensor& tensor) {
-  return tensor.numel() == 0 ? 0 : tensor.abs().max().item<double>();
-}
-
-const Tensor* find_named(const std::vector<NamedTensor>& tensors, const std::string& name) {
+Tensor find_or_undefined(const std::vector<NamedTensor>& tensors, const std::string& name) {
   const auto found = std::find_if(tensors.begin(), tensors.end(),
                                   [&](const NamedTensor& tensor) { return tensor.name == name; });
-  return found == tensors.end() ? nullptr : &found->tensor;
-}
-
-Tensor find_or_undefined(const std::vector<NamedTensor>& tensors, const std::string& name) {
-  const Tensor* found = find_named(tensors, name);
-  return found == nullptr ? Tensor() : *found;
+  return found == tensors.end() ? Tensor() : found->tensor;
 }
 
 std::vector<NamedTensor> copies_of(const std::vector<NamedTensor>& tensors) {
@@ -68,8 +52,7 @@ class RestoreGuard {
       : tensors_(std::move(tensors)), values_(copies_of(tensors_)) {}
   RestoreGuard(const RestoreGuard&) = delete;
   RestoreGuard& operator=(const RestoreGuard&) = delete;
-  ~RestoreGuard() { restore(); }
-  void restore() const { assign(tensors_, values_); }
+  ~RestoreGuard() { assign(tensors_, values_); }
 
  private:
   std::vector<NamedTensor> tensors_, values_;
@@ -106,73 +89,6 @@ std::vector<std::string> all_names(const std::vector<NamedTensor>& first,
   return names;
 }
 
-// ---- Layers, by name --------------------------------------------------------------------------------------
-
-/// The layer of a tensor, "2" or "2.0", given the names of all results.
-std::string layer_of(const std::string& tensor, const std::vector<std::string>& results) {
-  const auto result = std::find(results.begin(), results.end(), tensor);
-  const std::size_t dot = tensor.rfind('.');
-  return dot == std::string::npos ? std::to_string(result - results.begin()) : tensor.substr(0, dot);
-}
-
-bool is_result(const std::string& name) { return name == "logits" || name.ends_with(".output"); }
-
-/// {2, 0} for the layer "2.0"
-std::vector<int> path_of(const std::string& layer) {
-  std::vector<int> path;
-  for (std::size_t begin = 0; begin < layer.size();) {
-    const std::size_t end = std::min(layer.find('.', begin), layer.size());
-    path.push_back(std::atoi(layer.substr(begin, end - begin).c_str()));
-    begin = end + 1;
-  }
-  return path;
-}
-
-/// Whether the backward pass reaches layer a before layer b. A block comes before the layers inside.
-bool is_before_in_backward(const std::string& a, const std::string& b) {
-  const std::vector<int> first = path_of(a), second = path_of(b);
-  const auto [i, j] = std::mismatch(first.begin(), first.end(), second.begin(), second.end());
-  return i == first.end() ? j != second.end() : j != second.end() && *i > *j;
-}
-
-/// The gradients with these names, in the order in which the backward pass computes them.
-std::vector<std::string> in_backward_order(std::vector<std::string> names,
-                                           const std::vector<std::string>& results) {
-  std::stable_partition(names.begin(), names.end(), is_result);
-  std::stable_sort(names.begin(), names.end(), [&](const std::string& a, const std::string& b) {
-    return is_before_in_backward(layer_of(a, results), layer_of(b, results));
-  });
-  return names;
-}
-
-/// Why m differs from the reference, as far as gradcheck knows. empty: no known pattern
-std::string cause_of(const Tensor& manual, const Tensor& reference, double bound, std::int64_t rows) {
-  GradcheckComparison found;
-  found.input_name = "tensor";
-  found.input_shape = reference.sizes().vec();
-  found.output_name = "images";
-  found.output_shape = {rows};
-  found.entries = reference.numel();
-  gradcheck_detail::Block block{.analytical = manual.reshape({1, -1}),
-                                .numerical = reference.reshape({1, -1}),
-                                .tolerance = {.absolute = bound, .relative = 1e-3}};
-  const Tensor bad = ((block.analytical - block.numerical).abs() <= bound).logical_not();
-  gradcheck_detail::find_cause(block, bad, found);
-  const auto bad_entries = bad.sum().item<std::int64_t>();
-  const std::string share =
-      fmt::format("{:.3g}% of the entries", 100 * static_cast<double>(bad_entries) /
-                                                static_cast<double>(std::max<std::int64_t>(1, bad.numel())));
-  switch (found.cause) {
-    case GradcheckCause::factor:
-      return fmt::format("factor {:.4g}", found.factor);
-    case GradcheckCause::unknown:
-    case GradcheckCause::none:
-      return share;
-    default:
-      return fmt::format("{}, {}", to_string(found.cause), share);
-  }
-}
-
 }  // namespace
 
 /// The results of forward and backward.
@@ -190,9 +106,9 @@ struct TwinComparer::Pass {
 TwinComparer::TwinComparer(Twin& manual, Twin& autograd) : manual_(manual), autograd_(autograd) {
   const std::vector<NamedTensor> parameters = manual.parameters();
   dtype_ = parameters.empty() ? at::kFloat : parameters.front().tensor.scalar_type();
-  const bool is_double = dtype_ == at::kDouble;
-  epsilon_ = is_double ? std::numeric_limits<double>::epsilon() : std::numeric_limits<float>::epsilon();
-  if (!is_double) {
+  epsilon_ = std::numeric_limits<double>::epsilon();
+  if (dtype_ != at::kDouble) {
+    epsilon_ = std::numeric_limits<float>::epsilon();
     reference_ = autograd.in_float64();
   }
 }
@@ -254,6 +170,15 @@ void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch)
   comparison.is_conditioned = measure_noise(rest, exact);
   load_network(judge(), start_);
 
+  append_rows(comparison, manual, autograd, exact);
+  use_path_that_trains(comparison, rest, autograd, exact);
+  load_network(manual_, start_);
+  forward_fault_ = forward_fault(manual, autograd, exact);
+  find_fault(comparison);
+}
+
+void TwinComparer::append_rows(Comparison& comparison, const Pass& manual, const Pass& autograd,
+                               const Pass& exact) {
   const auto scalar = [](double value, at::ScalarType type) {
     return at::scalar_tensor(value, at::TensorOptions(type));
   };
@@ -261,15 +186,15 @@ void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch)
     row.part = part;
     comparison.tensors.push_back(std::move(row));
   };
-  append(compare_tensors("loss", scalar(manual.loss, dtype_), scalar(autograd.loss, dtype_),
-                         scalar(exact.loss, at::kDouble), noise_["loss"]),
+  append(judged("loss", scalar(manual.loss, dtype_), scalar(autograd.loss, dtype_),
+                scalar(exact.loss, at::kDouble), noise_["loss"]),
          TensorComparison::Part::forward);
   const auto append_all = [&](const std::vector<std::string>& names, auto member, const char* suffix,
                               TensorComparison::Part part) {
     for (const std::string& name : names) {
-      append(compare_tensors(name + suffix, find_or_undefined(manual.*member, name),
-                             find_or_undefined(autograd.*member, name),
-                             find_or_undefined(exact.*member, name), noise_[name + suffix]),
+      append(judged(name + suffix, find_or_undefined(manual.*member, name),
+                    find_or_undefined(autograd.*member, name), find_or_undefined(exact.*member, name),
+                    noise_[name + suffix]),
              part);
     }
   };
@@ -278,10 +203,6 @@ void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch)
              TensorComparison::Part::forward);
   append_all(in_backward_order(all_names(manual.gradients, autograd.gradients), result_names_),
              &Pass::gradients, ".grad", TensorComparison::Part::gradient);
-  use_path_that_trains(comparison, rest, autograd, exact);
-  load_network(manual_, start_);
-  forward_fault_ = forward_fault(manual, autograd, exact);
-  find_fault(comparison);
 }
 
 void TwinComparer::use_path_that_trains(Comparison& comparison, const Batch& batch, const Pass& autograd,
@@ -291,8 +212,8 @@ void TwinComparer::use_path_that_trains(Comparison& comparison, const Batch& bat
   manual_.compute_gradients(batch.images, batch.labels);
   for (const auto& [name, gradient] : manual_.gradients()) {
     const TensorComparison fast =
-        compare_tensors(name + ".grad", gradient, find_or_undefined(autograd.gradients, name),
-                        find_or_undefined(exact.gradients, name), noise_[name + ".grad"]);
+        judged(name + ".grad", gradient, find_or_undefined(autograd.gradients, name),
+               find_or_undefined(exact.gradients, name), noise_[name + ".grad"]);
     for (TensorComparison& plain : comparison.tensors) {
       if (plain.name == fast.name && !(fast.manual_error <= plain.manual_error)) {
         plain = fast;
@@ -304,9 +225,9 @@ void TwinComparer::use_path_that_trains(Comparison& comparison, const Batch& bat
 std::string TwinComparer::forward_fault(const Pass& manual, const Pass& autograd, const Pass& exact) const {
   for (const std::string& name : result_names_) {
     const auto noise = noise_.find(name);
-    const TensorComparison row = compare_tensors(
-        name, find_or_undefined(manual.results, name), find_or_undefined(autograd.results, name),
-        find_or_undefined(exact.results, name), noise == noise_.end() ? 0 : noise->second);
+    const TensorComparison row =
+        judged(name, find_or_undefined(manual.results, name), find_or_undefined(autograd.results, name),
+               find_or_undefined(exact.results, name), noise == noise_.end() ? 0 : noise->second);
     if (row.verdict == Verdict::differs) {
       return described(layer_of(name, result_names_)) + " (forward)";
     }
@@ -347,7 +268,7 @@ bool TwinComparer::set_rows_aside(Comparison& comparison, Batch& batch) {
       judge().simulate_rounding(0, 0);
     }
     const double noise = std::max(largest_of(find_or_undefined(noisy, name) - right), local[name]);
-    const double bound = (1 + kErrorFactor) * kNoiseFactor * noise;
+    const double bound = largest_rounding_error(noise);
     const Tensor is_rounding = ((distance - right).abs() <= bound) & ((other - right).abs() <= bound);
     near |= (sides_differ & is_rounding).any(1);
   }
@@ -378,9 +299,9 @@ bool TwinComparer::measure_noise(const Batch& batch, const Pass& exact) {
   const auto compare = [&](const std::vector<NamedTensor>& noisy, const std::vector<NamedTensor>& right,
                            const char* suffix) {
     for (const auto& [name, tensor] : noisy) {
-      if (const Tensor* expected = find_named(right, name); expected != nullptr && expected->defined()) {
-        const double size = epsilon_ * largest_of(expected->to(at::kDouble));
-        raise(name + suffix, std::max(size, largest_of(tensor.to(at::kDouble) - expected->to(at::kDouble))));
+      if (const Tensor expected = find_or_undefined(right, name); expected.defined()) {
+        const double size = epsilon_ * largest_of(expected.to(at::kDouble));
+        raise(name + suffix, std::max(size, largest_of(tensor.to(at::kDouble) - expected.to(at::kDouble))));
       }
     }
   };
@@ -437,8 +358,8 @@ void TwinComparer::compare_update(Comparison& comparison) {
       } catch (const std::invalid_argument&) {  // a state that is incomplete: the comparison shows it
       }
       for (const auto& [name, gradient] : twin->gradients()) {
-        if (const Tensor* value = find_named(gradients, name); value != nullptr && gradient.defined()) {
-          gradient.copy_(*value);
+        if (const Tensor value = find_or_undefined(gradients, name); value.defined() && gradient.defined()) {
+          gradient.copy_(value);
         }
       }
       twin->update();
@@ -454,9 +375,9 @@ void TwinComparer::compare_update(Comparison& comparison) {
     for (const std::string& name : all_names(manual, autograd)) {
       const Tensor right = find_or_undefined(exact, name);
       const double size = right.defined() ? largest_of(right.to(at::kDouble)) : 0;
-      comparison.tensors.push_back(compare_tensors(name, find_or_undefined(manual, name),
-                                                   find_or_undefined(autograd, name), right,
-                                                   epsilon_ * std::max(size, size_before(name))));
+      comparison.tensors.push_back(judged(name, find_or_undefined(manual, name),
+                                          find_or_undefined(autograd, name), right,
+                                          epsilon_ * std::max(size, size_before(name))));
       comparison.tensors.back().part = TensorComparison::Part::optimizer;
     }
   };
@@ -465,94 +386,9 @@ void TwinComparer::compare_update(Comparison& comparison) {
              [&](const std::string& name) { return largest_of(find_or_undefined(before, name)); });
 }
 
-TensorComparison TwinComparer::compare_tensors(const std::string& name, const Tensor& manual,
-                                               const Tensor& autograd, const Tensor& reference,
-                                               double noise) const {
-  TensorComparison row{.name = name};
-  const auto incomparable = [&](const std::string& cause) {
-    row.manual_error = row.autograd_error = row.max_abs = row.max_rel = row.max_ulp = kInfiniteError;
-    row.cause = cause;
-    return row;
-  };
-  if (!manual.defined() || !autograd.defined() || !reference.defined()) {
-    return incomparable(fmt::format("missing in the {} twin", manual.defined() ? "autograd" : "manual"));
-  }
-  row.shape = manual.sizes().vec();
-  if (manual.sizes() != reference.sizes() || autograd.sizes() != reference.sizes()) {
-    return incomparable("the shapes differ");
-  }
-  const Tensor m = manual.to(at::kDouble), a = autograd.to(at::kDouble), r = reference.to(at::kDouble);
-  const auto error = [](const Tensor& difference) {
-    const double largest = largest_of(difference);  // NaN spreads through max
-    return std::isfinite(largest) ? largest : kInfiniteError;
-  };
-  row.entries = m.numel();
-  row.identical = (manual == autograd).sum().item<std::int64_t>();
-  row.largest = largest_of(r);
-  row.max_abs = error(m - a);
-  row.max_rel = relative_to(row.max_abs, row.largest);
-  const double last_place = epsilon_ * std::exp2(std::floor(std::log2(row.largest)));
-  row.max_ulp = relative_to(row.max_abs, last_place);
-  row.manual_error = error(m - r);
-  row.autograd_error = error(a - r);
-  const double factor = kNoiseFactor * noise > row.largest ? kFactorOfNoise : kNoiseFactor;
-  const double largest_noise = factor * noise;
-  row.bound = largest_noise + kErrorFactor * std::min(row.autograd_error, largest_noise);
-  const bool autograd_is_right = row.autograd_error <= (1 + kErrorFactor) * largest_noise;
-  if (row.manual_error <= row.bound && autograd_is_right) {
-    row.verdict = row.identical == row.entries ? Verdict::identical : Verdict::same_to_rounding;
-  } else {
-    row.cause = autograd_is_right ? cause_of(m, r, row.bound, rows_left_)
-                                  : "the autograd twin is far from its float64 reference";
-  }
-  return row;
-}
-
-std::string TwinComparer::described(const std::string& layer) const {
-  const std::string kind = autograd_.describe_layer(layer);
-  return "layer " + layer + (kind.empty() ? "" : ", " + kind);
-}
-
-std::string TwinComparer::layer_at_fault(const std::string& gradient) const {
-  const std::string name = gradient.substr(0, gradient.size() - std::string_view(".grad").size());
-  const std::string layer = layer_of(name, result_names_);
-  if (!is_result(name)) {
-    return described(layer);
-  }
-  // The gradient of a result is computed by the layer that receives the result.
-  const auto exists = [&](const std::string& of) {
-    return std::any_of(result_names_.begin(), result_names_.end(),
-                       [&](const std::string& result) { return layer_of(result, result_names_) == of; });
-  };
-  const std::size_t dot = layer.rfind('.');
-  const std::string block = dot == std::string::npos ? "" : layer.substr(0, dot);
-  const std::string next = (block.empty() ? "" : block + ".") + std::to_string(path_of(layer).back() + 1);
-  if (exists(next)) {
-    return described(next) + (exists(next + ".0") ? ", or " + described(next + ".0") : "");
-  }
-  const std::string loss = autograd_.describe_layer("loss");
-  return !block.empty() ? described(block) : "loss" + (loss.empty() ? "" : ", " + loss);
-}
-
-void TwinComparer::find_fault(Comparison& comparison) const {
-  using Part = TensorComparison::Part;
-  bool is_wrong_before = false;
-  for (TensorComparison& tensor : comparison.tensors) {
-    if (tensor.verdict != Verdict::differs) {
-      continue;
-    }
-    if (comparison.at_fault.empty()) {
-      const std::string optimizer = autograd_.describe_layer("optimizer");
-      comparison.at_fault = tensor.part == Part::forward    ? forward_fault_
-                            : tensor.part == Part::gradient ? layer_at_fault(tensor.name)
-                            : optimizer.empty()             ? "optimizer"
-                                                            : "optimizer, " + optimizer;
-    }
-    if (tensor.part != Part::optimizer && is_wrong_before) {
-      tensor.verdict = Verdict::follows;
-    }
-    is_wrong_before = true;
-  }
+TensorComparison TwinComparer::judged(const std::string& name, const Tensor& manual, const Tensor& autograd,
+                                      const Tensor& reference, double noise) const {
+  return compare_tensors(name, manual, autograd, reference, noise, epsilon_, rows_left_);
 }
 
 Comparison compare_twins(Twin& manual, Twin& autograd, const Batch& batch) {

@@ -68,9 +68,9 @@ class TwinComparer {
   bool measure_noise(const Batch& batch, const Pass& exact);
   void compare_gradients(Comparison& comparison, const Batch& batch);
   void compare_update(Comparison& comparison);
-  TensorComparison compare_tensors(const std::string& name, const at::Tensor& manual,
-                                   const at::Tensor& autograd, const at::Tensor& reference,
-                                   double noise) const;
+  TensorComparison judged(const std::string& name, const at::Tensor& manual, const at::Tensor& autograd,
+                          const at::Tensor& reference, double noise) const;
+  void append_rows(Comparison& comparison, const Pass& manual, const Pass& autograd, const Pass& exact);
   void use_path_that_trains(Comparison& comparison, const Batch& batch, const Pass& autograd,
                             const Pass& exact);
   void find_fault(Comparison& comparison) const;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "twingrad/compare/difference.h"
 #include "twingrad/runtime/fields.h"
@@ -33,12 +34,16 @@ bool Comparison::passed() const {
 
 const TensorComparison* Comparison::worst_gradient() const {
   const TensorComparison* worst = nullptr;
+  // Where all entries are rounding errors, a relative difference says nothing.
+  const auto significance = [](const TensorComparison& tensor) {
+    return std::pair(tensor.largest > tensor.bound, tensor.max_rel);
+  };
   for (const TensorComparison& tensor : tensors) {
     if (tensor.verdict == Verdict::differs) {
       return &tensor;
     }
     const bool is_gradient = tensor.part == TensorComparison::Part::gradient;
-    if (is_gradient && (worst == nullptr || tensor.max_rel > worst->max_rel)) {
+    if (is_gradient && (worst == nullptr || significance(tensor) > significance(*worst))) {
       worst = &tensor;
     }
   }

@@ -160,6 +160,11 @@ void require_comparable(const Comparison& comparison, const MlpSpec& network) {
                     fmt::format("expected a finite loss, found {}", comparison.autograd_loss),
                     "use smaller weights, or --loss cross_entropy");
   }
+  if (!comparison.is_conditioned) {
+    throw UserError("--normalization " + name_of(normalizations(), network.normalization),
+                    "expected inputs that differ by more than rounding, found equal ones",
+                    "use other weights or other data");
+  }
   if (comparison.is_empty()) {
     throw UserError("--activation " + network.activation,
                     fmt::format("expected rows whose activations are not at a kink, found none in {} rows",

@@ -396,7 +396,29 @@ TEST(TwinComparer, SaysIfAllRowsAreNearAKink) {
   const Comparison comparison = court.compare();
   EXPECT_TRUE(comparison.is_empty());
   EXPECT_FALSE(comparison.passed());
-  EXPECT_EQ(comparison.verdict(), "nothing to compare");
+  EXPECT_EQ(comparison.verdict(), "nothing to compare: all 40 rows are near a kink");
+}
+
+TEST(TwinComparer, DoesNotCompareNormalizedRoundingErrors) {
+  MlpSpec spec{.inputs = 12, .hidden = {9, 9, 9}, .classes = 5, .activation = "tanh"};
+  spec.normalization = Normalization::batch;
+  Court court(spec);
+  court.batch.images.fill_(1000);  // each normalization multiplies rounding errors by up to 300
+  const Comparison comparison = court.compare();
+  EXPECT_EQ(comparison.verdict(),
+            "nothing to compare: the inputs of a normalization are equal up to rounding");
+  EXPECT_TRUE(comparison.tensors.empty());
+  EXPECT_FALSE(comparison.passed());
+}
+
+TEST(TwinComparer, FindsAGradientThatTheFastPathDoesNotReturn) {
+  Court court;
+  court.liar.of_gradients = [&](std::vector<NamedTensor>& tensors) {
+    if (court.liar.is_fast) {
+      tensors.erase(tensors.begin());
+    }
+  };
+  EXPECT_EQ(row(court.compare(), "0.weight.grad").cause, "missing in the manual twin");
 }
 
 TEST(TwinComparer, DoesNotCompareLossesThatAreNotFinite) {

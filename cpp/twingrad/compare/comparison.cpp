@@ -50,13 +50,20 @@ const TensorComparison* Comparison::worst_gradient() const {
   return worst;
 }
 
+std::string Comparison::obstacle() const {
+  return rows_set_aside == rows ? fmt::format("all {} rows are near a kink", rows)
+         : !is_finite           ? "the loss is not finite"
+         : !is_conditioned      ? "the inputs of a normalization are equal up to rounding"
+                                : "";
+}
+
 std::string Comparison::verdict() const {
-  return is_empty() ? "nothing to compare"
+  return is_empty() ? "nothing to compare: " + obstacle()
                     : twingrad::to_string(passed() ? Verdict::same_to_rounding : Verdict::differs);
 }
 
 std::string Comparison::to_string() const {
-  std::string text = is_empty() ? "nothing to compare\n" : "";
+  std::string text = is_empty() ? verdict() + "\n" : "";
   for (const TensorComparison& tensor : tensors) {
     if (tensor.verdict == Verdict::differs || tensor.verdict == Verdict::follows) {
       text += fmt::format("{} {}: error {:.2g}, at most {:.2g} expected, largest entry {:.2g}{}\n",

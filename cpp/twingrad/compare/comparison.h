@@ -36,11 +36,10 @@ struct TensorComparison {
   double autograd_error = 0;   ///< max|a − r|; 0 if the autograd twin is the reference
   double bound = 0;            ///< on both errors
   Verdict verdict = Verdict::differs;
+  std::string cause = {};  ///< of a difference: "sign", "factor 2", …; empty if there is none
 
   /// The bound on max_rel that follows from `bound`: infinite if the reference is 0 and rounding is not.
   double relative_bound() const;
-
-  std::string cause = {};  ///< of a difference: "sign", "factor 2", …; empty if there is none
 };
 
 /// The comparison of two twins on one batch at equal weights.
@@ -58,13 +57,13 @@ struct Comparison {
 
   /// Whether there are tensors and none differs.
   bool passed() const;
-  /// Whether there is nothing to compare: all rows were set aside, the losses are not finite, or a
-  /// normalization turns rounding errors into its results.
-  bool is_empty() const { return rows_set_aside == rows || !is_finite || !is_conditioned; }
-  /// The first tensor that differs; without one, the tensor with the largest relative difference. nullptr
-  /// if there are no tensors.
+  /// Why there is nothing to compare: "all 128 rows are near a kink", …; empty if there is.
+  std::string obstacle() const;
+  bool is_empty() const { return !obstacle().empty(); }
+  /// The first tensor that differs. Without one, the gradient with the largest relative difference, among those
+  /// that are larger than their rounding errors if there are any. nullptr if there are no tensors.
   const TensorComparison* worst_gradient() const;
-  /// "same to rounding", "differs" or, if all rows were set aside, "nothing to compare"
+  /// "same to rounding", "differs", or "nothing to compare: " and the obstacle
   std::string verdict() const;
   /// One line per tensor that differs, and what is at fault.
   std::string to_string() const;

@@ -96,7 +96,7 @@ struct TwinComparer::Pass {
   double loss = 0;
   std::vector<NamedTensor> results, buffers, gradients;
 
-  explicit Pass(const Twin& twin, double loss_of_forward)
+  Pass(const Twin& twin, double loss_of_forward)
       : loss(loss_of_forward),
         results(copies_of(twin.intermediates())),
         buffers(copies_of(twin.buffers())),
@@ -163,13 +163,12 @@ void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch)
   if (comparison.is_empty()) {
     return;
   }
-  result_names_.clear();
-  for (const NamedTensor& result : exact.results) {
-    result_names_.push_back(result.name);
-  }
+  result_names_ = all_names(exact.results, {});
   comparison.is_conditioned = measure_noise(rest, exact);
   load_network(judge(), start_);
-
+  if (!comparison.is_conditioned) {
+    return;
+  }
   append_rows(comparison, manual, autograd, exact);
   use_path_that_trains(comparison, rest, autograd, exact);
   load_network(manual_, start_);
@@ -210,12 +209,13 @@ void TwinComparer::use_path_that_trains(Comparison& comparison, const Batch& bat
   load_network(manual_, start_);
   manual_.set_dropout_masks(batch.masks);
   manual_.compute_gradients(batch.images, batch.labels);
-  for (const auto& [name, gradient] : manual_.gradients()) {
+  const std::vector<NamedTensor> gradients = manual_.gradients();
+  for (const auto& [name, autograd_gradient] : autograd.gradients) {
     const TensorComparison fast =
-        judged(name + ".grad", gradient, find_or_undefined(autograd.gradients, name),
+        judged(name + ".grad", find_or_undefined(gradients, name), autograd_gradient,
                find_or_undefined(exact.gradients, name), noise_[name + ".grad"]);
     for (TensorComparison& plain : comparison.tensors) {
-      if (plain.name == fast.name && !(fast.manual_error <= plain.manual_error)) {
+      if (!is_result(name) && plain.name == fast.name && !(fast.manual_error <= plain.manual_error)) {
         plain = fast;
       }
     }

@@ -11,6 +11,7 @@
 #include "app/run_setup.h"
 #include "app/train_options.h"
 #include "twingrad/catalogue/planted_bugs.h"
+#include "twingrad/compare/distance.h"
 #include "twingrad/compare/twin_comparer.h"
 #include "twingrad/data/batches.h"
 #include "twingrad/mlp/dropout_masks.h"
@@ -83,30 +84,6 @@ void load_run(const std::vector<Twin*>& twins, const ComparedRun& run) {
   }
 }
 
-/// What one training step computes: gradients, parameters and optimizer state.
-std::vector<NamedTensor> results_of_step(Twin& twin, const Batch& batch) {
-  std::vector<NamedTensor> results;
-  const auto append = [&](const std::vector<NamedTensor>& tensors) {
-    for (const auto& [name, tensor] : tensors) {
-      results.push_back({name, tensor.clone()});
-    }
-  };
-  twin.set_dropout_masks(batch.masks);
-  twin.forward(batch.images, batch.labels);
-  twin.backward();
-  append(twin.gradients());
-  twin.update();
-  append(twin.parameters());
-  append(twin.optimizer_state());
-  return results;
-}
-
-bool are_equal(const std::vector<NamedTensor>& a, const std::vector<NamedTensor>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const NamedTensor& x, const NamedTensor& y) {
-    return x.name == y.name && x.tensor.equal(y.tensor);
-  });
-}
-
 struct CompareOptions {
   std::string weights;
   std::string bug;
@@ -146,8 +123,10 @@ struct ComparisonSetup {
     twins = make_twins(options, threads, std::make_shared<ThreadPool>(threads.workers), parts);
     if (run) {
       load_run({twins[0].get(), twins[1].get()}, *run);
-    } else {
+    } else if (!compare.weights.empty()) {
       initialize({twins[0].get(), twins[1].get()}, "--weights", compare.weights);
+    } else {
+      initialize({twins[0].get(), twins[1].get()}, "--init", options.initial_weights);
     }
   }
   Batch batch;
@@ -182,6 +161,9 @@ int run_compare(const GivenOptions& command_line, const CompareOptions& compare)
     throw UserError("--weights " + compare.weights,
                     "expected a weight file or a run directory, found nothing", "check the path");
   }
+  if (!compare.weights.empty() && command_line.contains("--init")) {
+    throw UserError("--init", "expected none with --weights, found one", "leave one of the two out");
+  }
   const GivenOptions given = with_recipe(command_line, run ? run->record.options : std::vector<std::string>(),
                                          "--weights " + compare.weights);
   TrainCommandOptions options = read_train_options(given);
@@ -202,8 +184,7 @@ int run_compare(const GivenOptions& command_line, const CompareOptions& compare)
     const ComparisonSetup buggy(options, dataset, compare, run);
     const ComparisonSetup correct(options, dataset, {.weights = compare.weights, .bug = ""}, run);
     refuse_invisible_bug(compare, options,
-                         !are_equal(results_of_step(*buggy.twins[1], setup.batch),
-                                    results_of_step(*correct.twins[1], setup.batch)));
+                         compare_one_step(*correct.twins[1], *buggy.twins[1], setup.batch).absolute > 0);
   }
   if (options.json) {
     fmt::print("{}\n", to_json(comparison).dump(2));

@@ -71,6 +71,11 @@ TEST_F(CompareTest, ComparesAtTheWeightsOfARunOrAFile) {
   EXPECT_LT(trained, 2) << "the loss before training is about log 10";
   EXPECT_EQ(loss_at("--dataset synthetic --hidden 16 --weights run/manual.safetensors --batch-size 32"),
             loss_at("--weights run --batch-size 32"));
+  EXPECT_EQ(loss_at("--dataset synthetic --hidden 16 --init run/manual.safetensors --batch-size 32"),
+            loss_at("--weights run --batch-size 32"));
+  const Outcome both = run("compare --hidden 16 --weights run/manual.safetensors --init normal");
+  EXPECT_EQ(both.status, 2);
+  EXPECT_THAT(both.errors, HasSubstr("leave one of the two out"));
   const Outcome other = run("compare --weights run --hidden 17");
   EXPECT_EQ(other.status, 2);
   EXPECT_THAT(other.errors, HasSubstr("leave out the network options"));

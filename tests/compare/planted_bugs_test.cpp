@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <limits>
 #include <sstream>
 
 #include "../support/refusal.h"
@@ -68,22 +66,6 @@ std::string part_at_fault(const std::string& entry) {
   return ", " + (base == "unshifted_softmax" ? "softmax.exercise" : base);
 }
 
-/// The gradients, parameters and optimizer state after one step.
-std::vector<NamedTensor> results_of_step(Twin& twin, const Batch& batch) {
-  twin.set_dropout_masks(batch.masks);
-  twin.forward(batch.images, batch.labels);
-  twin.backward();
-  std::vector<NamedTensor> results;
-  for (const auto& [name, gradient] : twin.gradients()) {
-    results.push_back({name, gradient.clone()});
-  }
-  twin.update();
-  for (const auto& [name, parameter] : twin.parameters()) {
-    results.push_back({name + " after the step", parameter.clone()});
-  }
-  return results;
-}
-
 /// By how much a bug changes the first step of training, relative to the largest entry of a tensor. Some need
 /// a second step, or an input of exactly 0.
 double effect_of(const std::string& bug, const Training& of, const at::Tensor& initial, const Batch& batch) {
@@ -91,9 +73,7 @@ double effect_of(const std::string& bug, const Training& of, const at::Tensor& i
   ManualTwin buggy(of.network, of.optimizer, initial, at::kDouble, pool, {},
                    catalogue::plant_bug(bug, of.network, of.optimizer));
   ManualTwin correct(of.network, of.optimizer, initial, at::kDouble, pool);
-  const double effect =
-      largest_difference(results_of_step(correct, batch), results_of_step(buggy, batch)).relative;
-  return std::isnan(effect) ? std::numeric_limits<double>::infinity() : effect;
+  return compare_one_step(correct, buggy, batch).relative;
 }
 
 void expect_found(const std::string& bug, const std::string& entry, const Training& of,

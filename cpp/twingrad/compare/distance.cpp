@@ -47,6 +47,29 @@ LargestDifference compare_optimizer_state(const Twin& autograd, const Twin& manu
   return theirs.empty() && ours.empty() ? LargestDifference{} : largest_difference(theirs, ours);
 }
 
+LargestDifference compare_one_step(Twin& expected, Twin& actual, const Batch& batch) {
+  std::vector<NamedTensor> results[2];
+  Twin* const twins[2] = {&expected, &actual};
+  const auto append = [&](int i, const std::vector<NamedTensor>& tensors, const char* suffix) {
+    for (const auto& [name, tensor] : tensors) {
+      results[i].push_back({name + suffix, tensor.clone()});
+    }
+  };
+  for (int i = 0; i < 2; ++i) {
+    twins[i]->set_dropout_masks(batch.masks);
+    twins[i]->forward(batch.images, batch.labels);
+    twins[i]->backward();
+    append(i, twins[i]->gradients(), ".grad");
+    twins[i]->update();
+    append(i, twins[i]->parameters(), "");
+  }
+  if (!expected.optimizer_state().empty() && !actual.optimizer_state().empty()) {
+    append(0, expected.optimizer_state(), "");
+    append(1, actual.optimizer_state(), "");
+  }
+  return largest_difference(results[0], results[1]);
+}
+
 LargestDifference compare_weights(const Twin& autograd, const Twin& manual) {
   return largest_difference(autograd.parameters(), manual.parameters());
 }

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "twingrad/compare/batch.h"
 #include "twingrad/compare/difference.h"
 #include "twingrad/mlp/twin.h"
 
@@ -24,5 +25,9 @@ LargestDifference compare_weights(const Twin& autograd, const Twin& manual);
 /// Compares the states of the two optimizers after the same number of updates: exp_avg, momentum_buffer, … of
 /// each parameter. 0 for optimizers without a state.
 LargestDifference compare_optimizer_state(const Twin& autograd, const Twin& manual);
+
+/// The largest difference in what one training step computes in two twins with the same weights: gradients,
+/// updated parameters and, if both optimizers show it, their state. 0 if all are equal. Changes both twins.
+LargestDifference compare_one_step(Twin& expected, Twin& actual, const Batch& batch);
 
 }  // namespace twingrad

@@ -117,7 +117,6 @@ TwinComparer::~TwinComparer() = default;
 
 Comparison TwinComparer::compare(const Batch& batch) {
   const RestoreGuard autograd_network(network_of(autograd_));
-  const RestoreGuard manual_buffers(manual_.buffers());
   Comparison comparison;
   compare_gradients(comparison, batch);
   return comparison;
@@ -135,6 +134,7 @@ Comparison TwinComparer::compare_with_update(const Batch& batch) {
 
 void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch) {
   start_ = copies_of(network_of(manual_));
+  const RestoreGuard manual_buffers(manual_.buffers());
   comparison.dtype = dtype_;
   comparison.has_reference = reference_ != nullptr;
   comparison.rows = batch.images.size(0);
@@ -165,13 +165,11 @@ void TwinComparer::compare_gradients(Comparison& comparison, const Batch& batch)
   }
   result_names_ = all_names(exact.results, {});
   comparison.is_conditioned = measure_noise(rest, exact);
-  load_network(judge(), start_);
   if (!comparison.is_conditioned) {
     return;
   }
   append_rows(comparison, manual, autograd, exact);
   use_path_that_trains(comparison, rest, autograd, exact);
-  load_network(manual_, start_);
   forward_fault_ = forward_fault(manual, autograd, exact);
   find_fault(comparison);
 }
@@ -207,7 +205,6 @@ void TwinComparer::append_rows(Comparison& comparison, const Pass& manual, const
 void TwinComparer::use_path_that_trains(Comparison& comparison, const Batch& batch, const Pass& autograd,
                                         const Pass& exact) {
   load_network(manual_, start_);
-  manual_.set_dropout_masks(batch.masks);
   manual_.compute_gradients(batch.images, batch.labels);
   const std::vector<NamedTensor> gradients = manual_.gradients();
   for (const auto& [name, autograd_gradient] : autograd.gradients) {

@@ -7,17 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "twingrad/compare/batch.h"
 #include "twingrad/compare/comparison.h"
 #include "twingrad/mlp/twin.h"
 
 namespace twingrad {
-
-/// The rows that two twins are compared on: images [N, D], labels [N] int64, and for each dropout layer in
-/// order a mask [N, width].
-struct Batch {
-  at::Tensor images, labels;
-  std::vector<at::Tensor> masks = {};
-};
 
 /// Compares the gradients of two twins, tensor by tensor, at the weights and buffers of the manual twin.
 ///

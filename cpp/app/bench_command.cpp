@@ -42,7 +42,7 @@ const FieldTable<BenchOptions> kBenchFields = {"Options", "", {
            return text == "full" ? 0 : parse_integer(option, text, 1, 60'000);
          }, {}, "", "images per step for this network").without_default(),
   integer("--threads", &BenchOptions::threads, {1, kMaxThreads}, {}, "",
-          "maximum number of threads; default: all processors").without_default(),
+          "maximum number of threads; default: OMP_NUM_THREADS, or all processors").without_default(),
   integer("--repeats", &BenchOptions::repeats, {1, 1000}, {}, "",
           "number of repetitions; the median is shown"),
   flag("--json", &BenchOptions::json, {}, "", kJsonHelp),
@@ -112,12 +112,11 @@ int run_benchmarks(const BenchOptions& options) {
     rows.push_back(result_to_json(result));
   }
   if (options.json) {
-    fmt::print("{}\n", Json{{"machine", machine},
-                            {"libtorch", libtorch_version()},
-                            {"blas", blas_library()},
-                            {"products_by_hand", ops::product_library()},
-                            {"cases", rows}}
-                           .dump(2));
+    print_json({{"machine", machine},
+                {"libtorch", libtorch_version()},
+                {"blas", blas_library()},
+                {"products_by_hand", ops::product_library()},
+                {"cases", rows}});
   }
   return kDone;
 }

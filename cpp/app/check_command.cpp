@@ -82,7 +82,11 @@ int print_list(const std::vector<Target>& targets, const CheckOptions& options) 
       lines += fmt::format("{:<42} {}\n", bug.name, bug.why);
     }
   }
-  fmt::print("{}", options.json ? rows.dump(2) + "\n" : lines);
+  if (options.json) {
+    print_json(rows);
+  } else {
+    fmt::print("{}", lines);
+  }
   return kDone;
 }
 
@@ -139,7 +143,7 @@ int run_sweep(const std::vector<Target>& selection, const CheckOptions& options)
     fmt::print(options.json ? stderr : stdout, "Written to {}\n", options.out);
   }
   if (options.json) {
-    fmt::print("{}\n", rows.dump(2));
+    print_json(rows);
   }
   return kDone;
 }
@@ -183,7 +187,7 @@ int show_bug(const TargetBug& bug, const CheckOptions& options) {
   }
   const bool passed = all_passed(checks);
   if (options.json) {
-    fmt::print("{}\n", Json{{"passed", passed}, {"bug", bug.name}, {"checks", rows}}.dump(2));
+    print_json({{"passed", passed}, {"bug", bug.name}, {"checks", rows}});
   } else {
     fmt::print("{}: {}\n", bug.name, bug.why);
   }
@@ -230,7 +234,7 @@ class CheckTable {
     fmt::print(stream_, "{} of {} entries agree · {} of {} planted bugs rejected · {:.1f} s\n", agreeing_,
                entries_, rejected_, bug_rows_.size(), seconds);
     if (options_.json) {
-      fmt::print("{}\n", Json{{"passed", passed}, {"checks", rows_}, {"bugs", bug_rows_}}.dump(2));
+      print_json({{"passed", passed}, {"checks", rows_}, {"bugs", bug_rows_}});
     }
     return passed;
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "twingrad/runtime/option_values.h"
@@ -100,6 +101,10 @@ const CLI::App& given_command(const CLI::App& program) {
 }
 
 }  // namespace
+
+void print_json(const nlohmann::ordered_json& json) {
+  fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+}
 
 CLI::App& add_command(CLI::App& program, const std::string& name, const std::string& description) {
   CLI::App* command = program.add_subcommand(name, description);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,10 @@
 namespace twingrad::app {
 
 constexpr const char* kJsonHelp = "print JSON on standard output and everything else on standard error";
+
+/// Prints an object or array on standard output. Bytes that are not UTF-8, such as in a file name, become
+/// U+FFFD.
+void print_json(const nlohmann::ordered_json& json);
 
 /// Adds a command to the program.
 CLI::App& add_command(CLI::App& program, const std::string& name, const std::string& description);

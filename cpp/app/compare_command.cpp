@@ -187,7 +187,7 @@ int run_compare(const GivenOptions& command_line, const CompareOptions& compare)
                          compare_one_step(*correct.twins[1], *buggy.twins[1], setup.batch).absolute > 0);
   }
   if (options.json) {
-    fmt::print("{}\n", to_json(comparison).dump(2));
+    print_json(to_json(comparison));
   } else {
     fmt::print("{}", comparison_table(comparison, about(options, dataset, comparison.rows)));
   }

@@ -52,7 +52,7 @@ int list_datasets(bool json) {
   }
   rows.push_back({{"name", "synthetic"}, {"title", "synthetic"}, {"location", ""}, {"how_to_get", ""}});
   if (json) {
-    fmt::print("{}\n", rows.dump(2));
+    print_json(rows);
   } else {
     fmt::print("{:<14} {:<14} generated from --seed, needs no files\n", "synthetic", "synthetic");
   }
@@ -73,7 +73,7 @@ int verify_dataset(const DataOptions& options) {
     }
   }
   if (options.json) {
-    fmt::print("{}\n", nlohmann::ordered_json{{"passed", !damaged}, {"files", rows}}.dump(2));
+    print_json({{"passed", !damaged}, {"files", rows}});
   }
   return damaged ? kCheckFailed : kDone;
 }

@@ -1,17 +1,25 @@
 #include <c10/util/Exception.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/memory.h"
+#include "twingrad/runtime/threads.h"
 #include "twingrad/runtime/version.h"
 
 namespace twingrad::app {
@@ -50,7 +58,7 @@ int run_program(std::vector<std::string> arguments) {
 }
 
 int fail(const std::string& message, int status) {
-  fmt::print(stderr, "twingrad: error: {}\n", message);
+  std::fputs(fmt::format("twingrad: error: {}\n", message).c_str(), stderr);  // fmt::print could throw
   return status;
 }
 
@@ -60,26 +68,79 @@ int fail_for_memory(const std::string& cause = "") {
               kWrongUsage);
 }
 
+/// error: an error number of the system, or 0 if it is not known any more.
+int fail_for_output(int error) {
+  const std::string found =
+      error == 0 ? "an error" : fmt::format("\"{}\"", std::generic_category().message(error));
+  return fail("standard output: expected to write all results, found " + found +
+                  "; free space or write them elsewhere",
+              kWrongUsage);
+}
+
+/// Writes what is left of the output. The result is the status, or an error if any output was lost.
+int finish_output(int status) {
+  if (std::fflush(stdout) != 0) {
+    return fail_for_output(errno);
+  }
+  return std::ferror(stdout) != 0 ? fail_for_output(0) : status;
+}
+
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+/// Opens standard streams that are closed, so that no file of a run takes their place. Output then fails, and
+/// errors are lost.
+void open_standard_streams() {
+  for (const auto& [stream, file] :
+       {std::pair(STDIN_FILENO, "/dev/null"), std::pair(STDOUT_FILENO, "/dev/full"),
+        std::pair(STDERR_FILENO, "/dev/null")}) {
+    if (fcntl(stream, F_GETFD) == -1) {
+      open(file, stream == STDIN_FILENO ? O_RDONLY : O_WRONLY);  // takes the lowest free number
+    }
+  }
+}
+
+/// The first process of a container ignores signals that have no handler.
+void end_on_signals_as_init() {
+  if (getpid() != 1) {
+    return;
+  }
+  for (const int signal : {SIGINT, SIGTERM}) {
+    std::signal(signal, [](int number) { _exit(128 + number); });
+  }
+}
+
+/// Runs the program and reports its errors, each in one line.
+int run_and_report(const std::vector<std::string>& arguments) {
+  try {
+    return finish_output(run_program(arguments));
+  } catch (const ThreadsRefused& error) {
+    std::_Exit(fail(error.what(), kWrongUsage));
+  } catch (const UserError& error) {
+    return fail(error.what(), kWrongUsage);
+  } catch (const CheckFailed& error) {
+    return fail(error.what(), kCheckFailed);
+  } catch (const c10::Error& error) {
+    const std::string message = "LibTorch: " + first_line(error.what_without_backtrace());
+    return reports_out_of_memory(message) ? fail_for_memory(" (" + message + ")")
+                                          : fail(message, kCheckFailed);
+  } catch (const std::bad_alloc&) {
+    return fail_for_memory();
+  } catch (const std::system_error& error) {
+    const bool is_output = std::ferror(stdout) != 0 || std::ferror(stderr) != 0;  // thrown by fmt::print
+    return is_output ? fail_for_output(error.code().value())
+           : error.code() == std::errc::resource_unavailable_try_again
+               ? fail(ThreadsRefused("more threads").what(), kWrongUsage)
+               : fail(first_line(error.what()), kCheckFailed);
+  } catch (const std::exception& error) {
+    return fail(first_line(error.what()), kCheckFailed);
+  }
+}
 
 }  // namespace
 }  // namespace twingrad::app
 
 int main(int count, char** values) {
-  using namespace twingrad::app;
-  try {
-    return run_program({values + 1, values + count});
-  } catch (const twingrad::UserError& error) {
-    return fail(error.what(), kWrongUsage);
-  } catch (const twingrad::CheckFailed& error) {
-    return fail(error.what(), kCheckFailed);
-  } catch (const c10::Error& error) {
-    const std::string message = "LibTorch: " + first_line(error.what_without_backtrace());
-    return twingrad::reports_out_of_memory(message) ? fail_for_memory(" (" + message + ")")
-                                                    : fail(message, kCheckFailed);
-  } catch (const std::bad_alloc&) {
-    return fail_for_memory();
-  } catch (const std::exception& error) {
-    return fail(first_line(error.what()), kCheckFailed);
-  }
+  twingrad::app::open_standard_streams();
+  twingrad::app::end_on_signals_as_init();
+  return twingrad::app::run_and_report({values + 1, values + count});
 }

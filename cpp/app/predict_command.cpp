@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -59,6 +60,17 @@ bool is_png(const fs::path& file) {
   return extension == ".png";
 }
 
+/// Reports the most common kind of file in a directory without PNG files.
+[[noreturn]] void refuse_without_png(const std::string& directory, const std::map<std::string, int>& others) {
+  const auto most = std::max_element(others.begin(), others.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  const std::string found = most == others.end()  ? "none in it"
+                            : most->first.empty() ? fmt::format("{} files without extension", most->second)
+                                                  : fmt::format("{} {}", most->second, most->first);
+  throw UserError(directory, "expected a directory with .png files, found " + found,
+                  most == others.end() ? "name files or another directory" : "convert them to PNG");
+}
+
 /// The files, with each directory replaced by its PNG files, sorted by name.
 std::vector<fs::path> image_files(const std::vector<std::string>& images) {
   std::vector<fs::path> files;
@@ -69,12 +81,18 @@ std::vector<fs::path> image_files(const std::vector<std::string>& images) {
       continue;
     }
     const auto first = static_cast<std::ptrdiff_t>(files.size());
-    std::copy_if(fs::directory_iterator(image, error), fs::directory_iterator(), std::back_inserter(files),
-                 is_png);
-    if (first == std::ssize(files)) {
-      throw UserError(image, "expected a directory with .png files, found none in it",
-                      "name files or another directory");
+    std::map<std::string, int> others;  // the number of other files by extension
+    for (const fs::directory_entry& entry : fs::directory_iterator(image, error)) {
+      const fs::path& file = entry.path();
+      const bool is_hidden = file.filename().string().front() == '.';  // such as ._a.png by macOS
+      if (is_hidden || entry.is_directory(error)) continue;
+      if (is_png(file)) {
+        files.push_back(file);
+      } else {
+        ++others[file.extension().string()];
+      }
     }
+    if (first == std::ssize(files)) refuse_without_png(image, others);
     std::sort(files.begin() + first, files.end());
   }
   return files;
@@ -134,7 +152,10 @@ data::Preparation preparation_of(const PredictOptions& options, const std::strin
     return data::Preparation::none;
   }
   const std::string& like = options.like.empty() ? dataset : options.like;
-  return like == "fashion-mnist" ? data::Preparation::fashion_mnist : data::Preparation::mnist;
+  if (like.empty() || like == "mnist") {
+    return data::Preparation::mnist;
+  }
+  return like == "fashion-mnist" ? data::Preparation::fashion_mnist : data::Preparation::other;
 }
 
 /// Reads, prepares and classifies the images. Reports and skips files that cannot be read.
@@ -187,7 +208,7 @@ int classify_images(const PredictOptions& options) {
     first = last;
   }
   if (options.json) {
-    fmt::print("{}\n", rows.dump(2));
+    print_json(rows);
   }
   return failed ? kWrongUsage : kDone;
 }

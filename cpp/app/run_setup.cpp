@@ -27,8 +27,7 @@ ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images) {
     return {};
   }
   const std::int64_t rows = options.training.rows_per_step(images);
-  const int threads = options.threads > 0 ? options.threads : std::min(available_processors(), kMaxThreads);
-  return plan_threads(threads, work_of(options.network, rows, options.training.dtype), options.twins);
+  return plan_threads(options.threads, work_of(options.network, rows, options.training.dtype), options.twins);
 }
 
 std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options, const ThreadPlan& threads,

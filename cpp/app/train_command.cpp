@@ -113,7 +113,7 @@ int train(const RunDescription& run, const TrainCommandOptions& options, const n
   folder->write_summary(summary);
   console.ending(result, folder->path().string(), files);
   if (options.json) {
-    fmt::print("{}\n", summary.dump(2));
+    print_json(summary);
   }
   if (!result.interrupted) {
     return kDone;
@@ -138,7 +138,9 @@ int run_train_command(const GivenOptions& command_line) {
     options.recipe = resumption->record().settings.at("recipe").get<std::string>();
     options.initial_weights = resumption->record().initial_weights;
     if (const nlohmann::ordered_json summary = finished_summary(*resumption, options); !summary.is_null()) {
-      fmt::print("{}", options.json ? summary.dump(2) + "\n" : "");
+      if (options.json) {
+        print_json(summary);
+      }
       return kDone;
     }
   }

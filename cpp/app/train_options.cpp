@@ -60,7 +60,7 @@ const FieldTable<TrainCommandOptions>& run_fields() {
   static const FieldTable<O> table = {"Run and output", "", {
     choice("--twins", &O::twins, twin_choices(), {}, "", ""),
     integer("--threads", &O::threads, {1, kMaxThreads}, {}, "",
-            "maximum number of threads; default: all processors").without_default(),
+            "maximum number of threads; default: OMP_NUM_THREADS, or all processors").without_default(),
     text("--out", "DIR", &O::out,
          "new or empty directory for the files of the run; default: runs/<time>-<data set>")
         .without_default(),

@@ -153,6 +153,56 @@ TEST_F(LoadDataset, PrefersThePlainFile) {
   EXPECT_EQ(load(folder(), 10).train.count, 3);
 }
 
+TEST_F(LoadDataset, FindsOtherSpellings) {
+  using Names = std::vector<std::string>;
+  for (const Names& names :
+       {Names{"train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte",
+              "t10k-labels.idx1-ubyte"},
+        Names{"emnist-letters-train-images-idx3-ubyte", "emnist-letters-train-labels-idx1-ubyte",
+              "emnist-letters-test-images-idx3-ubyte", "emnist-letters-test-labels-idx1-ubyte"},
+        Names{"TRAIN-IMAGES-IDX3-UBYTE", "Train-Labels-idx1-ubyte", "T10K-images.IDX3-ubyte",
+              "test_labels_idx1_ubyte"}}) {
+    const TemporaryFolder folder;
+    folder.write(names[0], images(3, 2, 4, 10));
+    folder.write(names[1], labels({0, 9, 5}));
+    folder.write(names[2] + ".gz", gzip(images(2, 2, 4, 20)));
+    folder.write(names[3] + ".GZ", gzip(labels({1, 2})));
+    folder.write("._" + names[0], Bytes{1});
+    folder.write("notes-" + names[0] + ".txt", Bytes{1});
+    const Dataset dataset = load(folder.path().string(), 10);
+    EXPECT_EQ(dataset.train.labels, (Bytes{0, 9, 5})) << names[0];
+    EXPECT_EQ(dataset.test.labels, (Bytes{1, 2})) << names[0];
+    EXPECT_EQ(dataset.test.pixels[0], 20) << names[0];
+  }
+}
+
+TEST_F(LoadDataset, DoesNotMixDatasets) {
+  write_small_dataset(folder_);
+  folder_.write("emnist-digits-train-images-idx3-ubyte", Bytes{1});
+  EXPECT_EQ(load(folder(), 10).train.count, 3) << "the names of MNIST itself come first";
+
+  const TemporaryFolder two;
+  two.write("emnist-digits-train-images-idx3-ubyte", images(3, 2, 4, 10));
+  two.write("emnist-letters-train-labels-idx1-ubyte", labels({0, 9, 5}));
+  EXPECT_THAT(
+      refusal_of_load(two.path().string()),
+      HasSubstr("expected the files of one data set, found those of emnist-digits, emnist-letters; move"));
+}
+
+TEST_F(LoadDataset, ADirectoryDoesNotHideAFile) {
+  write_small_dataset(folder_);
+  const auto replace_by_directory = [&](const std::string& name) {
+    fs::rename(folder_.path() / name, folder_.path() / "moved");
+    fs::create_directory(folder_.path() / name);
+  };
+  replace_by_directory("train-images-idx3-ubyte");
+  EXPECT_THAT(refusal_of_load(folder()), HasSubstr("found no train-images-idx3-ubyte"));
+  fs::rename(folder_.path() / "moved", folder_.path() / "train-images-idx3-ubyte/train-images-idx3-ubyte");
+  EXPECT_EQ(load(folder(), 10).train.pixels[0], 10) << "a file in a directory of its name";
+  folder_.write("train-images-idx3-ubyte.gz", gzip(images(3, 2, 4, 11)));
+  EXPECT_EQ(load(folder(), 10).train.pixels[0], 11) << "a compressed file beside that directory";
+}
+
 TEST_F(LoadDataset, FindsANamedDataset) {
   const ScopedVariable twingrad_data("TWINGRAD_DATA", folder());
   write_small_dataset(folder_, "fashion-mnist");

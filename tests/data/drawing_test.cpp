@@ -174,15 +174,74 @@ TEST(PrepareNone, OnlyScales) {
   EXPECT_EQ(prepare(blank(5, 5, 9), Preparation::none, 2, 3, "a.png"), blank(2, 3, 9));
 }
 
-// ---- Prepared images -------------------------------------------------------------------------------------
+// ---- Finished images -------------------------------------------------------------------------------------
 
-TEST(Prepare, DoesNotChangeAnImageOfTheNetworksSizeWithADarkBorder) {
-  // Off centre, with some light on the border.
-  GreyImage image = blank(28, 28, 0);
-  for (std::size_t i = 0; i < 300; ++i) image.pixels[i] = static_cast<std::uint8_t>(i);
-  EXPECT_EQ(as_mnist(image), image);
-  EXPECT_EQ(as_fashion_mnist(image), image);
-  EXPECT_EQ(as_mnist(blank(28, 28, 0)), blank(28, 28, 0));
+/// A drawing of the network's size.
+GreyImage small(std::uint8_t paper, std::uint8_t ink, double top = 4, double left = 4, double size = 20) {
+  return draw({.height = 28,
+               .width = 28,
+               .top = top,
+               .left = left,
+               .size = size,
+               .pen = size / 10,
+               .paper = paper,
+               .ink = ink});
+}
+
+/// The image with this border of its first pixel's brightness.
+GreyImage with_border(const GreyImage& image, std::int64_t border) {
+  GreyImage larger = blank(image.height + 2 * border, image.width + 2 * border, image.pixels[0]);
+  for (std::int64_t y = 0; y < image.height; ++y) {
+    const auto row = image.pixels.begin() + y * image.width;
+    std::copy(row, row + image.width, larger.pixels.begin() + (y + border) * larger.width + border);
+  }
+  return larger;
+}
+
+TEST(Prepare, DoesNotChangeAFinishedImage) {
+  const GreyImage digit = as_mnist(draw({}));
+  EXPECT_EQ(as_mnist(digit), digit);
+  EXPECT_EQ(prepare(digit, Preparation::other, kSide, kSide, "a.png"), digit);
+  const GreyImage clothing = as_fashion_mnist(draw({.top = 0, .left = 0, .size = 280, .pen = 60}));
+  EXPECT_EQ(as_fashion_mnist(clothing), clothing);
+  EXPECT_EQ(prepare(clothing, Preparation::other, kSide, kSide, "a.png"), clothing) << "may fill the input";
+  EXPECT_NE(as_mnist(clothing), clothing) << "larger than 20 × 20";
+  EXPECT_NE(as_fashion_mnist(digit), digit) << "smaller than the input";
+}
+
+TEST(Prepare, DoesNotDependOnTheSizeOfTheImage) {
+  for (const auto& [paper, ink] : std::vector<std::pair<int, int>>{{110, 255},
+                                                                   {110, 0},
+                                                                   {60, 200},
+                                                                   {127, 255},
+                                                                   {20, 255},
+                                                                   {0, 90},
+                                                                   {255, 0},
+                                                                   {200, 110},
+                                                                   {128, 40}}) {
+    SCOPED_TRACE(std::to_string(paper) + " " + std::to_string(ink));
+    const GreyImage image = small(static_cast<std::uint8_t>(paper), static_cast<std::uint8_t>(ink));
+    EXPECT_LT(mean_difference(as_mnist(image), as_mnist(with_border(image, 6))), kEdges);
+    EXPECT_EQ(as_fashion_mnist(image), as_fashion_mnist(with_border(image, 6)));
+  }
+  for (const GreyImage& image :
+       {small(0, 255, 1, 1, 10), small(0, 255, 16, 2, 10), small(0, 255, 8, 8, 12)}) {
+    EXPECT_LT(mean_difference(as_mnist(image), as_mnist(with_border(image, 6))), kEdges)
+        << "white on black, but small or off-centre";
+    EXPECT_EQ(as_fashion_mnist(image), as_fashion_mnist(with_border(image, 6)));
+  }
+}
+
+TEST(Prepare, RefusesABlankImageOfAnySize) {
+  for (const std::int64_t side : {28, 29, 40}) {
+    for (const std::uint8_t grey : {0, 1, 12, 100, 127, 128, 255}) {
+      for (const Preparation preparation :
+           {Preparation::mnist, Preparation::fashion_mnist, Preparation::other}) {
+        EXPECT_THAT(refusal(blank(side, side, grey), preparation), StartsWith("a.png: expected a drawing"))
+            << +grey;
+      }
+    }
+  }
 }
 
 TEST(Prepare, DoesNotChangeTheTestImagesOfInstalledDatasets) {

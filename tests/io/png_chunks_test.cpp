@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "../support/bytes.h"
 #include "../support/refusal.h"
@@ -85,21 +87,97 @@ TEST(PngChunks, DoesNotUnpackTextsAndProfiles) {
   EXPECT_EQ(decode(kSignature + header(2, 2) + profile + text + data(kTwoRows) + kEnd), decode(two_by_two()));
 }
 
+// ---- Orientation -----------------------------------------------------------------------------------------
+
+/// An eXIf chunk with another entry and the orientation, which has this type and number of values.
+Bytes exif(int orientation, bool is_little = false, std::uint8_t type = 3) {
+  const auto number = [&](std::uint32_t value, std::size_t size) {
+    Bytes bytes = big_endian(value);
+    bytes.erase(bytes.begin(), bytes.end() - static_cast<std::ptrdiff_t>(size));
+    if (is_little) std::reverse(bytes.begin(), bytes.end());
+    return bytes;
+  };
+  const Bytes other = number(0x010f, 2) + number(3, 2) + number(1, 4) + number(6, 2) + number(0, 2);
+  const Bytes turn = number(0x0112, 2) + number(type, 2) + number(1, 4) +
+                     number(static_cast<std::uint32_t>(orientation), 2) + number(0, 2);
+  return chunk("eXIf", bytes_of(is_little ? "II" : "MM") + number(42, 2) + number(8, 4) + number(2, 2) +
+                           other + turn + number(0, 4));
+}
+
+TEST(PngChunks, TurnsTheImageByItsOrientation) {
+  const auto shown = [](const Bytes& metadata) {  // of the rows 1 2 3 and 4 5 6
+    return decode(kSignature + header(2, 3) + metadata + data({0, 1, 2, 3, 0, 4, 5, 6}) + kEnd);
+  };
+  const GreyImage stored{2, 3, {1, 2, 3, 4, 5, 6}};
+  const std::vector<GreyImage> turned{stored,
+                                      {2, 3, {3, 2, 1, 6, 5, 4}},
+                                      {2, 3, {6, 5, 4, 3, 2, 1}},
+                                      {2, 3, {4, 5, 6, 1, 2, 3}},
+                                      {3, 2, {1, 4, 2, 5, 3, 6}},
+                                      {3, 2, {4, 1, 5, 2, 6, 3}},
+                                      {3, 2, {6, 3, 5, 2, 4, 1}},
+                                      {3, 2, {3, 6, 2, 5, 1, 4}}};
+  for (const bool is_little : {false, true}) {
+    for (int i = 0; i < 8; ++i)
+      EXPECT_EQ(shown(exif(i + 1, is_little)), turned[static_cast<std::size_t>(i)]) << i + 1;
+  }
+  for (const int orientation : {0, 9, 65535}) EXPECT_EQ(shown(exif(orientation)), stored);
+  EXPECT_EQ(shown(exif(6, false, /*type=*/4)), stored) << "not a SHORT";
+  EXPECT_EQ(decode(kSignature + header(2, 3) + data({0, 1, 2, 3, 0, 4, 5, 6}) + exif(6) + kEnd), turned[5])
+      << "after the pixels";
+}
+
+TEST(PngChunks, IgnoresADamagedExif) {
+  const Bytes whole = exif(6);
+  const Bytes content(whole.begin() + 8, whole.end() - 4);
+  for (std::size_t size = 0; size <= content.size(); ++size) {
+    const Bytes part(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(size));
+    const GreyImage image = decode(kSignature + header(1, 2) + chunk("eXIf", part) + data({0, 1, 2}) + kEnd);
+    EXPECT_EQ(image.height, size < 34 ? 1 : 2) << size << " bytes";
+  }
+  Bytes outside = content;
+  for (const std::uint8_t offset : {0xff, 0x7f, 0x27}) {
+    outside[4] = outside[5] = outside[6] = offset == 0x27 ? 0 : offset;
+    outside[7] = offset;
+    EXPECT_EQ(decode(kSignature + header(1, 2) + chunk("eXIf", outside) + data({0, 1, 2}) + kEnd).height, 1);
+  }
+}
+
 // ---- Refusals --------------------------------------------------------------------------------------------
 
 std::string refusal_of_text(const std::string& text) { return refusal(bytes_of(text)); }
 
 TEST(PngChunks, RefusesAndRecognizesOtherFiles) {
-  EXPECT_EQ(refusal({}), "a.png: expected a PNG image, found an empty file; give a PNG image");
+  EXPECT_EQ(refusal({}), "a.png: expected a PNG image, found an empty file; convert it to PNG");
   expect_refusals<refusal_of_text>({
       {"\xff\xd8\xff\xe0", "found a JPEG image;"},
       {"GIF89a", "found a GIF image;"},
       {"BM6", "found a BMP image;"},
-      {"RIFF1234WEBP", "found a WebP image or another RIFF file;"},
+      {"RIFF1234WEBP", "found a WebP image;"},
+      {"RIFF1234WAVE", "found a RIFF file;"},
+      {std::string("\0\0\0\x1c"
+                   "ftypheic",
+                   12),
+       "found a HEIC image; convert it to PNG"},
+      {std::string("\0\0\0\x18"
+                   "ftypmif1",
+                   12),
+       "found a HEIC image;"},
+      {std::string("\0\0\0\x1c"
+                   "ftypavif",
+                   12),
+       "found an AVIF image;"},
+      {std::string("\0\0\0\x1c"
+                   "ftypisom",
+                   12),
+       "found a video;"},
+      {"\xff\x0a", "found a JPEG XL image;"},
       {"II*", "found a TIFF image;"},
       {"MM", "found a TIFF image;"},
       {"%PDF-1.7", "found a PDF document;"},
-      {"<svg>", "found an SVG or HTML document;"},
+      {"<?xml version=\"1.0\"?>\n<svg>", "found an SVG image;"},
+      {"\xef\xbb\xbf\n <!DOCTYPE html>", "found an HTML page;"},
+      {" {\"error\": 404}", "found a JSON document;"},
       {std::string("\0\0\x08\x03\0\0", 6), "found an IDX file;"},
       {"some text", "found another file;"},
       {"\x89PNG\r\n\x1a", "found another file;"},

@@ -135,6 +135,29 @@ TEST(Png, ComposesTransparencyOverWhite) {
   EXPECT_EQ(decode(one_pixel(PNG_COLOR_TYPE_GRAY_ALPHA, 16, {0, 51 * 257})).pixels[0], 204);
 }
 
+TEST(Png, ShowsWhiteInkOnTransparency) {
+  // Ink, half-covered ink and paper that is transparent, of the same colour or black.
+  for (const std::uint16_t paper : {255, 0}) {
+    Picture picture = grey_picture(1, 3, {255, 255, 255, 128, paper, 0});
+    picture.colour_type = PNG_COLOR_TYPE_GRAY_ALPHA;
+    EXPECT_THAT(decode(encode(picture)).pixels, ElementsAre(255, 128, 0)) << paper;
+    picture.samples = {250, 255, 250, 128, paper, 0};
+    EXPECT_THAT(decode(encode(picture)).pixels, ElementsAre(250, 125, 0)) << "nearly white";
+    picture.depth = 16;
+    picture.samples = {0xffff, 0xffff, 0xffff, 0x8080, static_cast<std::uint16_t>(257 * paper), 0};
+    EXPECT_THAT(decode(encode(picture)).pixels, ElementsAre(255, 128, 0)) << "16 bits";
+  }
+  Picture palette = grey_picture(1, 2, {0, 1});
+  palette.colour_type = PNG_COLOR_TYPE_PALETTE;
+  palette.palette = {{255, 255, 255}, {255, 255, 255}};
+  palette.palette_alpha = {255, 0};
+  EXPECT_THAT(decode(encode(palette)).pixels, ElementsAre(255, 0));
+
+  Picture visible = grey_picture(1, 3, {200, 255, 0, 0, 255, 255});
+  visible.colour_type = PNG_COLOR_TYPE_GRAY_ALPHA;
+  EXPECT_THAT(decode(encode(visible)).pixels, ElementsAre(200, 255, 255)) << "visible over white";
+}
+
 TEST(Png, RoundsSixteenBitsToEight) {
   const auto grey = [](std::uint16_t value) {
     return decode(one_pixel(PNG_COLOR_TYPE_GRAY, 16, {value})).pixels[0];

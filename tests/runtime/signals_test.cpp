@@ -46,11 +46,28 @@ void record_stack(int /*signal*/) {
   outside_the_stack += is_on_the_stack(reinterpret_cast<std::uintptr_t>(&here)) ? 0 : 1;
 }
 
+/// The threads of this process, and whether each accepts SIGUSR1.
+std::map<std::string, bool> threads_and_acceptance() {
+  std::map<std::string, bool> threads;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream status(task.path() / "status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.rfind("SigBlk:", 0) == 0) {
+        const std::uint64_t blocked = std::stoull(line.substr(7), nullptr, 16);
+        threads[task.path().filename()] = (blocked & (std::uint64_t{1} << (SIGUSR1 - 1))) == 0;
+      }
+    }
+  }
+  return threads;
+}
+
 class SignalsTest : public ::testing::Test {
  protected:
   void SetUp() override {
     handled = outside_the_stack = 0;
     main_thread = pthread_self();
+    earlier_threads_ = threads_and_acceptance();
+    earlier_threads_.erase(std::to_string(gettid()));
     pthread_attr_t attributes;
     ASSERT_EQ(pthread_getattr_np(main_thread, &attributes), 0);
     void* begin = nullptr;
@@ -67,7 +84,8 @@ class SignalsTest : public ::testing::Test {
 
   void TearDown() override { sigaction(SIGUSR1, &before_, nullptr); }
 
-  /// Repeats the work while every thread of the process receives a signal every 300 µs.
+  /// Repeats the work while this thread and all that the test has started receive a signal every 300 µs.
+  /// Other threads may be LibTorch's, started by an earlier test that did not block signals.
   static void interrupt(const std::function<void()>& work) {
     work();
     std::atomic<bool> is_done = false;
@@ -75,7 +93,10 @@ class SignalsTest : public ::testing::Test {
       const SignalBlockGuard guard;
       while (!is_done) {
         for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-          syscall(SYS_tgkill, getpid(), std::stoi(task.path().filename().string()), SIGUSR1);
+          const std::string thread = task.path().filename();
+          if (earlier_threads_.count(thread) == 0) {
+            syscall(SYS_tgkill, getpid(), std::stoi(thread), SIGUSR1);
+          }
         }
         std::this_thread::sleep_for(std::chrono::microseconds(300));
       }
@@ -91,6 +112,7 @@ class SignalsTest : public ::testing::Test {
   }
 
  private:
+  inline static std::map<std::string, bool> earlier_threads_;
   struct sigaction before_ {};
 };
 
@@ -111,21 +133,6 @@ TEST_F(SignalsTest, DoNotInterruptAMatrixProduct) {
   const at::Tensor a = at::rand({64, 784});
   const at::Tensor b = at::rand({784, 98});
   interrupt([&] { ops::matmul(out, a, b); });
-}
-
-/// The threads of this process, and whether each accepts SIGUSR1.
-std::map<std::string, bool> threads_and_acceptance() {
-  std::map<std::string, bool> threads;
-  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-    std::ifstream status(task.path() / "status");
-    for (std::string line; std::getline(status, line);) {
-      if (line.rfind("SigBlk:", 0) == 0) {
-        const std::uint64_t blocked = std::stoull(line.substr(7), nullptr, 16);
-        threads[task.path().filename()] = (blocked & (std::uint64_t{1} << (SIGUSR1 - 1))) == 0;
-      }
-    }
-  }
-  return threads;
 }
 
 TEST_F(SignalsTest, DoNotReachThreadsOfLibTorch) {

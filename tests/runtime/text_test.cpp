@@ -36,4 +36,25 @@ TEST(Utf8, RefusesMalformedText) {
   }
 }
 
+TEST(DescribeText, SkipsBlanksAndAByteOrderMark) {
+  for (const std::string front : {"", " ", "\r\n\t ", "\xef\xbb\xbf", "\xef\xbb\xbf\n"}) {
+    EXPECT_EQ(describe_text(front + "<!DOCTYPE html>"), "an HTML page");
+    EXPECT_EQ(describe_text(front + "<html>"), "an HTML page");
+    EXPECT_EQ(describe_text(front + "<?xml version='1.0'?><a/>"), "an XML document");
+    EXPECT_EQ(describe_text(front + "<?xml version='1.0'?><svg/>"), "an SVG image");
+    EXPECT_EQ(describe_text(front + "<svg>"), "an SVG image");
+    EXPECT_EQ(describe_text(front + "{ \"error\": 1}"), "a JSON document");
+    EXPECT_EQ(describe_text(front + "{}"), "a JSON document");
+    EXPECT_EQ(describe_text(front + "[\n[1]]"), "a JSON document");
+    EXPECT_EQ(describe_text(front + "version https://git-lfs.github.com/spec/v1"), "a Git LFS pointer");
+  }
+}
+
+TEST(DescribeText, IsEmptyForOtherBytes) {
+  for (const char* text :
+       {"", " ", "\xef\xbb\xbf", "{", "[", "{x", "[x", "version 2", "\x93NUMPY", "a<html>"}) {
+    EXPECT_EQ(describe_text(text), "") << printable(text);
+  }
+}
+
 }  // namespace twingrad::text_test

@@ -3,8 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <optional>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
+#include "../support/scoped_variable.h"
 #include "twingrad/mlp/spec.h"
 #include "twingrad/ops/matmul.h"
 
@@ -95,6 +100,23 @@ TEST(FlushDenormalNumbers, AppliesToTheThreadAndTheThreadsItStarts) {
   EXPECT_GT(before, 0);
   EXPECT_EQ(here, 0);
   EXPECT_EQ(there, 0);
+}
+
+TEST(DefaultThreads, AreThoseOfOmpNumThreads) {
+  for (const auto& [text, threads] :
+       std::vector<std::pair<std::string, int>>{{"3", 3}, {"7,2", 7}, {"1024", 1024}}) {
+    const testing::ScopedVariable variable("OMP_NUM_THREADS", text);
+    EXPECT_EQ(default_threads(), threads);
+    EXPECT_EQ(plan_of(kSmall, 5000, Twins::manual, 0).workers,
+              plan_of(kSmall, 5000, Twins::manual, threads).workers);
+    EXPECT_EQ(plan_of(kSmall, 5000, Twins::manual, 2).workers, 2) << "requested";
+  }
+  for (const char* text : {"", "0", "-2", "many", "1025"}) {
+    const testing::ScopedVariable variable("OMP_NUM_THREADS", text);
+    EXPECT_EQ(default_threads(), available_processors()) << text;
+  }
+  const testing::ScopedVariable unset("OMP_NUM_THREADS", std::nullopt);
+  EXPECT_EQ(default_threads(), available_processors());
 }
 
 }  // namespace

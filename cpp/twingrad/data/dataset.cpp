@@ -5,10 +5,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cstdlib>
 #include <future>
 #include <iterator>
+#include <map>
 #include <optional>
+#include <ranges>
+#include <regex>
 #include <utility>
 
 #include "twingrad/runtime/error.h"
@@ -100,28 +104,68 @@ const NamedDataset* find_named(std::string_view name) {
 
 // ---- The four files ------------------------------------------------------------------------------------
 
+using FilePaths = std::array<fs::path, kFileCount>;
+
 /// The place of a data set.
 struct Location {
   const NamedDataset* named = nullptr;  ///< null for a directory
   fs::path folder;
-  std::array<fs::path, kFileCount> files;
+  FilePaths files;
 };
 
-/// The paths of the four files in a directory, with ".gz" if there is no plain file; empty for a missing
-/// file.
-std::array<fs::path, kFileCount> find_files(const fs::path& folder) {
-  std::array<fs::path, kFileCount> files;
-  for (std::size_t i = 0; i < kFileCount; ++i) {
-    for (const char* ending : {"", ".gz"}) {
-      const fs::path candidate = folder / (kFileNames[i] + ending);
-      std::error_code ignored;  // an inaccessible file counts as missing
-      if (files[i].empty() && fs::exists(candidate, ignored)) files[i] = candidate;
-    }
-  }
-  return files;
+/// What a file name says: "emnist-letters-test-images-idx3-ubyte.gz" is the file of test images in the data set
+/// "emnist-letters", compressed.
+struct FileName {
+  std::string dataset;  ///< empty for the names of MNIST itself
+  std::size_t file;     ///< its index in kFileNames
+  bool is_compressed;
+};
+
+/// Recognizes the spellings of MNIST, EMNIST and QMNIST, in upper or lower case, with "." or "_" for "-".
+std::optional<FileName> parse_file_name(std::string name) {
+  if (name.starts_with('.')) return std::nullopt;  // hidden, such as ._train-images-idx3-ubyte by macOS
+  static const std::regex pattern(
+      "(?:(.+)-)?(train|t10k|test)-(?:(images)-idx3-ubyte|labels-idx(?:1-ubyte|2-int))(-gz)?");
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) {
+    return c == '.' || c == '_' ? '-' : static_cast<char>(std::tolower(c));
+  });
+  std::smatch parts;
+  if (!std::regex_match(name, parts, pattern)) return std::nullopt;
+  const std::size_t first = parts[2] == "train" ? kTrainImages : kTestImages;
+  return FileName{parts[1], first + (parts[3].matched ? 0 : 1), parts[4].matched};
 }
 
-std::vector<std::string> names_of_missing(const std::array<fs::path, kFileCount>& files) {
+/// The paths of the four files in a directory, plain rather than compressed rather than in a directory of the
+/// same name; empty for a missing file. Several data sets may share the directory: this
+/// is the one with MNIST's names, or else the only one. Throws UserError if it is not the only one.
+FilePaths find_files(const fs::path& folder) {
+  std::map<std::pair<int, fs::path>, FileName> found;  // in order of preference, then by path
+  std::error_code ignored;                             // an inaccessible file counts as missing
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+    const fs::path name = entry.path().filename();
+    const std::optional<FileName> parts = parse_file_name(name.string());
+    const bool is_within = entry.is_directory(ignored);
+    const fs::path path = is_within ? entry.path() / name : entry.path();
+    if (parts && fs::is_regular_file(path, ignored)) {
+      found.emplace(std::pair(is_within ? 2 : parts->is_compressed ? 1 : 0, path), *parts);
+    }
+  }
+  std::map<std::string, FilePaths> datasets;
+  for (const auto& [preference_and_path, name] : found) {
+    fs::path& file = datasets[name.dataset][name.file];
+    if (file.empty()) file = preference_and_path.second;
+  }
+  if (datasets.empty()) return {};
+  if (datasets.size() > 1 && datasets.count("") == 0) {
+    throw UserError(folder.string(),
+                    fmt::format("expected the files of one data set, found those of {}",
+                                fmt::join(std::views::keys(datasets), ", ")),
+                    "move the four files of one of them to another directory");
+  }
+  return datasets.begin()->second;
+}
+
+std::vector<std::string> names_of_missing(const FilePaths& files) {
   std::vector<std::string> missing;
   for (std::size_t i = 0; i < kFileCount; ++i) {
     if (files[i].empty()) missing.push_back(kFileNames[i]);
@@ -184,7 +228,7 @@ Location locate_folder(const std::string& written) {
 
 /// Reads the four files in two threads. The training images, six sevenths of the bytes, take longer than the
 /// other three files together.
-std::array<IdxFile, kFileCount> read_files(const std::array<fs::path, kFileCount>& files) {
+std::array<IdxFile, kFileCount> read_files(const FilePaths& files) {
   std::array<IdxFile, kFileCount> contents;
   const auto read = [&](std::size_t i, int rank) { contents[i] = read_idx(files[i], rank); };
   // If this thread throws, the future's destructor waits for the other one; get() rethrows what that one
@@ -248,7 +292,7 @@ LoadedFiles load_files(const std::string& name_or_folder, std::int64_t classes) 
   LoadedFiles loaded;
   const NamedDataset* named = find_named(name_or_folder);
   loaded.location = named != nullptr ? locate_named(*named) : locate_folder(name_or_folder);
-  const std::array<fs::path, kFileCount>& paths = loaded.location.files;
+  const FilePaths& paths = loaded.location.files;
   auto files = read_files(paths);
 
   Sha256 over_all;

@@ -43,7 +43,9 @@ struct NamedDataset {
 };
 
 /// The four files, each of which can also have the extension ".gz":
-/// train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte.
+/// train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte. They are
+/// also found in other spellings: train-images.idx3-ubyte, emnist-letters-test-images-idx3-ubyte,
+/// qmnist-test-labels-idx2-int, and upper case.
 extern const std::vector<std::string> kFileNames;
 
 /// The names of the classes of a named data set; empty if they are digits or the data set is not known.

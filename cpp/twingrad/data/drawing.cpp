@@ -16,6 +16,8 @@ namespace {
 
 using at::Tensor;
 
+constexpr int kClose = 255 / 20;  ///< the brightest black: 5 %
+
 [[noreturn]] void refuse_blank(const std::string& name) {
   throw UserError(name, "expected a drawing on a background, found too little contrast",
                   "use an image with a clear background");
@@ -76,12 +78,22 @@ std::int64_t leading(const Tensor& profile, double share) {
   return (profile.cumsum(0) <= share * profile.sum()).sum().item<std::int64_t>();
 }
 
+/// The part of a profile that contains its entries, except for this share of their sum on each side.
+struct Extent {
+  Extent(const Tensor& profile, double share)
+      : first(leading(profile, share)), size(profile.size(0) - leading(profile.flip(0), share) - first) {}
+  std::int64_t first, size;
+};
+
 /// The bounding box of the mask, except for this share of its entries on each side.
 Tensor cropped(const Tensor& image, const Tensor& mask, double share) {
-  const Tensor rows = mask.sum(1).to(at::kDouble), columns = mask.sum(0).to(at::kDouble);
-  const std::int64_t top = leading(rows, share), left = leading(columns, share);
-  return part_at(image, top, left, rows.size(0) - leading(rows.flip(0), share) - top,
-                 columns.size(0) - leading(columns.flip(0), share) - left);
+  const Extent rows(mask.sum(1).to(at::kDouble), share), columns(mask.sum(0).to(at::kDouble), share);
+  return part_at(image, rows.first, columns.first, rows.size, columns.size);
+}
+
+/// The mean index of a profile's entries.
+double centre_of_mass(const Tensor& profile) {
+  return ((profile * at::arange(profile.size(0))).sum() / profile.sum()).item<double>();
 }
 
 // ---- Ink -----------------------------------------------------------------------------------------------
@@ -187,8 +199,7 @@ Tensor draw_ink(const GreyImage& image, const std::string& name) {
 
 /// The position that moves a part's centre of mass as close as possible to the middle of the whole.
 std::int64_t place_by_mass(const Tensor& profile, std::int64_t whole) {
-  const Tensor centre = (profile * at::arange(profile.size(0))).sum() / profile.sum();
-  const double start = static_cast<double>(whole) / 2 - centre.item<double>();
+  const double start = static_cast<double>(whole) / 2 - centre_of_mass(profile);
   return std::clamp<std::int64_t>(std::llround(start), 0, whole - profile.size(0));
 }
 
@@ -210,21 +221,75 @@ GreyImage prepare_digit(const GreyImage& image, std::int64_t height, std::int64_
 
 // ---- Fashion-MNIST -------------------------------------------------------------------------------------
 
-/// Brightness as the distance from the background: 0 for the background, 255 for its opposite.
+/// Brightness as the distance from the background towards white or black, whichever is farther in total: 0 for
+/// the background, 255 for that end.
 Tensor on_black(const Tensor& image) {
   const int background = median_of_border(image);
-  const int range = background < 128 ? 255 - background : -background;
-  return image.to(at::kFloat).sub_(background).mul_(255).div_(range).clamp_min_(0).to(at::kByte);
+  const Tensor difference = image.to(at::kFloat).sub_(background);
+  const bool is_lighter = difference.sum().item<double>() > 0;
+  const int range = is_lighter ? 255 - background : -background;
+  return range == 0 ? at::zeros_like(image) : difference.mul_(255).div_(range).clamp_min_(0).to(at::kByte);
 }
 
 GreyImage prepare_clothing(const GreyImage& image, std::int64_t height, std::int64_t width,
                            const std::string& name) {
-  constexpr int kClose = 255 / 20;  // 5 % above black
   const Tensor clothing = on_black(view_of(image));
   const Tensor is_clothing = clothing > kClose;
   if (!is_clothing.any().item<bool>()) refuse_blank(name);
   const GreyImage fitted = fit(image_of(cropped(clothing, is_clothing, 0)), height, width);
   return place(view_of(fitted), (height - fitted.height) / 2, (width - fitted.width) / 2, height, width);
+}
+
+// ---- Finished images -----------------------------------------------------------------------------------
+
+/// The longest side of the ink in a finished image, as a share of the network's input.
+struct InkSize {
+  double least, most;
+};
+
+InkSize finished_ink_size(Preparation preparation) {
+  switch (preparation) {
+    case Preparation::mnist:
+      return {17.0 / 28, 21.0 / 28};  // 20, more or less at antialiased edges
+    case Preparation::fashion_mnist:
+      return {25.0 / 28, 1};  // the least among the 10,000 test images
+    default:
+      return {17.0 / 28, 1};
+  }
+}
+
+/// Whether at least two corners are black.
+bool has_black_background(const Tensor& image) {
+  int black = 0;
+  for (const Tensor& edge : {image[0], image[-1]}) {
+    for (const Tensor& corner : {edge[0], edge[-1]}) black += corner.item<int>() <= kClose ? 1 : 0;
+  }
+  return black >= 2;
+}
+
+/// Whether the middle of the ink or its centre of mass is near the middle of the image, along one axis.
+bool is_centred(const Tensor& profile) {
+  constexpr double kFarthest = 2.0 / 28;
+  const auto size = static_cast<double>(profile.size(0));
+  const Extent ink(profile, 0);
+  const double middle = static_cast<double>(ink.first) + static_cast<double>(ink.size) / 2;
+  const double mass = centre_of_mass(profile) + 0.5;
+  return std::min(std::abs(middle - size / 2), std::abs(mass - size / 2)) <= kFarthest * size;
+}
+
+bool is_finished(const GreyImage& image, Preparation preparation, std::int64_t height, std::int64_t width) {
+  constexpr int kWhite = 240;
+  const Tensor brightness = view_of(image);
+  if (image.height != height || image.width != width || !has_black_background(brightness) ||
+      brightness.max().item<int>() < kWhite) {
+    return false;
+  }
+  const Tensor ink = brightness.to(at::kDouble).masked_fill(brightness <= kClose, 0);
+  const Tensor rows = ink.sum(1), columns = ink.sum(0);
+  const double longest = std::max(static_cast<double>(Extent(rows, 0).size) / static_cast<double>(height),
+                                  static_cast<double>(Extent(columns, 0).size) / static_cast<double>(width));
+  const InkSize size = finished_ink_size(preparation);
+  return size.least <= longest && longest <= size.most && is_centred(rows) && is_centred(columns);
 }
 
 }  // namespace
@@ -233,9 +298,9 @@ GreyImage prepare(const GreyImage& image, Preparation preparation, std::int64_t 
                   const std::string& name) {
   if (preparation == Preparation::none) return resize(image, height, width);
   const SignalBlockGuard guard;  // threads that LibTorch may start here must not handle signals
-  if (image.height == height && image.width == width && median_of_border(view_of(image)) < 128) return image;
-  return preparation == Preparation::mnist ? prepare_digit(image, height, width, name)
-                                           : prepare_clothing(image, height, width, name);
+  if (is_finished(image, preparation, height, width)) return image;
+  return preparation == Preparation::fashion_mnist ? prepare_clothing(image, height, width, name)
+                                                   : prepare_digit(image, height, width, name);
 }
 
 }  // namespace twingrad::data

@@ -28,19 +28,25 @@ enum class Preparation {
   /// side. Images of more than five times the network's size are first scaled down to that size.
   mnist,
 
+  /// An image for a network that was trained on another data set: prepared like a digit of MNIST, unless it is
+  /// finished. A finished image may fill the network's input.
+  other,
+
   /// A piece of clothing, prepared as Xiao, Rasul and Vollgraf prepared Fashion-MNIST (arXiv:1708.07747,
   /// 2017, section 2): edges within 5 % of the background are trimmed, the longest edge is scaled to the
   /// network's size, the shorter one is padded with background on both sides, and the image is negated if the
-  /// background is light. The background is the median of the border; it becomes black and its opposite
-  /// white. The authors take every n-th pixel and sharpen; this scales with antialiasing.
+  /// background is light. The background is the median of the border. It becomes black. The end of the range
+  /// towards which the image differs from it, white or black, becomes white. The authors take every n-th pixel
+  /// and sharpen; this scales with antialiasing.
   fashion_mnist,
 };
 
 /// Converts the image to an input of height × width pixels, light on dark.
 ///
-/// For mnist and fashion_mnist, an image of this size with a dark border (median below 128) counts as
-/// prepared and is not changed; this includes all test images of both data sets. `name` identifies the image
-/// in messages. Throws UserError for an image without contrast to its background.
+/// A finished image is not changed, so that the test images of a data set keep every pixel. It has the
+/// network's size, light ink on a black background, and its ink is centred and as large as in the data set:
+/// within 20 × 20 of 28 × 28 pixels for mnist, as large as the input for fashion_mnist. `name` identifies the
+/// image in messages. Throws UserError for an image without contrast to its background.
 GreyImage prepare(const GreyImage& image, Preparation preparation, std::int64_t height, std::int64_t width,
                   const std::string& name);
 

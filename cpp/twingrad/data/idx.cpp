@@ -16,6 +16,7 @@
 #include "twingrad/io/input_file.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/sha256.h"
+#include "twingrad/runtime/text.h"
 
 namespace twingrad::data {
 namespace {
@@ -33,16 +34,22 @@ constexpr std::array<std::uint8_t, 2> kGzipMagic{0x1f, 0x8b};
 
 // ---- The format ----------------------------------------------------------------------------------------
 
-/// What a file of another type appears to be, judged by its first four bytes.
+/// What a file of another type appears to be, judged by its first bytes.
 struct Finding {
   std::string what;
   std::string remedy = kFetchAgain;
 };
 
 /// Recognizes files that are often given instead of an IDX file of unsigned bytes.
-Finding recognize(std::string_view magic) {
+std::uint32_t big_endian_word(Bytes bytes) {
+  std::uint32_t word = 0;
+  for (const std::uint8_t byte : bytes.first(4)) word = word << 8 | byte;
+  return word;
+}
+
+Finding recognize(std::string_view start) {
   constexpr const char* kGiveBytes = "give an IDX file of unsigned bytes";
-  static const std::array<std::pair<std::string_view, Finding>, 15> formats{{
+  static const std::array<std::pair<std::string_view, Finding>, 13> formats{{
       {{"\0\0\x09", 3}, {"an IDX file of signed bytes", kGiveBytes}},
       {{"\0\0\x0b", 3}, {"an IDX file of 16-bit integers", kGiveBytes}},
       {{"\0\0\x0c", 3}, {"an IDX file of 32-bit integers", kGiveBytes}},
@@ -56,30 +63,42 @@ Finding recognize(std::string_view magic) {
       {"\xfd\x37zX", {"an xz archive", "unpack it first"}},
       {"\x28\xb5\x2f\xfd", {"a zstd archive", "unpack it first"}},
       {"\x1f\x8b", {"a file compressed twice by gzip", "unpack it once"}},
-      {"<", {"an HTML page, perhaps a server's error page"}},
-      {"vers", {"perhaps a Git LFS pointer", "fetch the file itself, with git lfs pull"}},
   }};
-  for (const auto& [start, finding] : formats) {
-    if (magic.starts_with(start)) return finding;
+  for (const auto& [magic, finding] : formats) {
+    if (start.starts_with(magic)) return finding;
   }
-  return {"not an IDX file"};
+  const std::string_view text = describe_text(start);
+  if (text == "a Git LFS pointer") return {std::string(text), "fetch the file itself, with git lfs pull"};
+  if (text == "an HTML page") return {"an HTML page, perhaps a server's error page"};
+  return {text.empty() ? "not an IDX file" : std::string(text)};
 }
 
-Finding describe_magic(Bytes magic) {
-  if (magic[0] == 0 && magic[1] == 0 && magic[2] == kUnsignedByte) {
-    const int rank = magic[3];
-    return {rank == 1   ? "a label file"
-            : rank == 3 ? "an image file"
-                        : fmt::format("a file of rank {}", rank),
+/// "20 × 1 × 28 × 28": the sizes in the header of a file of any rank, as far as the bytes contain them.
+std::string described_sizes(Bytes start) {
+  std::vector<std::uint32_t> sizes;
+  for (std::size_t offset = kMagicSize; sizes.size() < start[3] && offset + 4 <= start.size(); offset += 4) {
+    sizes.push_back(big_endian_word(start.subspan(offset)));
+  }
+  return fmt::format("{}", fmt::join(sizes, " × "));
+}
+
+/// Describes a file by its first bytes, at least four of them.
+Finding describe_start(Bytes start, int expected_rank) {
+  if (start[0] == 0 && start[1] == 0 && start[2] == kUnsignedByte) {
+    const int rank = start[3];
+    if (rank != 1 && rank != 3) {
+      return {fmt::format("a file of rank {} ({})", rank, described_sizes(start)),
+              expected_rank == 1 ? "store the labels with the shape images"
+                                 : "store the images with the shape images × height × width"};
+    }
+    return {fmt::format("{} ({})", rank == 1 ? "a label file" : "an image file", described_sizes(start)),
             "give the image file for the images and the label file for the labels"};
   }
-  return recognize(std::string(magic.begin(), magic.end()));
-}
-
-std::uint32_t big_endian_word(Bytes bytes) {
-  std::uint32_t word = 0;
-  for (const std::uint8_t byte : bytes.first(4)) word = word << 8 | byte;
-  return word;
+  if (start[2] == 0 && start[3] == 0 && start[1] == kUnsignedByte && start[0] <= 4) {
+    return {"a header in little-endian byte order",
+            "write the magic number and the sizes in big-endian order"};
+  }
+  return recognize({reinterpret_cast<const char*>(start.data()), start.size()});
 }
 
 /// Builds an IdxFile from the pieces of the unpacked file. Each byte is checked as soon as it is available,
@@ -117,30 +136,40 @@ class IdxAssembler {
                       kFetchAgain);
     }
     content_.sha256 = sha256_.hex_digest();
+    if (has_columns_) keep_first_column();
     return std::move(content_);
   }
 
  private:
   /// Images compress to half of their size, drawings to a tenth. Anything smaller costs a few reallocations.
   static constexpr std::uint64_t kPlausibleRatio = 16;
+  /// Bytes by which a file of another type is recognized.
+  static constexpr std::size_t kRecognized = 1024;
+  static constexpr std::uint32_t kColumnsMagic = 0x0c02;  ///< 32-bit integers of rank 2
+  static constexpr std::size_t kColumnEntry = 4;          ///< bytes
 
-  std::size_t header_size() const { return kMagicSize + 4 * static_cast<std::size_t>(rank_); }
+  int header_rank() const { return has_columns_ ? 2 : rank_; }
+  std::size_t header_size() const { return kMagicSize + 4 * static_cast<std::size_t>(header_rank()); }
 
   /// Takes the bytes that belong to the header and returns the rest.
   Bytes take_header(Bytes piece) {
+    if (header_.size() == header_size()) return piece;
+    std::vector<std::uint8_t> start = header_;
+    const std::size_t recognized = std::min(piece.size(), kRecognized);
+    start.insert(start.end(), piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(recognized));
+    if (start.size() >= kMagicSize) check_magic(start);
     const std::size_t taken = std::min(piece.size(), header_size() - header_.size());
-    if (taken == 0) return piece;
     header_.insert(header_.end(), piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(taken));
-    if (header_.size() >= kMagicSize) check_magic();
     if (header_.size() == header_size()) read_sizes();
     return piece.subspan(taken);
   }
 
-  void check_magic() const {
+  void check_magic(Bytes start) {
     const std::uint32_t expected = std::uint32_t{kUnsignedByte} << 8 | static_cast<std::uint32_t>(rank_);
-    const std::uint32_t found = big_endian_word(header_);
-    if (found == expected) return;
-    const Finding finding = describe_magic(Bytes(header_).first(kMagicSize));
+    const std::uint32_t found = big_endian_word(start);
+    has_columns_ = rank_ == 1 && found == kColumnsMagic;
+    if (found == expected || has_columns_) return;
+    const Finding finding = describe_start(start, rank_);
     throw UserError(
         at_byte(path_.string(), 0),
         fmt::format(
@@ -150,8 +179,8 @@ class IdxAssembler {
   }
 
   void read_sizes() {
-    content_size_ = 1;
-    for (int index = 0; index < rank_; ++index) {
+    content_size_ = has_columns_ ? kColumnEntry : 1;
+    for (int index = 0; index < header_rank(); ++index) {
       const std::size_t offset = kMagicSize + 4 * static_cast<std::size_t>(index);
       const std::int64_t size = big_endian_word(Bytes(header_).subspan(offset));
       check_size(index, size, offset);
@@ -177,6 +206,22 @@ class IdxAssembler {
     }
   }
 
+  /// Replaces rows of 32-bit integers by their first ones, the labels.
+  void keep_first_column() {
+    const auto count = static_cast<std::size_t>(content_.sizes[0]);
+    const std::size_t row = content_.bytes.size() / count;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint32_t label = big_endian_word(Bytes(content_.bytes).subspan(i * row));
+      if (label > 255) {
+        throw UserError(at_byte(path_.string(), header_size() + i * row),
+                        fmt::format("expected a label from 0 to 255, found {}", label), kFetchAgain);
+      }
+      content_.bytes[i] = static_cast<std::uint8_t>(label);  // row i or one before it, read already
+    }
+    content_.bytes.resize(count);
+    content_.sizes.resize(1);
+  }
+
   std::string name_of_size(int index) const {
     if (index == 0) return rank_ == 1 ? "a number of labels" : "a number of images";
     if (rank_ == 3) return index == 1 ? "an image height" : "an image width";
@@ -191,6 +236,7 @@ class IdxAssembler {
 
   fs::path path_;
   int rank_;
+  bool has_columns_ = false;  ///< labels in QMNIST's format
   std::uint64_t plausible_size_;
   std::vector<std::uint8_t> header_;
   std::uint64_t content_size_ = 0;  ///< bytes after the header; known once the header is complete
@@ -200,7 +246,8 @@ class IdxAssembler {
 
 // ---- The gzip stream -----------------------------------------------------------------------------------
 
-/// Unpacks a file of exactly one gzip stream. zlib's gzread silently ignores bytes after the stream.
+/// Unpacks a file of gzip members, one after another (RFC 1952, section 2.2). zlib's gzread silently ignores
+/// other bytes after them.
 class GzipReader {
  public:
   GzipReader(InputFile& file, Bytes first_chunk) : file_(file) {
@@ -212,8 +259,8 @@ class GzipReader {
   GzipReader& operator=(const GzipReader&) = delete;
   ~GzipReader() { inflateEnd(&stream_); }
 
-  /// The next unpacked bytes, valid until the next call; none at the end of the stream. Throws UserError for
-  /// a broken or truncated stream and for bytes after its end.
+  /// The next unpacked bytes, valid until the next call; none at the end of the last member. Throws UserError
+  /// for a broken or truncated member and for other bytes after one.
   Bytes read() {
     if (ended_) return {};
     stream_.next_out = unpacked_.data();
@@ -223,7 +270,6 @@ class GzipReader {
       if (stream_.avail_in == 0) refuse("expected more of the gzip stream, found the end of the file");
       inflate_some();
     }
-    if (ended_) require_end_of_file();
     return Bytes(unpacked_).first(unpacked_.size() - stream_.avail_out);
   }
 
@@ -238,7 +284,7 @@ class GzipReader {
       case Z_OK:
         return;
       case Z_STREAM_END:
-        ended_ = true;
+        begin_next_member();
         return;
       case Z_MEM_ERROR:
         throw std::bad_alloc();
@@ -248,13 +294,14 @@ class GzipReader {
     }
   }
 
-  void require_end_of_file() {
+  void begin_next_member() {
     if (stream_.avail_in == 0) offer(file_.read());
-    if (stream_.avail_in == 0) return;
-    const bool second_stream =
-        stream_.avail_in >= 2 && stream_.next_in[0] == kGzipMagic[0] && stream_.next_in[1] == kGzipMagic[1];
-    refuse(fmt::format("expected the end of the file after the gzip stream, found {}",
-                       second_stream ? "a second gzip stream" : "more bytes"));
+    ended_ = stream_.avail_in == 0;
+    if (ended_) return;
+    if (stream_.next_in[0] != kGzipMagic[0]) {
+      refuse("expected the end of the file after the gzip stream, found more bytes");
+    }
+    inflateReset(&stream_);
   }
 
   /// Throws an error at an offset in the compressed file.

@@ -31,23 +31,86 @@ constexpr std::string_view kPngSignature = "\x89PNG\r\n\x1a\n";
 
 // ---- Other file formats ----------------------------------------------------------------------------------
 
+/// Describes a file of the ISO base media format (ISO/IEC 14496-12) by its brand, bytes 8 to 11.
+std::string_view describe_media_brand(std::string_view start) {
+  if (start.ends_with("avif") || start.ends_with("avis")) return "an AVIF image";
+  constexpr std::array<std::string_view, 8> heif{"heic", "heix", "heim", "heis",
+                                                 "hevc", "hevx", "mif1", "msf1"};
+  const bool is_heif =
+      std::any_of(heif.begin(), heif.end(), [&](auto brand) { return start.ends_with(brand); });
+  return is_heif ? "a HEIC image" : "a video";
+}
+
 /// Recognizes files that are often given instead of a PNG image.
 std::string_view describe_image_start(std::string_view file) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 9> formats{{
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 12> formats{{
       {"\xff\xd8\xff", "a JPEG image"},
       {"GIF8", "a GIF image"},
       {"BM", "a BMP image"},
-      {"RIFF", "a WebP image or another RIFF file"},
       {"II*", "a TIFF image"},
       {"MM", "a TIFF image"},
+      {"\xff\x0a", "a JPEG XL image"},
+      {std::string_view("\0\0\0\x0cJXL ", 8), "a JPEG XL image"},
+      {std::string_view("\0\0\x01\0", 4), "an icon (ICO)"},
+      {"8BPS", "a Photoshop document"},
       {"%PDF", "a PDF document"},
-      {"<", "an SVG or HTML document"},
+      {"PK", "a ZIP archive"},
       {std::string_view("\0\0\x08", 3), "an IDX file"},
   }};
   for (const auto& [start, description] : formats) {
     if (file.starts_with(start)) return description;
   }
+  if (file.starts_with("RIFF")) return file.substr(0, 12).ends_with("WEBP") ? "a WebP image" : "a RIFF file";
+  if (file.substr(0, 8).ends_with("ftyp")) return describe_media_brand(file.substr(0, 12));
+  if (const std::string_view text = describe_text(file); !text.empty()) return text;
   return file.empty() ? "an empty file" : "another file";
+}
+
+// ---- Orientation ---------------------------------------------------------------------------------------
+
+/// The orientation that an eXIf chunk contains, 1 to 8; 1 if it contains none or is damaged. Its data is a TIFF
+/// header and a directory of entries: tag, type, count and value.
+int exif_orientation(std::string_view exif) {
+  constexpr unsigned kOrientation = 274, kShort = 3;
+  const bool is_little = exif.starts_with(std::string_view("II*\0", 4));
+  if (exif.size() < 10 || (!is_little && !exif.starts_with(std::string_view("MM\0*", 4)))) return 1;
+  const auto number_at = [&](std::size_t offset, std::size_t size) {
+    std::size_t number = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+      number = number << 8 | static_cast<unsigned char>(exif[offset + (is_little ? size - 1 - i : i)]);
+    }
+    return number;
+  };
+  const std::size_t directory = number_at(4, 4);
+  if (directory > exif.size() - 2) return 1;
+  const std::size_t entries = std::min(number_at(directory, 2), (exif.size() - directory - 2) / 12);
+  for (std::size_t i = 0; i < entries; ++i) {
+    const std::size_t entry = directory + 2 + 12 * i;
+    if (number_at(entry, 2) != kOrientation || number_at(entry + 2, 2) != kShort) continue;
+    const std::size_t orientation = number_at(entry + 8, 2);
+    return orientation >= 1 && orientation <= 8 ? static_cast<int>(orientation) : 1;
+  }
+  return 1;
+}
+
+/// The image as it is to be shown.
+GreyImage turned(const GreyImage& image, int orientation) {
+  if (orientation == 1) return image;
+  const bool is_transposed = orientation >= 5;
+  const bool bottom_first = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+  const bool right_first = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  GreyImage shown =
+      is_transposed ? GreyImage{image.width, image.height, {}} : GreyImage{image.height, image.width, {}};
+  shown.pixels.reserve(image.pixels.size());
+  for (std::int64_t y = 0; y < shown.height; ++y) {
+    for (std::int64_t x = 0; x < shown.width; ++x) {
+      const std::int64_t row = is_transposed ? x : y, column = is_transposed ? y : x;
+      const std::int64_t from_row = bottom_first ? image.height - 1 - row : row;
+      const std::int64_t from_column = right_first ? image.width - 1 - column : column;
+      shown.pixels.push_back(image.pixels[static_cast<std::size_t>(from_row * image.width + from_column)]);
+    }
+  }
+  return shown;
 }
 
 // ---- Chunks --------------------------------------------------------------------------------------------
@@ -72,6 +135,8 @@ class PngChunks {
 
   /// A PNG file of the signature, header, palette, transparency and pixels.
   const std::string& file() const { return kept_; }
+
+  int orientation() const { return orientation_; }  ///< by Exif, 1 to 8
 
   // From the header, unchecked.
   std::uint32_t width() const { return word_at(kept_, 16); }
@@ -105,6 +170,7 @@ class PngChunks {
                          printable(type)));
     }
     check_type(position, type, length);
+    if (type == "eXIf") orientation_ = exif_orientation(file_.substr(position + 8, length));
     if (std::isupper(type[0]) != 0 || type == "tRNS") kept_ += file_.substr(position, 12 + length);
     before_ = type;
     return type;
@@ -134,6 +200,7 @@ class PngChunks {
   std::string kept_;
   std::string_view before_;  ///< the type of the previous chunk
   bool has_pixels_ = false;
+  int orientation_ = 1;
 };
 
 void require_size(const PngChunks& chunks, std::size_t file_size, const std::string& name) {
@@ -176,28 +243,45 @@ std::vector<Sample> read_rgba(const PngChunks& chunks, std::uint32_t format, con
   return rgba;
 }
 
-/// The luma of ITU-R BT.601, over white. The weights are integers with the sum 2¹⁶, so grey does not change.
-std::uint8_t grey_of(const std::uint8_t* rgba) {
+constexpr std::uint8_t kBlack = 0, kWhite = 255;
+
+/// The luma of ITU-R BT.601, over a background. The weights are integers with the sum 2¹⁶, so grey does not
+/// change.
+std::uint8_t grey_of(const std::uint8_t* rgba, std::uint8_t background) {
   const std::uint32_t luma = (19595U * rgba[0] + 38470U * rgba[1] + 7471U * rgba[2] + 32768U) >> 16;
   const std::uint32_t alpha = rgba[3];
-  return static_cast<std::uint8_t>((luma * alpha + 255U * (255U - alpha) + 127U) / 255U);
+  return static_cast<std::uint8_t>((luma * alpha + background * (255U - alpha) + 127U) / 255U);
 }
 
 /// Of 16-bit samples, which libpng has multiplied by alpha.
-std::uint8_t grey_of(const std::uint16_t* rgba) {
+std::uint8_t grey_of(const std::uint16_t* rgba, std::uint8_t background) {
   const std::uint32_t alpha = std::max<std::uint32_t>(rgba[3], 1);
   std::array<std::uint8_t, 4> bytes{0, 0, 0, static_cast<std::uint8_t>((rgba[3] + 128U) / 257U)};
   for (std::size_t i = 0; i < 3; ++i)
     bytes[i] = static_cast<std::uint8_t>((rgba[i] * 255U + alpha / 2) / alpha);
-  return grey_of(bytes.data());
+  return grey_of(bytes.data(), background);
 }
 
 template <typename Sample>
 GreyImage grey_image_of(const PngChunks& chunks, std::uint32_t format, const std::string& name) {
   const std::vector<Sample> rgba = read_rgba<Sample>(chunks, format, name);
   GreyImage image{chunks.height(), chunks.width(), std::vector<std::uint8_t>(rgba.size() / 4)};
-  for (std::size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = grey_of(&rgba[4 * i]);
-  return image;
+  const auto compose = [&](std::uint8_t background) {
+    for (std::size_t i = 0; i < image.pixels.size(); ++i) {
+      image.pixels[i] = grey_of(&rgba[4 * i], background);
+    }
+  };
+  const auto contrast = [&] {
+    const auto [darkest, lightest] = std::minmax_element(image.pixels.begin(), image.pixels.end());
+    return *lightest - *darkest;
+  };
+  compose(kWhite);
+  constexpr int kVisible = 16;
+  if (contrast() < kVisible) {
+    compose(kBlack);
+    if (contrast() < kVisible) compose(kWhite);
+  }
+  return turned(image, chunks.orientation());
 }
 
 }  // namespace
@@ -205,7 +289,7 @@ GreyImage grey_image_of(const PngChunks& chunks, std::uint32_t format, const std
 GreyImage decode_png(std::string_view file, const std::string& name) {
   if (!file.starts_with(kPngSignature)) {
     throw UserError(name, fmt::format("expected a PNG image, found {}", describe_image_start(file)),
-                    "give a PNG image");
+                    "convert it to PNG");
   }
   const PngChunks chunks(file, name);
   require_size(chunks, file.size(), name);

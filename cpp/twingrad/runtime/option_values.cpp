@@ -7,13 +7,22 @@
 #include <cmath>
 #include <numeric>
 #include <string_view>
+#include <type_traits>
 
 namespace twingrad {
 namespace {
 
-/// Parses all of `text`, or returns false.
+/// Parses all of `text`, or returns false. A floating-point number may be a fraction, "1/3".
 template <typename Number>
 bool parse_whole(const std::string& text, Number& number) {
+  if (const std::size_t slash = text.find('/'); std::is_floating_point_v<Number> && slash != text.npos) {
+    Number divisor = 0;
+    const bool is_fraction = text.find('/', slash + 1) == text.npos &&
+                             parse_whole(text.substr(0, slash), number) &&
+                             parse_whole(text.substr(slash + 1), divisor);
+    number /= divisor;
+    return is_fraction;
+  }
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, number);
   return error == std::errc() && stop == end;
@@ -38,7 +47,7 @@ std::vector<Number> parse_list(const std::string& text, Number minimum, Number m
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t comma = std::min(text.find(',', begin), text.size());
     Number& number = numbers.emplace_back();
-    if (!parse_whole(text.substr(begin, comma - begin), number) ||
+    if (!parse_whole(text.substr(begin, comma - begin), number) || !std::isfinite(number) ||
         !(number >= minimum && number <= maximum)) {
       return {};
     }

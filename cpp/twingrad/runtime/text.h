@@ -13,4 +13,8 @@ std::string printable(std::string_view text);
 /// U+10FFFF.
 bool is_utf8(std::string_view text);
 
+/// What a text that was given instead of another file appears to be, such as "an HTML page" or "a JSON
+/// document"; empty if it is not recognized. Blanks and a byte-order mark in front are skipped.
+std::string_view describe_text(std::string_view text);
+
 }  // namespace twingrad

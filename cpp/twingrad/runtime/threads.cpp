@@ -7,16 +7,20 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <sched.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
-#include <limits>
+#include <future>
 #include <sstream>
+#include <system_error>
 #include <thread>
+#include <vector>
 
 #include "twingrad/ops/matmul.h"
+#include "twingrad/runtime/control_groups.h"
 #include "twingrad/runtime/signals.h"
 
 namespace twingrad {
@@ -93,16 +97,40 @@ const Blas& blas() {
   return found;
 }
 
-/// The CPU quota of the control group in processors, rounded up; no limit without a quota. The file contains
-/// "max 100000" or "150000 100000": microseconds of CPU time per microseconds of wall time.
-int quota_of_control_group() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || !(period > 0)) {
-    return std::numeric_limits<int>::max();
+/// Throws ThreadsRefused unless there is address space for the buffers of this many threads of OpenBLAS, which
+/// waits for them forever.
+void require_address_space(int threads) {
+  constexpr std::size_t kMegabyte = 1 << 20, kBufferSize = 128 * kMegabyte;
+  const std::size_t size = static_cast<std::size_t>(threads) * kBufferSize;
+  void* address = mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (address == MAP_FAILED) {
+    throw ThreadsRefused(fmt::format("{} MB of address space", size / kMegabyte));
   }
-  return std::max(1, static_cast<int>(std::ceil(std::strtod(quota.c_str(), nullptr) / period)));
+  munmap(address, size);
+}
+
+/// Throws ThreadsRefused unless the system allows this many more threads at once. OpenMP would end the program, and
+/// the pool that at::set_num_threads starts would wait for a missing thread forever.
+void require_more_threads(int count) {
+  const SignalBlockGuard no_signals;
+  std::promise<void> all_started;
+  const std::shared_future<void> end = all_started.get_future().share();
+  std::vector<std::thread> threads;
+  bool is_refused = false;
+  try {
+    for (int i = 0; i < count; ++i) {
+      threads.emplace_back([end] { end.wait(); });
+    }
+  } catch (const std::system_error&) {
+    is_refused = true;
+  }
+  all_started.set_value();
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  if (is_refused) {
+    throw ThreadsRefused(fmt::format("{} more threads", count));
+  }
 }
 
 /// at::set_num_threads would also start as many threads of the mobile thread pool, which is unused here.
@@ -127,6 +155,15 @@ void use_threads(const ThreadSettings& settings) {
     return;
   }
   const bool is_first = current.blas == -1;
+  // LibTorch's pool has one thread per processor.
+  static int most = 0;
+  const int pool = static_cast<int>(std::thread::hardware_concurrency());
+  const int needed = std::max({pool, settings.aten - 1, settings.blas - 1});
+  if (needed > most) {
+    require_address_space(settings.blas);
+    require_more_threads(needed);
+    most = needed;
+  }
   if (is_first) {
     at::set_num_threads(1);
     at::get_num_threads();  // applies the setting to this thread; a later first call would undo what follows
@@ -162,8 +199,19 @@ int available_processors() {
   const int processors = sched_getaffinity(0, sizeof set, &set) == 0
                              ? CPU_COUNT(&set)
                              : static_cast<int>(std::thread::hardware_concurrency());
-  return std::max(1, std::min(processors, quota_of_control_group()));
+  const double quota = std::ceil(control_group_limits().processors);
+  return std::max(1, quota < processors ? static_cast<int>(quota) : processors);
 }
+
+int default_threads() {
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  const long threads = text == nullptr ? 0 : std::strtol(text, nullptr, 10);
+  return threads > 0 && threads <= kMaxThreads ? static_cast<int>(threads) : available_processors();
+}
+
+ThreadsRefused::ThreadsRefused(const std::string& what)
+    : UserError("the system", "expected to get " + what + ", found that it refuses",
+                "raise 'ulimit -u', 'ulimit -v' or the container's limit, or choose fewer --threads") {}
 
 std::string ThreadPlan::describe(bool autograd_twin, bool manual_twin,
                                  const std::string& product_library) const {
@@ -187,7 +235,7 @@ int StepWork::worthwhile_threads(int most) const {
 }
 
 ThreadPlan plan_threads(int requested, const StepWork& work, Twins twins) {
-  const int threads = requested > 0 ? requested : available_processors();
+  const int threads = requested > 0 ? requested : default_threads();
   const bool in_lockstep = twins == Twins::both;
   ThreadPlan plan;
   const auto threads_from = [&](double many) { return work.operations() >= many ? threads : 1; };

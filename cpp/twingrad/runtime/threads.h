@@ -2,7 +2,11 @@
 
 #include <string>
 
+#include "twingrad/runtime/error.h"
+
 namespace twingrad {
+
+constexpr int kMaxThreads = 1024;  ///< that can be requested
 
 /// The number of threads that LibTorch's operations and the matrix library compute with.
 ///
@@ -16,7 +20,8 @@ struct ThreadSettings {
 
 /// Applies the settings. Cheap if nothing changes, so each twin calls it before it computes. The number of
 /// threads of an unknown matrix library is not changed. A first call with one thread for products ends the
-/// threads that OpenBLAS started at load time. Not thread-safe.
+/// threads that OpenBLAS started at load time. Throws ThreadsRefused if the system does. Not
+/// thread-safe.
 void use_threads(const ThreadSettings& settings);
 
 /// Flushes denormal numbers (below 1.2e-38 in float32) to 0 in this thread and in threads that it starts
@@ -32,8 +37,20 @@ std::string blas_library();
 std::string processor_name();
 
 /// The number of processors that this process may use: the size of its affinity mask, limited by the CPU
-/// quota of its control group.
+/// quota of its control groups.
 int available_processors();
+
+/// The number of threads if none is requested: OMP_NUM_THREADS if it is a number from 1 to kMaxThreads, else
+/// available_processors().
+int default_threads();
+
+/// The system refuses threads, or the address space that they need. OpenBLAS may be waiting for it in threads
+/// that it started before main, and its exit handler waits for these: end the program by std::_Exit.
+class ThreadsRefused : public UserError {
+ public:
+  /// what: "2 more threads"
+  explicit ThreadsRefused(const std::string& what);
+};
 
 /// The amount of work in one training step, which determines the number of threads.
 struct StepWork {
@@ -62,7 +79,7 @@ struct ThreadPlan {
 enum class Twins { autograd, manual, both };
 
 /// Chooses the threads for these twins by the amount of work. `requested` limits every count; 0 means
-/// available_processors(). The plan depends only on the arguments, which keeps runs bitwise reproducible.
+/// default_threads(). The plan depends only on the arguments, which keeps runs bitwise reproducible.
 ThreadPlan plan_threads(int requested, const StepWork& work, Twins twins);
 
 }  // namespace twingrad

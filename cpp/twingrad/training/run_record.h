@@ -9,7 +9,6 @@
 namespace twingrad {
 
 /// The maximum value of --threads.
-constexpr int kMaxThreads = 1024;
 
 /// What a checkpoint records about its run, so that the run can be resumed (Checkpoint::run).
 struct RunRecord {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "twingrad/runtime/control_groups.h"
 #include "twingrad/runtime/error.h"
 
 namespace twingrad {
@@ -27,14 +28,17 @@ void refuse_too_large(const RequestedRun& run) {
   const auto batch = static_cast<double>(run.training.rows_per_step(run.images.count));
   const double needed = entry * (run.twins * (copies * parameters + batch * activations) +
                                  batch * static_cast<double>(run.network.inputs));
-  const double memory =
+  const double machine =
       static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
-  if (run.training.device.is_cpu() && needed > memory) {
-    throw UserError("--hidden",
-                    fmt::format("expected a network that fits into this machine's {:.0f} GB of memory, found "
-                                "one that needs at least {:.0f} GB",
-                                memory / 1e9, needed / 1e9),
-                    "choose smaller layers, or a smaller --batch-size");
+  const double container = control_group_limits().memory;
+  if (run.training.device.is_cpu() && needed > std::min(machine, container)) {
+    throw UserError(
+        "--hidden",
+        fmt::format("expected a network that fits into {} {:.3g} GB of memory, found one that needs "
+                    "at least {:.3g} GB",
+                    container < machine ? "the container's" : "this machine's",
+                    std::min(machine, container) / 1e9, needed / 1e9),
+        "choose smaller layers, or a smaller --batch-size");
   }
 }
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "random_comparisons.h"
+#include "twingrad/compare/distance.h"
 #include "twingrad/gradcheck/gtest.h"
 
 namespace twingrad {
@@ -367,15 +368,72 @@ TEST(TwinComparer, JudgesTheAutogradTwinToo) {
 
 // ---- Kinks ------------------------------------------------------------------------------------------------
 
-TEST(TwinComparer, SetsRowsNearAKinkAside) {
-  Court court;
-  court.liar.of_kink_distances = [&](std::vector<NamedTensor>& tensors) {
-    Tensor& first = tensors[0].tensor;
-    if (first.size(0) == 40) {
-      first[7][3] = first[7][3].sign() * -1e-12;  // far from where it is: not rounding
+/// A twin that offers only what every twin must.
+class PlainTwin final : public AutogradTwin {
+ public:
+  using AutogradTwin::AutogradTwin;
+  std::vector<NamedTensor> kink_distances() const override { return Twin::kink_distances(); }
+  std::string describe_layer(const std::string& layer) const override { return Twin::describe_layer(layer); }
+  std::unique_ptr<Twin> in_float64() const override { return Twin::in_float64(); }
+  bool simulate_rounding(double epsilon, std::uint64_t seed) override {
+    return Twin::simulate_rounding(epsilon, seed);
+  }
+  std::map<std::string, double> local_rounding_errors() const override {
+    return Twin::local_rounding_errors();
+  }
+  double normalization_noise() const override { return Twin::normalization_noise(); }
+};
+
+TEST(TwinComparer, ComparesWithATwinThatOffersOnlyWhatItMust) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+    Court court({.inputs = 12, .hidden = {9, 8}, .classes = 5}, dtype);
+    PlainTwin plain(court.spec, {}, court.initial, dtype);
+    Comparison comparison = compare_twins(court.liar, plain, court.batch);
+    EXPECT_TRUE(comparison.passed()) << comparison.to_string();
+    EXPECT_FALSE(comparison.has_reference);
+    court.liar.of_gradients = [](std::vector<NamedTensor>& tensors) { tensors[0].tensor.mul_(1.01); };
+    comparison = compare_twins(court.liar, plain, court.batch);
+    EXPECT_FALSE(comparison.passed()) << comparison.to_string();
+  }
+}
+
+TEST(CompareOneStep, ComparesGradientsParametersAndStates) {
+  const auto after_edit = [](const std::function<void(Liar&)>& edit, const OptimizerOptions& optimizer = {}) {
+    const MlpSpec spec{.inputs = 4, .hidden = {3}, .classes = 2};
+    const Tensor initial = draw_initial_parameters(spec, 1);
+    ManualTwin honest(spec, optimizer, initial, at::kDouble);
+    Liar liar(spec, optimizer, initial, at::kDouble);
+    edit(liar);
+    at::manual_seed(1);
+    return compare_one_step(honest, liar, {at::rand({6, 4}, at::kDouble), at::randint(0, 2, {6}, at::kLong)});
+  };
+  const OptimizerOptions sgd{.kind = OptimizerOptions::Kind::sgd};
+  EXPECT_EQ(after_edit([](Liar&) {}).absolute, 0);
+  EXPECT_EQ(after_edit([](Liar&) {}, sgd).absolute, 0);
+  const auto doubled = [](std::vector<NamedTensor>& tensors) {
+    if (!tensors.empty()) {
+      tensors[0].tensor.mul_(2);
     }
   };
-  EXPECT_EQ(court.compare().rows_set_aside, 0) << "a wrong forward cannot hide";
+  EXPECT_EQ(after_edit([&](Liar& liar) { liar.of_gradients = doubled; }).worst, "0.weight.grad");
+  EXPECT_EQ(after_edit([&](Liar& liar) { liar.skips_half_of_an_update = true; }, sgd).worst, "0.weight");
+  EXPECT_EQ(after_edit([&](Liar& liar) { liar.of_optimizer_state = doubled; }).worst, "0.weight.exp_avg");
+  const auto hidden = [](std::vector<NamedTensor>& tensors) { tensors.clear(); };
+  EXPECT_EQ(after_edit([&](Liar& liar) { liar.of_optimizer_state = hidden; }).absolute, 0)
+      << "shows no state";
+}
+
+TEST(TwinComparer, SetsRowsNearAKinkAside) {
+  Court court;
+  for (std::int64_t image = 0; image < 20; ++image) {  // on both sides of the kink
+    court.liar.of_kink_distances = [&](std::vector<NamedTensor>& tensors) {
+      Tensor& first = tensors[0].tensor;
+      if (first.size(0) == 40) {
+        first[image][3] = first[image][3].sign() * -1e-12;  // far from where it is: not rounding
+      }
+    };
+    EXPECT_EQ(court.compare().rows_set_aside, 0) << "a wrong forward cannot hide";
+  }
 
   MlpSpec spec{.inputs = 12, .hidden = {9, 8}, .classes = 5, .dropout = 0.5};
   Court near(spec);

@@ -313,6 +313,16 @@ TEST(LargestDifference, PairsByNameInAnyOrder) {
   EXPECT_EQ(largest_difference({a, b}, {b, a}).absolute, 0);
 }
 
+TEST(LargestDifference, IsInfiniteForMissingTensors) {
+  const std::vector<NamedTensor> some = {{"a", at::zeros({2})}}, none;
+  for (const auto& [expected, actual] :
+       {std::pair(some, none), std::pair(none, some), std::pair(none, none)}) {
+    EXPECT_EQ(largest_difference(expected, actual).absolute, std::numeric_limits<double>::infinity());
+  }
+  EXPECT_EQ(largest_difference(some, none).worst, "a");
+  EXPECT_EQ(largest_difference(none, some).worst, "a");
+}
+
 TEST(LargestDifference, IsInfiniteForIncomparableTensors) {
   const double infinity = std::numeric_limits<double>::infinity();
   const Tensor one = at::ones({3});
@@ -328,6 +338,7 @@ TEST(LargestDifference, IsInfiniteForIncomparableTensors) {
   EXPECT_EQ(relative_of(one, at::ones({4})), infinity) << "another shape";
   EXPECT_EQ(relative_of(one, at::ones({1})), infinity) << "a shape that would broadcast";
   EXPECT_EQ(relative_of(one, Tensor()), infinity) << "an undefined tensor";
+  EXPECT_EQ(relative_of(Tensor(), one), infinity) << "an undefined tensor of autograd";
   EXPECT_EQ(largest_difference({{"a", one}}, {{"b", one}}).relative, infinity) << "another name";
   EXPECT_EQ(largest_difference({{"a", one}}, {}).relative, infinity) << "a missing tensor";
   EXPECT_EQ(largest_difference({}, {{"a", one}}).relative, infinity) << "an additional tensor";

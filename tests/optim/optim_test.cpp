@@ -28,31 +28,40 @@ using Kind = OptimizerOptions::Kind;
 
 TEST(Optimizers, HaveTheDefaultsOfTorchOptim) {
   const torch::optim::SGDOptions sgd(0.01);  // LibTorch requires a learning rate
-  const auto of_sgd = [](const auto& o) { return std::tuple(o.momentum, o.dampening, o.weight_decay); };
-  EXPECT_EQ(of_sgd(SGDOptions()), std::tuple(sgd.momentum(), sgd.dampening(), sgd.weight_decay()));
+  const auto of_sgd = [](const auto& o) {
+    return std::tuple(o.momentum, o.dampening, o.weight_decay, o.nesterov);
+  };
+  EXPECT_EQ(of_sgd(SGDOptions()),
+            std::tuple(sgd.momentum(), sgd.dampening(), sgd.weight_decay(), sgd.nesterov()));
   EXPECT_EQ(of_sgd(default_options(Kind::sgd)), of_sgd(SGDOptions()));
   const torch::optim::AdamOptions adam;
-  const auto of_adam = [](const auto& o) { return std::tuple(o.lr, o.eps, o.weight_decay); };
+  const auto of_adam = [](const auto& o) { return std::tuple(o.lr, o.eps, o.weight_decay, o.amsgrad); };
   const OptimizerOptions adam_options = default_options(Kind::adam);
-  EXPECT_EQ(of_adam(AdamOptions()), std::tuple(adam.lr(), adam.eps(), adam.weight_decay()));
+  EXPECT_EQ(of_adam(AdamOptions()), std::tuple(adam.lr(), adam.eps(), adam.weight_decay(), adam.amsgrad()));
+  EXPECT_FALSE(AdamOptions().decoupled);
   EXPECT_EQ(of_adam(adam_options), of_adam(AdamOptions()));
   EXPECT_EQ((std::tuple<double, double>(AdamOptions().betas)), adam.betas());
   EXPECT_EQ(std::tuple(adam_options.beta1, adam_options.beta2), adam.betas());
   const torch::optim::AdamWOptions adamw;
   const OptimizerOptions adamw_options = default_options(Kind::adamw);
-  EXPECT_EQ(of_adam(adamw_options), std::tuple(adamw.lr(), adamw.eps(), adamw.weight_decay()));
+  EXPECT_EQ(of_adam(adamw_options),
+            std::tuple(adamw.lr(), adamw.eps(), adamw.weight_decay(), adamw.amsgrad()));
   EXPECT_EQ(std::tuple(adamw_options.beta1, adamw_options.beta2), adamw.betas());
   const torch::optim::RMSpropOptions rmsprop;
-  const auto of_rmsprop = [](const auto& o) { return std::tuple(o.lr, o.alpha, o.eps, o.momentum); };
+  const auto of_rmsprop = [](const auto& o) {
+    return std::tuple(o.lr, o.alpha, o.eps, o.momentum, o.weight_decay, o.centered);
+  };
   EXPECT_EQ(of_rmsprop(RMSpropOptions()),
-            std::tuple(rmsprop.lr(), rmsprop.alpha(), rmsprop.eps(), rmsprop.momentum()));
+            std::tuple(rmsprop.lr(), rmsprop.alpha(), rmsprop.eps(), rmsprop.momentum(),
+                       rmsprop.weight_decay(), rmsprop.centered()));
   EXPECT_EQ(of_rmsprop(default_options(Kind::rmsprop)), of_rmsprop(RMSpropOptions()));
   const torch::optim::AdagradOptions adagrad;
   const auto of_adagrad = [](const auto& o) {
-    return std::tuple(o.lr, o.lr_decay, o.eps, o.initial_accumulator_value);
+    return std::tuple(o.lr, o.lr_decay, o.eps, o.initial_accumulator_value, o.weight_decay);
   };
   EXPECT_EQ(of_adagrad(AdagradOptions()),
-            std::tuple(adagrad.lr(), adagrad.lr_decay(), adagrad.eps(), adagrad.initial_accumulator_value()));
+            std::tuple(adagrad.lr(), adagrad.lr_decay(), adagrad.eps(), adagrad.initial_accumulator_value(),
+                       adagrad.weight_decay()));
   EXPECT_EQ(of_adagrad(default_options(Kind::adagrad)), of_adagrad(AdagradOptions()));
 }
 

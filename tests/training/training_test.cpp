@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <chrono>
 #include <set>
 
 #include "twingrad/compare/distance.h"
@@ -88,10 +89,12 @@ TEST(Batches, EveryOrderOfThreeIsEquallyLikely) {
 class Recorder final : public TrainingObserver {
  public:
   void on_epoch(const EpochMetrics& metrics) override { epochs.push_back(metrics); }
+  void on_progress(const Progress& event) override { progress.push_back(event); }
   void on_agreement(const Agreement& agreement, bool is_report) override {
     (is_report ? agreements : between_reports).push_back(agreement);
   }
   std::vector<EpochMetrics> epochs;
+  std::vector<Progress> progress;
   std::vector<Agreement> agreements, between_reports;
 };
 
@@ -236,6 +239,52 @@ TEST_F(TrainerTest, StopsAfterTheCurrentStep) {
   const TrainingResult result = run.go();
   EXPECT_TRUE(result.interrupted);
   EXPECT_EQ(result.steps, 1);
+}
+
+/// Stops the run at the end of the first epoch.
+class Stopper final : public TrainingObserver {
+ public:
+  explicit Stopper(std::atomic<bool>& stop) : stop_(stop) {}
+  void on_epoch(const EpochMetrics& /*metrics*/) override { stop_ = true; }
+
+ private:
+  std::atomic<bool>& stop_;
+};
+
+TEST_F(TrainerTest, StopsAtTheEndOfAnEpoch) {
+  for (const std::int64_t epochs : {1, 3}) {
+    Training run(dataset, spec, {}, {.epochs = epochs, .batch_size = 32});
+    Stopper stopper(run.stop);
+    Trainer trainer(spec, {&run.autograd, &run.manual}, run.train, run.test, run.options, {&stopper});
+    const TrainingResult result = trainer.run(run.stop);
+    EXPECT_EQ(result.steps, 10);
+    EXPECT_EQ(result.interrupted, epochs > 1) << "a finished run is not interrupted";
+  }
+}
+
+TEST_F(TrainerTest, ReportsItsTimeAndProgress) {
+  constexpr std::int64_t kEpochs = 300;
+  const double all = static_cast<double>(kEpochs * dataset.train.count);
+  Training run(dataset, spec, {}, {.epochs = kEpochs, .batch_size = 32});
+  const auto start = std::chrono::steady_clock::now();
+  const TrainingResult result = run.go();
+  const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  double seconds = 0;
+  for (const auto& [twin, of_twin] : result.seconds) {
+    EXPECT_GT(of_twin, 0) << twin;
+    seconds += of_twin;
+  }
+  EXPECT_LE(seconds, elapsed);
+  ASSERT_FALSE(run.recorder.progress.empty());
+  for (const Progress& progress : run.recorder.progress) {
+    EXPECT_EQ(progress.epochs, kEpochs);
+    EXPECT_GE(progress.fraction_of_epoch, 0);
+    EXPECT_LE(progress.fraction_of_epoch, 1);
+    const double done =
+        (static_cast<double>(progress.epoch - 1) + progress.fraction_of_epoch) * all / kEpochs;
+    EXPECT_NEAR(progress.seconds_left * progress.samples_per_second, all - done, 1e-6 * all);
+    EXPECT_GE(progress.samples_per_second * elapsed, done * (1 - 1e-9));
+  }
 }
 
 std::string failure_of(const std::function<void()>& action) {

@@ -44,7 +44,6 @@ class Residual final : public Layer {
   }
 
   void train(bool on = true) override {
-    Layer::train(on);
     for (const auto& layer : branch_) {
       layer->train(on);
     }

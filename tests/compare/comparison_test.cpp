@@ -188,7 +188,7 @@ TEST(TwinComparer, LeavesBothTwinsAsTheyWere) {
   at::NoGradGuard no_grad;
   court.autograd.parameters()[0].tensor.add_(0.25);  // as after some steps of training
   const auto all = [&] {
-    std::vector<Tensor> tensors;
+    std::vector<Tensor> tensors = {court.batch.images.clone(), court.batch.labels.clone()};
     for (const Twin* twin : std::vector<const Twin*>{&court.autograd, &court.liar}) {
       for (const auto& [name, tensor] : network_of(*twin)) {
         tensors.push_back(tensor.clone());
@@ -197,7 +197,6 @@ TEST(TwinComparer, LeavesBothTwinsAsTheyWere) {
     return tensors;
   };
   const std::vector<Tensor> before = all();
-  EXPECT_TRUE(at::GradMode::is_enabled() || true);
   {
     const at::AutoGradMode grad(true);
     EXPECT_TRUE(court.compare().passed());
@@ -388,8 +387,11 @@ TEST(TwinComparer, ComparesWithATwinThatOffersOnlyWhatItMust) {
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
     Court court({.inputs = 12, .hidden = {9, 8}, .classes = 5}, dtype);
     PlainTwin plain(court.spec, {}, court.initial, dtype);
+    const Tensor images = court.batch.images.clone(), weight = plain.parameters()[0].tensor.clone();
     Comparison comparison = compare_twins(court.liar, plain, court.batch);
     EXPECT_TRUE(comparison.passed()) << comparison.to_string();
+    EXPECT_TRUE(images.equal(court.batch.images));
+    EXPECT_TRUE(weight.equal(plain.parameters()[0].tensor));
     EXPECT_FALSE(comparison.has_reference);
     court.liar.of_gradients = [](std::vector<NamedTensor>& tensors) { tensors[0].tensor.mul_(1.01); };
     comparison = compare_twins(court.liar, plain, court.batch);

@@ -233,6 +233,20 @@ TEST_F(TrainerTest, EpochLossIsTheMeanOverImagesBeforeTheirUpdate) {
   EXPECT_NEAR(accuracy, run.recorder.epochs[0].train_accuracy, 1e-12);
 }
 
+TEST_F(TrainerTest, TestLossIsTheMeanOverAllTestImages) {
+  const data::Dataset many = data::synthetic(1, 40, 2345);  // more than are evaluated at once
+  Training run(many, spec, {}, {.epochs = 1, .batch_size = 40, .dtype = torch::kDouble});
+  run.go();
+  Tensor images = torch::empty({0}, torch::kDouble), labels = torch::empty({0}, torch::kLong);
+  run.test.gather(torch::arange(2345), images, labels);
+  ASSERT_EQ(run.recorder.epochs.size(), 2U) << "of both twins";
+  for (const EpochMetrics& epoch : run.recorder.epochs) {
+    EXPECT_NEAR(run.manual.forward(images, labels), epoch.test_loss, 1e-12);
+    const Tensor is_correct = run.manual.logits().argmax(1) == labels;
+    EXPECT_NEAR(is_correct.to(torch::kDouble).mean().item<double>(), epoch.test_accuracy, 1e-12);
+  }
+}
+
 TEST_F(TrainerTest, StopsAfterTheCurrentStep) {
   Training run(dataset, spec, {}, {.epochs = 1000, .batch_size = 32});
   run.stop = true;

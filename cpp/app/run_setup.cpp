@@ -55,7 +55,6 @@ void initialize(const std::vector<Twin*>& twins, const std::string& option, cons
   const std::string where = option + " " + weights_file;
   std::vector<std::string> notes;
   const TensorFile weights = read_weights(weights_file, where, notes);
-  print_notes(notes);
   const at::NoGradGuard no_gradient;
   for (Twin* twin : twins) {
     load_weights(*twin, weights, where);
@@ -63,6 +62,7 @@ void initialize(const std::vector<Twin*>& twins, const std::string& option, cons
     require_finite_logits(twin->predict(images), where);
     twin->train();
   }
+  print_notes(notes);
 }
 
 at::Tensor first_images(const data::ImageTensors& images, const at::TensorOptions& options) {

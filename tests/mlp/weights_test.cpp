@@ -146,7 +146,14 @@ TEST(Weights, OfOtherNetworksAreDescribed) {
   EXPECT_THAT(
       refusal(state_dict({{"0.weight", {6, 9}}, {"0.bias", {6}}, {"2.weight", {3, 5}}, {"2.bias", {3}}})),
       HasSubstr("found \"2.weight\" [3, 5] behind \"0.weight\" [6, 9], which has 6 outputs; "));
-  EXPECT_THAT(refusal(state_dict({{"0.weight", {8, 1, 3, 3}}, {"0.bias", {8}}})),
+  EXPECT_THAT(refusal(state_dict({{"0.weight_g", {6, 1}},  // a weight normalization
+                                  {"0.weight_v", {6, 9}},
+                                  {"0.bias", {6}},
+                                  {"2.weight", {3, 6}},
+                                  {"2.bias", {3}}})),
+              HasSubstr("the unknown \"0.weight_g\" [6, 1], the unknown \"0.weight_v\" [6, 9]"));
+  EXPECT_THAT(refusal(state_dict(
+                  {{"0.weight", {8, 1, 3, 3}}, {"0.bias", {8}}, {"3.weight", {3, 72}}, {"3.bias", {3}}})),
               HasSubstr("found \"0.weight\" [8, 1, 3, 3], which belongs to no linear layer"));
   EXPECT_THAT(
       refusal(state_dict({{"0.weight", {6, 9}}, {"0.bias", {6}}, {"1.weight", {3, 6}}, {"1.bias", {3}}})),
@@ -200,7 +207,7 @@ TEST(LoadWeights, RefusesTensorsThatTheNetworkDoesNotHave) {
   for (int i = 0; i < 10; ++i) {
     file.tensors.push_back({std::to_string(i + 5) + ".weight", at::ones({1})});
   }
-  EXPECT_THAT(refusal(file), HasSubstr(" and 7 more differences; "));
+  EXPECT_THAT(refusal(file), HasSubstr(" and 7 more; "));
   file = trained_weights(spec);
   file.tensors[0].tensor = at::ones({6, 8});
   EXPECT_THAT(refusal(file), HasSubstr("found \"0.weight\" [6, 8] instead of [6, 9]; "));

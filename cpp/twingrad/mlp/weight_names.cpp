@@ -278,7 +278,8 @@ std::string number_layers(Layers& layers, const std::string& where) {
     const auto old = std::find_if(names.begin(), names.end(),
                                   [&, &number = number](const auto& name) { return name.second == number; });
     if (changes.size() < kLayersShown)
-      changes.push_back(fmt::format("{} as {}", quoted_name(old->first), number));
+      changes.push_back(
+          fmt::format("{} as {}", old->first.empty() ? "the only one" : quoted_name(old->first), number));
   }
   const char* more = numbered.size() > kLayersShown ? ", …" : "";
   layers = std::move(numbered);

@@ -117,7 +117,7 @@ std::string join_differences(std::vector<std::string> differences) {
   const std::size_t hidden = differences.size() - std::min(differences.size(), kDifferencesShown);
   differences.resize(differences.size() - hidden);
   return fmt::format("{}{}", fmt::join(differences, ", "),
-                     hidden == 0 ? "" : fmt::format(" and {} more differences", hidden));
+                     hidden == 0 ? "" : fmt::format(" and {} more", hidden));
 }
 
 // ---- Networks without metadata -------------------------------------------------------------------------
@@ -126,11 +126,11 @@ std::string join_differences(std::vector<std::string> differences) {
 constexpr std::array<std::pair<double, double>, 4> kDropouts{
     {{0.0, 0.0}, {0.0, 0.5}, {0.5, 0.0}, {0.5, 0.5}}};
 
-/// The names of the matrices in order.
+/// The names of the matrices of linear layers in order.
 std::vector<std::string> matrices_in(const Shapes& shapes) {
   std::vector<std::string> names;
   for (const auto& [name, shape] : shapes) {
-    if (shape.size() == 2) {
+    if (shape.size() == 2 && name.ends_with(".weight")) {
       names.push_back(name);
     }
   }
@@ -183,13 +183,13 @@ std::optional<Recognition> recognize(const Shapes& shapes, const std::string& ac
 
 /// Why a file without metadata contains no network.
 std::string describe_unrecognized(const Shapes& shapes, const std::optional<Recognition>& nearest) {
-  if (nearest) {
-    return join_differences(nearest->differences);
-  }
   for (const auto& [name, shape] : shapes) {
     if (shape.size() > 2) {
       return with_shape(name, shape) + ", which belongs to no linear layer or normalization";
     }
+  }
+  if (nearest) {
+    return join_differences(nearest->differences);
   }
   const std::vector<std::string> matrices = matrices_in(shapes);
   for (std::size_t i = 1; i < matrices.size(); ++i) {
@@ -281,8 +281,8 @@ MlpSpec network_of(const TensorFile& file, const std::string& where, const std::
         fmt::format("expected the weights of linear layers in a torch.nn.Sequential, \"0.weight\" [out, in], "
                     "\"0.bias\" [out] and so on, found {}",
                     describe_unrecognized(shapes, nearest)),
-        "number the layers as torch.nn.Sequential does, activations included, or train the network with "
-        "twingrad");
+        "number the layers as torch.nn.Sequential does, activations included: Linear with bias, optional "
+        "normalization, activation, optional Dropout, …, Linear");
   }
   std::optional<MlpSpec> spec;
   try {

@@ -110,7 +110,9 @@ TEST(TensorPickle, IgnoresOtherValuesOfACheckpoint) {
   const std::string counter = call(global("collections", "Counter"), dict(number(3) + number(1)));
   EXPECT_THAT(names_in(dict(text("model") + state_dict() + text("s") + size + text("d") + device + text("c") +
                             counter + text("t") + global("torch", "float32") + text("b") +
-                            call(global("_codecs", "encode"), text("raw") + text("latin1")))),
+                            call(global("_codecs", "encode"), text("raw") + text("latin1")) + text("B") +
+                            join("B", u32(3), "raw") + text("C") + "C\3raw" + text("seed") + "\x8a\x09" +
+                            std::string(9, '\xff'))),
               ElementsAre("w"));
   // Nothing that Python would run is ignored.
   EXPECT_THAT(refusal(dict(text("model") + state_dict() + text("f") + global("os", "system"))),
@@ -147,7 +149,7 @@ TEST(TensorPickle, RefusesModulesWithoutLimit) {
   expect_refusals<refusal>({
       {nested, "expected modules nested at most 64 deep, found more"},
       {doubled, "expected at most 100000 attributes of modules, found more"},
-      {join(global("__torch__", "Module"), ")\x81q\1", dict(text("self") + "h\1"), "b"),
+      {join(global("__torch__", "Module"), ")\x81q\1", dict(text("m") + "h\1"), "b"),
        "expected modules nested at most 64 deep, found more"},
       {long_name, "expected names of at most 256 bytes, found a longer one"},
       {join(text("os.system"), ")\x81"),

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
-#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -34,11 +34,8 @@ constexpr std::array<Signature, 8> kFunctions{
      {"torch._utils", "_rebuild_parameter", 3, 3, Function::kRebuildParameter},
      {"torch._utils", "_rebuild_tensor_v2", 6, 7, Function::kRebuildTensor}}};
 
-bool is_dtype(std::string_view name) {
-  static const std::set<std::string_view> names = {"float64", "float32", "float16", "bfloat16", "int64",
-                                                   "int32",   "int16",   "int8",    "uint8",    "bool"};
-  return names.contains(name);
-}
+constexpr std::array<std::string_view, 10> kDtypeNames{"float64", "float32", "float16", "bfloat16", "int64",
+                                                       "int32",   "int16",   "int8",    "uint8",    "bool"};
 
 /// Whether a module of Python contains the classes of TorchScript modules: "__torch__",
 /// "__torch__.torch.nn.modules.linear". LibTorch's torch::save writes modules in this format.
@@ -110,12 +107,17 @@ class PickleMachine {
     return line;
   }
 
-  /// A signed integer, preceded by its size in bytes.
-  std::int64_t take_long() {
+  /// A signed integer, preceded by its size in bytes. No tensor needs a larger one, but a seed may be one.
+  void push_long() {
     const std::uint64_t size = take_number(1);
-    if (size > 8) refuse("an int of at most 8 bytes", fmt::format("one of {}", size));
+    if (size > 8) return push_bytes(size);
     const std::uint64_t unused_bits = size == 0 ? 0 : 64 - 8 * size;
-    return static_cast<std::int64_t>(take_number(size) << unused_bits) >> unused_bits;
+    push_number(Kind::kInteger, static_cast<std::int64_t>(take_number(size) << unused_bits) >> unused_bits);
+  }
+
+  void push_bytes(std::uint64_t size) {
+    take(size);
+    push_number(Kind::kOther, 0);
   }
 
   /// The codes are those of Python's pickletools.
@@ -176,7 +178,10 @@ class PickleMachine {
       case 'J':
         return push_number(Kind::kInteger, static_cast<std::int32_t>(take_number(4)));
       case '\x8a':
-        return push_number(Kind::kInteger, take_long());
+        return push_long();
+      case 'C':
+      case 'B':
+        return push_bytes(take_number(code == 'C' ? 1 : 4));
       case 'G':
         take(8);
         return push_number(Kind::kFloat, 0);
@@ -285,7 +290,8 @@ class PickleMachine {
         return push_number(Kind::kType, static_cast<std::int64_t>(format.type));
       }
     }
-    if (module == "torch" && is_dtype(name)) return push_number(Kind::kOther, 0);
+    if (module == "torch" && std::ranges::find(kDtypeNames, name) != kDtypeNames.end())
+      return push_number(Kind::kOther, 0);
     refuse("tensors and no code", fmt::format("a call of {}.{}", printable(module), printable(name)));
   }
 

@@ -41,7 +41,7 @@ struct Pickle {
     kType,
     kStorage,
     kTensor,
-    kOther  ///< a torch.device, a dtype, a Counter, bytes
+    kOther  ///< a torch.device, a dtype, a Counter, bytes, an int of more than 64 bits
   };
 
   struct Value {

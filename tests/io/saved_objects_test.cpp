@@ -82,6 +82,9 @@ TEST(TensorPickle, FindsTheStateDictInACheckpoint) {
   }
   EXPECT_THAT(names_in(dict(text("model") + dict(text("state_dict") + state_dict()) + text("epoch") + "N")),
               ElementsAre("w"));
+  const std::string losses = dict(text("train") + tensor(storage("FloatStorage", 2), 0, {}, {}) +
+                                  text("test") + tensor(storage("FloatStorage", 2), 1, {}, {}));
+  EXPECT_THAT(names_in(dict(text("losses") + losses + text("net") + state_dict())), ElementsAre("w"));
   EXPECT_THAT(names_in(dict(text("ema") + state_dict("e") + text("model") + state_dict("m"))),
               ElementsAre("m"));
   EXPECT_THAT(names_in(dict(text("model") + state_dict("m") + text("model_state_dict") + state_dict("s"))),

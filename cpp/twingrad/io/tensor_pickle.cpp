@@ -79,9 +79,11 @@ class NamedTensorFinder {
   }
 
   bool is_tensor(Handle handle) const { return is(handle, Kind::kTensor); }
+  /// Whether the value is a dict of tensors, at least one of which has dimensions.
   bool is_state_dict(Handle handle) const {
-    return is(handle, Kind::kDict) && !value_of(handle).items.empty() &&
-           all_values(value_of(handle), [this](Handle item) { return is_tensor(item); });
+    return is(handle, Kind::kDict) &&
+           all_values(value_of(handle), [this](Handle item) { return is_tensor(item); }) &&
+           !all_values(value_of(handle), [this](Handle item) { return !is_array(item); });
   }
   /// A tensor with dimensions. A loss in a checkpoint has none.
   bool is_array(Handle handle) const {

@@ -1,5 +1,6 @@
 #include "twingrad/io/tensor_file.h"
 
+#include <ATen/ops/empty.h>
 #include <caffe2/serialize/inline_container.h>
 #include <fmt/format.h>
 

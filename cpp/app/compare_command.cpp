@@ -124,9 +124,9 @@ struct ComparisonSetup {
     if (run) {
       load_run({twins[0].get(), twins[1].get()}, *run);
     } else if (!compare.weights.empty()) {
-      initialize({twins[0].get(), twins[1].get()}, "--weights", compare.weights);
+      initialize({twins[0].get(), twins[1].get()}, "--weights", compare.weights, batch.images);
     } else {
-      initialize({twins[0].get(), twins[1].get()}, "--init", options.initial_weights);
+      initialize({twins[0].get(), twins[1].get()}, "--init", options.initial_weights, batch.images);
     }
   }
   Batch batch;

@@ -19,7 +19,7 @@ const FieldTable<ExportOptions> kExportFields = {"Options", "", {
   model_field(&ExportOptions::model),
   text("--to", "FILE", &ExportOptions::to,
        "file to write, with the extension .safetensors, .pt or .pth; in Python, load a .pt file with "
-       "load_state_dict(dict(torch.load(FILE)))").without_default(),
+       "net.load_state_dict(torch.load(FILE))").without_default(),
   parsed("--twin", "NAME", &ExportOptions::twin, one_of({"manual", "autograd"}), {}, "",
          "twin of a run: manual or autograd"),
 }};

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "twingrad/runtime/fields.h"
 
@@ -14,8 +15,11 @@ Field<Options> model_field(std::string Options::*member) {
       .without_default();
 }
 
-/// The file that --model names: the file itself, or that of `twin` in a run directory. If only the other twin
-/// was trained, its file. Throws UserError if there is none.
+/// The file that --model names: the file itself, or that of `twin` in a run directory, in lower or upper
+/// case. If only the other twin was trained, its file. Throws UserError if there is none.
 std::filesystem::path model_file(const std::string& model, const std::string& twin);
+
+/// Prints what was changed in weights while they were read, to standard error.
+void print_notes(const std::vector<std::string>& notes);
 
 }  // namespace twingrad::app

@@ -187,6 +187,7 @@ int classify_images(const PredictOptions& options) {
   use_threads({.aten = 1, .blas = 1});
   Predictor predictor(model_file(options.model, "autograd"), model_file(options.model, "manual"),
                       options.activation);
+  print_notes(predictor.notes());
   const data::Preparation preparation = preparation_of(options, predictor.dataset());
   const std::vector<std::string> names = data::class_names(predictor.dataset());
   const std::vector<fs::path> files = image_files(options.images);

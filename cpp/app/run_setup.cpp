@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "twingrad/io/tensor_file.h"
+#include "app/model_file.h"
 #include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/manual_twin.h"
 #include "twingrad/mlp/weights.h"
@@ -47,14 +47,29 @@ std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options
   return twins;
 }
 
-void initialize(const std::vector<Twin*>& twins, const std::string& option, const std::string& weights_file) {
+void initialize(const std::vector<Twin*>& twins, const std::string& option, const std::string& weights_file,
+                const at::Tensor& images) {
   if (weights_file.empty()) {
     return;
   }
-  const TensorFile weights = read_tensor_file(weights_file);
-  for (const Twin* twin : twins) {
-    load_weights(*twin, weights, option + " " + weights_file);
+  const std::string where = option + " " + weights_file;
+  std::vector<std::string> notes;
+  const TensorFile weights = read_weights(weights_file, where, notes);
+  const at::NoGradGuard no_gradient;
+  for (Twin* twin : twins) {
+    load_weights(*twin, weights, where);
+    twin->eval();
+    require_finite_logits(twin->predict(images), where);
+    twin->train();
   }
+  print_notes(notes);
+}
+
+at::Tensor first_images(const data::ImageTensors& images, const at::TensorOptions& options) {
+  at::Tensor rows = at::empty({0}, options);
+  at::Tensor labels = at::empty({0}, options.dtype(at::kLong));
+  images.gather(at::arange(std::min<std::int64_t>(images.count(), 256)), rows, labels);
+  return rows;
 }
 
 }  // namespace twingrad::app

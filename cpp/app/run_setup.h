@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "app/train_options.h"
+#include "twingrad/data/batches.h"
 #include "twingrad/data/dataset.h"
 #include "twingrad/mlp/manual_parts.h"
 #include "twingrad/mlp/twin.h"
@@ -25,6 +26,11 @@ std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options
                                               const ManualParts& parts = {});
 
 /// Copies the weights of a file into the twins. option: the option that names the file, for messages.
-void initialize(const std::vector<Twin*>& twins, const std::string& option, const std::string& weights_file);
+/// images [N, D]: throws UserError if their logits are not finite, as for a file that does not fit.
+void initialize(const std::vector<Twin*>& twins, const std::string& option, const std::string& weights_file,
+                const at::Tensor& images);
+
+/// The first training images, at most 256, for initialize.
+at::Tensor first_images(const data::ImageTensors& images, const at::TensorOptions& options);
 
 }  // namespace twingrad::app

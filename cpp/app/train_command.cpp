@@ -90,7 +90,8 @@ int train(const RunDescription& run, const TrainCommandOptions& options, const n
   if (resumption) {
     progress = resumption->restore(twins, run.training, run.dataset.train.count);
   } else {
-    initialize(twins, "--init", run.initial_weights);
+    const auto floats = at::TensorOptions(options.training.device).dtype(options.training.dtype);
+    initialize(twins, "--init", run.initial_weights, first_images(train_images, floats));
   }
   const std::unique_ptr<RunFolder> folder =
       resumption ? resumption->release_folder() : RunFolder::begin(options.out, run.dataset.name);

@@ -16,6 +16,24 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// The distribution with this name, which is not that of a file.
+Initialization choose_initialization(const std::string& text) {
+  std::vector<std::string> names;
+  for (const auto& [name, initialization] : initializations()) {
+    if (name == text) {
+      return initialization;
+    }
+    names.push_back(name);
+  }
+  std::error_code error;
+  const bool is_directory = fs::is_directory(text, error);
+  const std::string found = is_directory ? "a directory" : "no such file";
+  throw UserError("--init " + text,
+                  fmt::format("expected uniform, normal or a file of weights, found {}", found),
+                  is_directory ? "name the file, for example manual.safetensors of a run"
+                               : "check the path" + suggestion(text, names));
+}
+
 /// A file of weights, or a distribution to draw them from.
 Field<TrainCommandOptions> init_field() {
   return {
@@ -28,7 +46,7 @@ Field<TrainCommandOptions> init_field() {
         std::error_code error;
         options.initial_weights = fs::is_regular_file(text, error) ? text : "";
         if (options.initial_weights.empty()) {
-          options.network.initialization = choose("--init", text, initializations());
+          options.network.initialization = choose_initialization(text);
         }
       },
       [](const TrainCommandOptions& options) {

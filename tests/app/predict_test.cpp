@@ -1,6 +1,9 @@
+#include <ATen/ATen.h>
+
 #include "app_fixture.h"
 #include "twingrad/data/dataset.h"
 #include "twingrad/io/png.h"
+#include "twingrad/io/tensor_file.h"
 
 // The commands predict and export, and `train --init FILE`.
 
@@ -26,6 +29,25 @@ class PredictTest : public AppTest {
       const std::string number = std::to_string(i);
       write_png(folder.path() / "images" / (std::string(5 - number.size(), '0') + number + ".png"), image);
     }
+  }
+
+  /// Writes random weights of a network 784-16-10 without metadata.
+  TensorFile write_weights(const std::string& name, const std::string& first = "0",
+                           const std::string& second = "2") const {
+    TensorFile file{{{first + ".weight", at::rand({16, 784}) / 100},
+                     {first + ".bias", at::rand({16})},
+                     {second + ".weight", at::rand({10, 16})},
+                     {second + ".bias", at::rand({10})}},
+                    {}};
+    write_tensor_file(folder.path() / name, file);
+    return file;
+  }
+
+  /// An image with ink.
+  void write_image(const std::string& name) const {
+    GreyImage image{28, 28, std::vector<std::uint8_t>(784, 0)};
+    std::fill(image.pixels.begin() + 300, image.pixels.begin() + 500, 255);
+    write_png(folder.path() / name, image);
   }
 
   Json predict(const std::string& arguments) const { return run_json("predict " + arguments); }
@@ -112,6 +134,87 @@ TEST_F(PredictTest, InitialWeightsAreReadFromAFile) {
   EXPECT_FALSE(fs::exists(folder.path() / "other"));
 }
 
+TEST_F(PredictTest, WeightsThatDoNotFitAreRefused) {
+  TensorFile deeper = write_weights("fits.pt");
+  EXPECT_EQ(run("train --dataset synthetic --hidden 16 --epochs 1 --quiet --init fits.pt --out fits").status,
+            0);
+  deeper.tensors.push_back({"4.weight", at::ones({10, 10})});
+  deeper.tensors.push_back({"4.bias", at::ones({10})});
+  write_tensor_file(folder.path() / "deeper.pt", deeper);
+  const std::string train = "train --dataset synthetic --hidden 16 --init ";
+  expect_refused(train + "deeper.pt", "--init deeper.pt", "the unknown \"4.weight\" [10, 10]");
+  expect_refused("compare --dataset synthetic --hidden 16 --weights deeper.pt", "--weights deeper.pt",
+                 "the unknown \"4.weight\"");
+  TensorFile slope = write_weights("fits.pt");
+  slope.tensors.push_back({"1.weight", at::ones({1})});
+  write_tensor_file(folder.path() / "prelu.pt", slope);
+  write_image("a.png");
+  expect_refused(train + "prelu.pt", "--init prelu.pt", "the unknown \"1.weight\" [1]");
+  expect_refused("predict --model prelu.pt a.png", "prelu.pt", "the unknown \"1.weight\" [1]");
+}
+
+TEST_F(PredictTest, WeightsAndLogitsThatAreNotFiniteAreRefused) {
+  write_image("a.png");
+  const std::string train = "train --dataset synthetic --hidden 16 --init ";
+  for (const double value : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+    TensorFile file = write_weights("w.safetensors");
+    file.tensors[0].tensor[3][5] = value;
+    write_tensor_file(folder.path() / "w.safetensors", file);
+    expect_refused("predict --model w.safetensors a.png", "w.safetensors", "1 of 12544 in \"0.weight\"");
+    expect_refused("predict --model w.safetensors --json a.png", "w.safetensors",
+                   "1 of 12544 in \"0.weight\"");
+    expect_refused(train + "w.safetensors", "--init w.safetensors", "1 of 12544 in \"0.weight\"");
+  }
+  TensorFile large = write_weights("large.pt");
+  large.tensors[0].tensor.fill_(1e30);
+  large.tensors[2].tensor.fill_(1e30);
+  write_tensor_file(folder.path() / "large.pt", large);
+  expect_refused("predict --model large.pt a.png", "large.pt", "logits that are not");
+  expect_refused(train + "large.pt", "--init large.pt", "logits that are not");
+  EXPECT_EQ(
+      run("train --dataset synthetic --hidden 16 --epochs 1 --quiet --dtype float64 --optimizer sgd --lr 0 "
+          "--loss mse --init large.pt --out wide")
+          .status,
+      0)
+      << "in float64 the logits are finite";
+}
+
+TEST_F(PredictTest, OtherNamesAreReadWithALineAboutThem) {
+  write_image("a.png");
+  write_weights("module.pt", "module._orig_mod.0", "module._orig_mod.2");
+  write_weights("fc.safetensors", "fc1", "fc2");
+  const std::string train = "train --dataset synthetic --hidden 16 --epochs 1 --quiet --out ";
+  for (const auto& [file, line] : {std::pair("module.pt", "stripped the prefix \"module._orig_mod.\""),
+                                   {"fc.safetensors", "numbered the layers by their shapes: \"fc1\" as 0"}}) {
+    for (const std::string command : {"predict a.png --model ", "train"}) {
+      const Outcome outcome = run(command == "train" ? train + file + ".run --init " + file : command + file);
+      EXPECT_EQ(outcome.status, 0) << outcome.errors;
+      EXPECT_THAT(outcome.errors,
+                  AllOf(StartsWith("twingrad: "), HasSubstr(std::string(file) + ": " + line)));
+      EXPECT_EQ(std::count(outcome.errors.begin(), outcome.errors.end(), '\n'), 1) << outcome.errors;
+    }
+  }
+  const Outcome json = run("predict --json --model module.pt a.png");
+  EXPECT_EQ(Json::parse(json.output).size(), 1U) << "the line is not on standard output";
+  // The names fit a network with dropout too.
+  EXPECT_EQ(run("train --dataset synthetic --hidden 16 --dropout 0.2 --epochs 1 --quiet --out d --init "
+                "fc.safetensors")
+                .status,
+            0);
+}
+
+TEST_F(PredictTest, NamesOfWeightFilesMayBeInUpperCase) {
+  write_image("a.png");
+  write_weights("w.pt");
+  ASSERT_EQ(run("export --model w.pt --to W.SAFETENSORS").status, 0);
+  ASSERT_EQ(run("export --model W.SAFETENSORS --to X.PT").status, 0);
+  EXPECT_TRUE(content(folder.path() / "X.PT") == content(folder.path() / "w.pt"));
+  EXPECT_EQ(predict("--model X.PT a.png"), predict("--model w.pt a.png"));
+  fs::create_directories(folder.path() / "run");
+  fs::copy(folder.path() / "W.SAFETENSORS", folder.path() / "run" / "MANUAL.SAFETENSORS");
+  EXPECT_EQ(predict("--model run a.png"), predict("--model w.pt a.png"));
+}
+
 TEST_F(PredictTest, InvalidOptionsAndFilesAreRefused) {
   write("text", "no weights");
   write("a.png", "no image");
@@ -125,7 +228,11 @@ TEST_F(PredictTest, InvalidOptionsAndFilesAreRefused) {
   expect_refused("export --model text --to w.pt", "text", "");
   expect_refused("export --model text --to w.xyz", "", "");
   expect_refused("train --init text --dataset synthetic", "text", "");
-  expect_refused("train --init nothing --dataset synthetic", "--init", "uniform");
+  expect_refused("train --init nosuch.pt --dataset synthetic", "--init nosuch.pt",
+                 "expected uniform, normal or a file of weights, found no such file; check the path");
+  expect_refused("train --init nothing --dataset synthetic", "--init nothing", "found no such file");
+  expect_refused("train --init unifrom --dataset synthetic", "--init unifrom", "did you mean uniform?");
+  expect_refused("train --init . --dataset synthetic", "--init .", "found a directory; name the file");
 }
 
 }  // namespace

@@ -130,10 +130,16 @@ TEST(StoredZip, RefusesInvalidEndRecords) {
 
 // ---- The entries ---------------------------------------------------------------------------------------
 
-TEST(StoredZip, RefusesCompressedAndEncryptedEntries) {
-  EXPECT_EQ(refusal(zip_of({{"a\n", "first", 0, 8}})),
-            "f.pt: entry \"a\\x0a\": expected a stored entry, as torch.save writes it, found one compressed "
-            "by method 8; save it again with torch.save");
+TEST(StoredZip, LocatesCompressedEntries) {
+  const std::string bytes = zip_of({{"a", "packed", 0, 8, "", "", 1}, {"b", "stored"}});
+  const std::vector<ZipEntry> entries = read_stored_zip(bytes, "f.pt");
+  ASSERT_THAT(entries, SizeIs(2));
+  EXPECT_EQ(entries[0].method, 8);
+  EXPECT_EQ(bytes.substr(entries[0].begin, entries[0].end - entries[0].begin), "packed");
+  EXPECT_EQ(entries[1].method, 0);
+}
+
+TEST(StoredZip, RefusesEncryptedEntries) {
   EXPECT_THAT(refusal(zip_of({{"a", "first", 1}})),
               HasSubstr("expected an unencrypted entry, found an encrypted one"));
 }

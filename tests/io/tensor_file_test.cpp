@@ -1,12 +1,15 @@
 #include "twingrad/io/tensor_file.h"
 
-#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/nn.h>
+#include <torch/serialize.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -147,12 +150,95 @@ TEST(TensorFile, OwnsItsMemory) {
   EXPECT_TRUE(at::equal(read.tensors.at(0).tensor, counted()));
 }
 
+// ---- Files for LibTorch --------------------------------------------------------------------------------
+
+TEST(TensorFile, IsADictForPickleLoad) {
+  const TensorFile file{
+      {{"2.weight", counted()}, {"0.bias", at::ones({3}, at::kDouble)}, {"n", at::scalar_tensor(7)}}, {}};
+  const std::string content = torch_archive_of(file);
+  const auto loaded = torch::pickle_load({content.begin(), content.end()}).toGenericDict();
+  ASSERT_EQ(loaded.size(), 3U);
+  for (const NamedTensor& named : file.tensors) {
+    const at::Tensor tensor = loaded.at(named.name).toTensor();
+    EXPECT_EQ(tensor.scalar_type(), named.tensor.scalar_type());
+    EXPECT_TRUE(at::equal(tensor, named.tensor)) << named.name;
+  }
+}
+
+// ---- Files from LibTorch -------------------------------------------------------------------------------
+
+/// What torch::save writes.
+template <typename Value>
+TensorFile saved(const Value& value) {
+  std::ostringstream stream;
+  torch::save(value, stream);
+  return parse_torch_archive(stream.str(), "f");
+}
+
+/// A module with a batch normalization, which has buffers, and a module without tensors.
+struct NamedLayersImpl : torch::nn::Module {
+  NamedLayersImpl() {
+    register_module("fc1", fc1);
+    register_module("norm", norm);
+    register_module("rest", rest);
+  }
+  torch::nn::Linear fc1{3, 4};
+  torch::nn::BatchNorm1d norm{4};
+  torch::nn::Sequential rest{torch::nn::ReLU(), torch::nn::Linear(4, 2)};
+};
+TORCH_MODULE(NamedLayers);
+
+TEST(TensorFile, ReadsAModuleOfTorchSave) {
+  const NamedLayers module;
+  const TensorFile file = saved(module);
+  std::size_t count = 0;
+  for (const auto& all : {module->named_parameters(), module->named_buffers()}) {
+    for (const auto& item : all) {
+      const auto found = std::find_if(file.tensors.begin(), file.tensors.end(),
+                                      [&](const NamedTensor& named) { return named.name == item.key(); });
+      ASSERT_NE(found, file.tensors.end()) << item.key();
+      EXPECT_TRUE(at::equal(found->tensor, item.value())) << item.key();
+      ++count;
+    }
+  }
+  EXPECT_EQ(file.tensors.size(), count);
+  EXPECT_EQ(count, 9U);
+  const torch::nn::Sequential sequential(torch::nn::Linear(3, 4), torch::nn::ReLU(), torch::nn::Linear(4, 2));
+  std::vector<std::string> names;
+  for (const NamedTensor& named : saved(sequential).tensors) names.push_back(named.name);
+  EXPECT_THAT(names, ElementsAre("0.weight", "0.bias", "2.weight", "2.bias"));
+}
+
 // ---- Files from Python ---------------------------------------------------------------------------------
 
 TEST(TensorFile, ReadsAStateDict) {
   const TensorFile expected{{{"weight", counted()}, {"bias", at::tensor({-1.0F, 0.5F})}}, {}};
   expect_same(read_python_file("state_dict.pt"), expected);
   expect_same(read_python_file("state_dict_torch_2.6.pt"), expected);  // with byte order and id
+}
+
+TEST(TensorFile, ReadsEveryProtocolOfPickle) {
+  for (const char* name : {"protocol_3.pt", "protocol_4.pt", "protocol_5.pt"}) {
+    expect_same(read_python_file(name), read_python_file("state_dict.pt"));
+  }
+}
+
+TEST(TensorFile, ReadsTheStateDictInACheckpoint) {
+  for (const char* name : {"checkpoint.pt", "training_checkpoint.pt"}) {
+    expect_same(read_python_file(name), read_python_file("state_dict.pt"));
+  }
+}
+
+TEST(TensorFile, ReadsAModuleOfTorchScript) {
+  expect_same(read_python_file("torch_script.pt"),
+              {{{"net.0.weight", counted()},
+                {"net.0.bias", at::tensor({-1.0F, 0.5F})},
+                {"net.1.weight", at::ones({2})},
+                {"net.1.bias", at::zeros({2})},
+                {"net.1.running_mean", at::zeros({2})},
+                {"net.1.running_var", at::ones({2})},
+                {"net.1.num_batches_tracked", at::scalar_tensor(0, at::kLong)}},
+               {}});
 }
 
 TEST(TensorFile, ReadsEveryElementTypeOfPython) {
@@ -183,7 +269,7 @@ TEST(TensorFile, ReadsViewsAndParametersOfPython) {
 TEST(TensorFile, IsWrittenByExtensionAndReadByContent) {
   const TemporaryFolder folder;
   const TensorFile file{{{"w", counted()}}, {}};
-  for (const char* name : {"a.safetensors", "a.pt", "a.pth"}) {
+  for (const char* name : {"A.SAFETENSORS", "a.safetensors", "a.Pt", "a.PTH", "a.pth", "a.pt"}) {
     write_tensor_file(folder.path() / name, file);
     expect_same(read_tensor_file(folder.path() / name), file);
     fs::rename(folder.path() / name, folder.path() / "unnamed");
@@ -194,7 +280,7 @@ TEST(TensorFile, IsWrittenByExtensionAndReadByContent) {
 
 TEST(TensorFile, RefusesOtherExtensions) {
   const TemporaryFolder folder;
-  for (const char* name : {"a.bin", "a", "a.PT", ".pt", "a.pt.gz"}) {
+  for (const char* name : {"a.bin", "a", "a.PTX", ".pt", "a.pt.gz"}) {
     EXPECT_THAT(
         refusal_of([&] { write_tensor_file(folder.path() / name, {}); }),
         AllOf(HasSubstr(name), HasSubstr("expected the file extension .safetensors, .pt or .pth, found \"")))
@@ -239,17 +325,28 @@ TEST(TensorFile, RefusesADirectoryAndAMissingFile) {
               HasSubstr("expected a file, found a device or a socket;"));
 }
 
-TEST(TensorFile, RefusesOtherFiles) {
+std::string refusal_of_content(const std::string& content) {
   const TemporaryFolder folder;
-  const auto refusal = [&](const std::string& content) {
-    const fs::path path = folder.write("f", content);
-    return refusal_of([&] { read_tensor_file(path); });
-  };
-  EXPECT_THAT(refusal(""),
-              HasSubstr("f: expected a safetensors file or a ZIP archive of torch.save, found neither"));
-  EXPECT_THAT(refusal("hello, world"), HasSubstr("found neither"));
-  EXPECT_THAT(refusal("\x80\x02\x8a\x0al\xfc."),
-              HasSubstr("found a bare pickle, perhaps of PyTorch before 1.6; load it in Python"));
+  const fs::path path = folder.write("f", content);
+  return refusal_of([&] { read_tensor_file(path); });
+}
+
+TEST(TensorFile, RefusesOtherFiles) {
+  EXPECT_THAT(refusal_of_content("hello, world"),
+              HasSubstr("f: expected a safetensors file or a ZIP archive of torch.save, found neither; "));
+  expect_refusals<refusal_of_content>({
+      {"", "found an empty file; copy the file again"},
+      {read_whole_file(TWINGRAD_WEIGHT_FILES "/before_1.6.pt"),
+       "found a file in the format of PyTorch before 1.6; load it in Python and save it again"},
+      {"\x80\x02}.", "found a bare pickle, as pickle.dump writes it; load it in Python"},
+      {"\x80\x04\x95"s, "found a bare pickle"},
+      {"version https://git-lfs.github.com/spec/v1\noid", "found a pointer of Git LFS; fetch the file"},
+      {"\x89HDF\r\n\x1a\n", "found an HDF5 file"},
+      {"\x1f\x8b\x08", "found a file compressed with gzip"},
+      {"<!DOCTYPE html>", "found an HTML or XML page; download the file itself"},
+      {"\xef\xbb\xbf \n<html>", "found an HTML or XML page"},
+      {" {\"a\": 1}", "found JSON"},
+  });
 }
 
 // ---- Damaged content -----------------------------------------------------------------------------------

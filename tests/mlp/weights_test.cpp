@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -12,50 +15,22 @@
 #include "../support/refusal.h"
 #include "../support/temporary_folder.h"
 #include "random_networks.h"
-#include "twingrad/mlp/predictor.h"
-#include "twins.h"
+#include "trained_weights.h"
 
 namespace twingrad {
 namespace {
 
 using at::Tensor;
 using testing::expect_same_tensors;
+using testing::fields_of;
 using testing::for_random_cases;
 using ::testing::HasSubstr;
 using testing::RandomCase;
 using testing::refusal_of;
 using ::testing::StartsWith;
-
-/// A twin with random weights and, after a step, with statistics of its own.
-std::unique_ptr<ManualTwin> trained_twin(const MlpSpec& spec, at::ScalarType dtype = at::kDouble) {
-  auto twin = std::make_unique<ManualTwin>(spec, OptimizerOptions{.lr = 0.1},
-                                           draw_initial_parameters(spec, 3), dtype);
-  twin->set_dropout_masks(draw_dropout_masks(spec, 8, 1, 1));
-  twin->compute_gradients(at::rand({8, spec.inputs}, dtype), at::arange(8).remainder(spec.classes));
-  twin->update();
-  return twin;
-}
-
-/// The weights of such a twin, which outlive the twin.
-TensorFile trained_weights(const MlpSpec& spec, const std::map<std::string, std::string>& about = {},
-                           at::ScalarType dtype = at::kDouble) {
-  const auto twin = trained_twin(spec, dtype);
-  TensorFile file = weights_of(*twin, spec, about);
-  for (NamedTensor& named : file.tensors) {
-    named.tensor = named.tensor.clone();
-  }
-  return file;
-}
-
-TensorFile without_metadata(TensorFile file) {
-  file.metadata.clear();
-  return file;
-}
-
-/// The fields of the network and the loss, for comparisons.
-std::string fields_of(const MlpSpec& spec) {
-  return describe_widths(spec) + fields_to_json(network_fields(), spec).dump() + entry_of(spec.loss).name;
-}
+using testing::trained_twin;
+using testing::trained_weights;
+using testing::without_metadata;
 
 TEST(Weights, DescribeTheirNetworkAndRestoreEveryTensor) {
   for_random_cases(100, [](RandomCase& random) {
@@ -147,7 +122,149 @@ TEST(Weights, OfOtherNetworksAreRefused) {
   std::string& text = old.metadata[key];
   text.erase(text.find("\"input_dropout\":0.0,"), std::string("\"input_dropout\":0.0,").size());
   EXPECT_EQ(network_of(old, "w").input_dropout, 0) << "missing in files of earlier versions";
-  EXPECT_THAT(refusal_of([] { network_of({}, "w"); }), HasSubstr("0 other tensors"));
+  EXPECT_THAT(refusal_of([] { network_of({}, "w"); }), HasSubstr("found no tensors"));
+}
+
+TensorFile state_dict(const std::vector<std::pair<std::string, std::vector<std::int64_t>>>& shapes) {
+  TensorFile file;
+  for (const auto& [name, shape] : shapes) {
+    file.tensors.push_back({name, at::rand(shape, at::kDouble)});
+  }
+  return file;
+}
+
+TEST(Weights, OfOtherNetworksAreDescribed) {
+  const auto refusal = [](const TensorFile& file) { return refusal_of([&] { network_of(file, "w"); }); };
+  EXPECT_THAT(refusal(state_dict({{"0.weight", {6, 9}}, {"2.weight", {3, 6}}, {"2.bias", {3}}})),
+              HasSubstr("found no \"0.bias\" [6]; "));
+  EXPECT_THAT(refusal(state_dict({{"0.weight", {6, 9}},
+                                  {"0.bias", {6}},
+                                  {"1.weight", {1}},  // a PReLU
+                                  {"2.weight", {3, 6}},
+                                  {"2.bias", {3}}})),
+              HasSubstr("found the unknown \"1.weight\" [1]; "));
+  EXPECT_THAT(
+      refusal(state_dict({{"0.weight", {6, 9}}, {"0.bias", {6}}, {"2.weight", {3, 5}}, {"2.bias", {3}}})),
+      HasSubstr("found \"2.weight\" [3, 5] behind \"0.weight\" [6, 9], which has 6 outputs; "));
+  EXPECT_THAT(refusal(state_dict({{"0.weight_g", {6, 1}},  // a weight normalization
+                                  {"0.weight_v", {6, 9}},
+                                  {"0.bias", {6}},
+                                  {"2.weight", {3, 6}},
+                                  {"2.bias", {3}}})),
+              HasSubstr("the unknown \"0.weight_g\" [6, 1], the unknown \"0.weight_v\" [6, 9]"));
+  EXPECT_THAT(refusal(state_dict(
+                  {{"0.weight", {8, 1, 3, 3}}, {"0.bias", {8}}, {"3.weight", {3, 72}}, {"3.bias", {3}}})),
+              HasSubstr("found \"0.weight\" [8, 1, 3, 3], which belongs to no linear layer"));
+  EXPECT_THAT(
+      refusal(state_dict({{"0.weight", {6, 9}}, {"0.bias", {6}}, {"1.weight", {3, 6}}, {"1.bias", {3}}})),
+      HasSubstr("number the layers as torch.nn.Sequential does, activations included"));
+  EXPECT_THAT(refusal(state_dict({{"scale", {}}, {"shift", {2}}})),
+              HasSubstr("found \"scale\" [], \"shift\" [2]; "));
+  EXPECT_THAT(refusal(state_dict(
+                  {{"0.weight", {0, std::int64_t{1} << 62}}, {"2.weight", {std::int64_t{1} << 62, 0}}})),
+              StartsWith("w: expected "))
+      << "the product of the widths overflows";
+}
+
+TEST(Weights, InAnyOrderAreTheSameNetwork) {
+  // Sorted by name as the safetensors library does: 0, 10, 12, 2, …
+  for (const Normalization normalization :
+       {Normalization::none, Normalization::batch, Normalization::layer}) {
+    MlpSpec spec = {.inputs = 9, .hidden = {8, 7, 6, 5, 4, 8}, .classes = 3, .normalization = normalization};
+    spec.dropout = normalization == Normalization::batch ? 0.5 : 0;
+    TensorFile file = without_metadata(trained_weights(spec));
+    const auto by_name = [](const NamedTensor& a, const NamedTensor& b) { return a.name < b.name; };
+    for (int order = 0; order < 2; ++order) {
+      std::sort(file.tensors.begin(), file.tensors.end(), by_name);
+      if (order == 1) {
+        std::reverse(file.tensors.begin(), file.tensors.end());
+      }
+      EXPECT_EQ(fields_of(network_of(file, "w")), fields_of(spec));
+      AutogradTwin twin(spec, {}, draw_initial_parameters(spec, 4), at::kDouble);
+      load_weights(twin, file, "w");
+      expect_same_tensors(file.tensors, weights_of(twin, spec).tensors, 0);
+    }
+  }
+}
+
+// ---- Loading into a twin ----
+
+TEST(LoadWeights, RefusesTensorsThatTheNetworkDoesNotHave) {
+  const MlpSpec spec = {.inputs = 9, .hidden = {6}, .classes = 3};
+  ManualTwin twin(spec, {}, draw_initial_parameters(spec, 1), at::kDouble);
+  const auto refusal = [&](const TensorFile& file) {
+    return refusal_of([&] { load_weights(twin, file, "w"); });
+  };
+  const MlpSpec deeper = {.inputs = 9, .hidden = {6, 3}, .classes = 3};
+  EXPECT_THAT(refusal(trained_weights(deeper)),
+              HasSubstr("w: expected the tensors of the network, found the unknown \"4.bias\" [3], the "
+                        "unknown \"4.weight\" [3, 3]; "));
+  TensorFile file = trained_weights(spec);
+  file.tensors.push_back({"1.weight", at::ones({1})});
+  EXPECT_THAT(refusal(file), HasSubstr("found the unknown \"1.weight\" [1]; "));
+  file.tensors.back() = {"extra\n", at::ones({1})};
+  EXPECT_THAT(refusal(file), HasSubstr("the unknown \"extra\\x0a\" [1]"));
+  for (int i = 0; i < 10; ++i) {
+    file.tensors.push_back({std::to_string(i + 5) + ".weight", at::ones({1})});
+  }
+  EXPECT_THAT(refusal(file), HasSubstr(" and 7 more; "));
+  file = trained_weights(spec);
+  file.tensors[0].tensor = at::ones({6, 8});
+  EXPECT_THAT(refusal(file), HasSubstr("found \"0.weight\" [6, 8] instead of [6, 9]; "));
+}
+
+TEST(LoadWeights, AcceptsOtherDropoutLayers) {
+  const std::vector<MlpSpec> specs = {
+      {.inputs = 9, .hidden = {6, 5}, .classes = 3, .normalization = Normalization::layer},
+      {.inputs = 9, .hidden = {6, 5}, .classes = 3, .normalization = Normalization::layer, .dropout = 0.5},
+      {.inputs = 9,
+       .hidden = {6, 5},
+       .classes = 3,
+       .normalization = Normalization::layer,
+       .input_dropout = 0.1}};
+  for (const MlpSpec& from : specs) {
+    const TensorFile file = trained_weights(from);
+    for (const MlpSpec& to : specs) {
+      AutogradTwin twin(to, {}, draw_initial_parameters(to, 4), at::kDouble);
+      load_weights(twin, file, "w");
+      const std::vector<NamedTensor> loaded = twin.parameters();
+      for (std::size_t i = 0; i < loaded.size(); ++i) {
+        EXPECT_TRUE(at::equal(loaded[i].tensor, file.tensors[i].tensor)) << loaded[i].name;
+      }
+    }
+  }
+}
+
+TEST(LoadWeights, RefusesEntriesOutsideTheRangeOfTheDtype) {
+  const MlpSpec spec = {.inputs = 9, .hidden = {6}, .classes = 3};
+  TensorFile file = trained_weights(spec);
+  file.tensors[2].tensor.fill_(1e200);
+  AutogradTwin wide(spec, {}, draw_initial_parameters(spec, 1), at::kDouble);
+  EXPECT_NO_THROW(load_weights(wide, file, "w"));
+  AutogradTwin narrow(spec, {}, draw_initial_parameters(spec, 1), at::kFloat);
+  EXPECT_THAT(
+      refusal_of([&] { load_weights(narrow, file, "w"); }),
+      HasSubstr("w: tensor \"2.weight\": expected numbers in the range of Float, found 18 of 18 entries "
+                "outside; use --dtype float64"));
+}
+
+TEST(Weights, ThatAreNotFiniteAreRefused) {
+  const double inf = std::numeric_limits<double>::infinity();
+  for (const at::ScalarType dtype : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16}) {
+    for (const double value : {inf, -inf, std::nan("")}) {
+      TensorFile file{{{"0.weight", at::ones({6, 9}, dtype)}, {"0.bias", at::ones({6}, dtype)}}, {}};
+      EXPECT_NO_THROW(require_finite(file, "w"));
+      file.tensors[0].tensor[2][3] = value;
+      EXPECT_THAT(
+          refusal_of([&] { require_finite(file, "w"); }),
+          HasSubstr("w: expected finite weights, found entries that are not: 1 of 54 in \"0.weight\"; "));
+      file.tensors[1].tensor.fill_(value);
+      EXPECT_THAT(refusal_of([&] { require_finite(file, "w"); }),
+                  HasSubstr("1 of 54 in \"0.weight\", 6 of 6 in \"0.bias\"; "));
+    }
+  }
+  EXPECT_NO_THROW(
+      require_finite({{{"n", at::scalar_tensor(3, at::kLong)}, {"b", at::ones({2}, at::kBool)}}, {}}, "w"));
 }
 
 TEST(LoadNetwork, ChangesNothingUnlessEveryTensorFits) {
@@ -175,123 +292,6 @@ TEST(LoadNetwork, ChangesNothingUnlessEveryTensorFits) {
     load_network(*twin, more);
     expect_same_tensors(tensors, before.tensors, 0);
   }
-}
-
-// ---- The predictor ----
-
-GreyImage image_of(std::int64_t height, std::int64_t width, int first) {
-  GreyImage image = {height, width, {}};
-  for (std::int64_t i = 0; i < height * width; ++i) {
-    image.pixels.push_back(static_cast<std::uint8_t>((first + 37 * i) % 256));
-  }
-  image.pixels.back() = 255;
-  return image;
-}
-
-class PredictorTest : public ::testing::Test {
- protected:
-  std::filesystem::path write(const std::string& name, const TensorFile& file) const {
-    write_tensor_file(folder.path() / name, file);
-    return folder.path() / name;
-  }
-  testing::TemporaryFolder folder;
-};
-
-/// The logits of a twin in evaluation mode, computed from the pixels.
-Tensor expected_logits(const MlpSpec& spec, const TensorFile& file, const std::vector<GreyImage>& images,
-                       at::ScalarType dtype) {
-  AutogradTwin twin(spec, {}, draw_initial_parameters(spec, 1), dtype);
-  load_network(twin, file.tensors);
-  twin.eval();
-  Tensor rows = at::empty({std::ssize(images), spec.inputs}, at::kDouble);
-  for (std::size_t i = 0; i < images.size(); ++i) {
-    for (std::size_t j = 0; j < images[i].pixels.size(); ++j) {
-      rows[static_cast<std::int64_t>(i)][static_cast<std::int64_t>(j)] = images[i].pixels[j] / 255.0;
-    }
-  }
-  return twin.predict(rows.to(dtype)).to(at::kDouble).clone();
-}
-
-void expect_prediction(const Predictor::Prediction& found, const Tensor& logits, bool is_sigmoid,
-                       double tolerance) {
-  const Tensor e = logits.exp();
-  const Tensor probabilities = is_sigmoid ? e / (1 + e) : e / e.sum();
-  ASSERT_EQ(std::ssize(found.logits), logits.numel());
-  ASSERT_EQ(std::ssize(found.probabilities), logits.numel());
-  for (std::int64_t c = 0; c < logits.numel(); ++c) {
-    const auto at = static_cast<std::size_t>(c);
-    EXPECT_NEAR(found.logits[at], logits[c].item<double>(), tolerance);
-    EXPECT_NEAR(found.probabilities[at], probabilities[c].item<double>(), tolerance);
-  }
-  EXPECT_EQ(static_cast<std::int64_t>(found.most_likely()), logits.argmax().item<std::int64_t>());
-}
-
-TEST_F(PredictorTest, GivesTheLogitsAndProbabilitiesOfBothNetworks) {
-  for_random_cases(30, [&](RandomCase& random) {
-    MlpSpec spec = testing::random_network(random, 12, {8, 8}, 4);
-    // Batch statistics in evaluation would depend on the other images of the batch.
-    spec.normalization_statistics = true;
-    const at::ScalarType dtype = random.one_of({at::kFloat, at::kDouble});
-    const std::map<std::string, std::string> about = {
-        {kDataset, "shoes"}, {kImageHeight, "3"}, {kImageWidth, "4"}};
-    const TensorFile manual = trained_weights(spec, about, dtype);
-    const TensorFile autograd = trained_weights(spec, about, dtype);
-    Predictor predictor(write("a.safetensors", autograd), write("m.safetensors", manual), "relu");
-    EXPECT_EQ(std::tuple(predictor.height(), predictor.width()), std::tuple(3, 4));
-    EXPECT_EQ(predictor.dataset(), "shoes");
-    EXPECT_EQ(fields_of(predictor.spec()), fields_of(spec));
-    const std::vector<GreyImage> images = {image_of(3, 4, 0), image_of(3, 4, 90), image_of(3, 4, 200)};
-    const std::vector<Predictor::Predictions> found = predictor.predict(images);
-    ASSERT_EQ(found.size(), images.size());
-    const bool is_sigmoid = spec.loss == LossKind::bce_with_logits;
-    const double tolerance = dtype == at::kDouble ? 1e-12 : 1e-4;
-    for (std::size_t i = 0; i < images.size(); ++i) {
-      const auto row = static_cast<std::int64_t>(i);
-      expect_prediction(found[i].manual, expected_logits(spec, manual, images, dtype)[row], is_sigmoid,
-                        tolerance);
-      expect_prediction(found[i].autograd, expected_logits(spec, autograd, images, dtype)[row], is_sigmoid,
-                        tolerance);
-    }
-    EXPECT_TRUE(predictor.predict({}).empty());
-  });
-}
-
-TEST_F(PredictorTest, AssumesSquareImagesUnlessTheMetadataFits) {
-  const MlpSpec square = {.inputs = 16, .hidden = {}, .classes = 3};
-  const MlpSpec oblong = {.inputs = 12, .hidden = {}, .classes = 3};
-  const auto size_with = [&](const MlpSpec& spec, const std::map<std::string, std::string>& about) {
-    const std::filesystem::path path = write("w.safetensors", trained_weights(spec, about));
-    const Predictor predictor(path, path, "relu");
-    return std::tuple(predictor.height(), predictor.width());
-  };
-  EXPECT_EQ(size_with(square, {}), std::tuple(4, 4));
-  EXPECT_EQ(size_with(square, {{kImageHeight, "2"}, {kImageWidth, "8"}}), std::tuple(2, 8));
-  for (const auto& [height, width] : {std::pair("2", "4"),
-                                      {"0", "16"},
-                                      {"16", "0"},
-                                      {"3", "5"},
-                                      {"9", "1"},
-                                      {"-4", "-4"},
-                                      {"16", "2"},
-                                      {"x", "y"}}) {
-    EXPECT_EQ(size_with(square, {{kImageHeight, height}, {kImageWidth, width}}), std::tuple(4, 4))
-        << height << "x" << width;
-  }
-  EXPECT_EQ(size_with(oblong, {{kImageHeight, "12"}, {kImageWidth, "1"}}), std::tuple(12, 1));
-  EXPECT_THAT(refusal_of([&] { size_with(oblong, {}); }), HasSubstr("with 12 inputs"));
-}
-
-TEST_F(PredictorTest, RefusesTwoDifferentNetworks) {
-  MlpSpec spec = {.inputs = 16, .hidden = {5}, .classes = 3};
-  const std::filesystem::path relu = write("relu.safetensors", trained_weights(spec));
-  EXPECT_NO_THROW(Predictor(relu, relu, "tanh"));
-  EXPECT_EQ(Predictor(relu, relu, "tanh").spec().activation, "relu") << "as the metadata says";
-  spec.activation = "tanh";
-  const std::filesystem::path tanh = write("tanh.safetensors", trained_weights(spec));
-  EXPECT_THAT(refusal_of([&] { Predictor(relu, tanh, "relu"); }), HasSubstr("relu.safetensors: expected"));
-  spec.hidden = {6};
-  const std::filesystem::path wide = write("wide.safetensors", trained_weights(spec));
-  EXPECT_THAT(refusal_of([&] { Predictor(tanh, wide, "relu"); }), HasSubstr("tanh.safetensors: expected"));
 }
 
 }  // namespace

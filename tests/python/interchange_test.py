@@ -8,12 +8,14 @@ installed.
 
 import json
 import pathlib
+import pickletools
 import random
 import struct
 import subprocess
 import sys
 import tempfile
 import unittest
+import zipfile
 import zlib
 
 try:
@@ -165,10 +167,10 @@ class Interchange(unittest.TestCase):
                         write_png(images / f"{number:02}.png", self.pixels[number])
                     self.twingrad("export", "--model", out / "manual.safetensors", "--to", out / "manual.pt")
                     answers = json.loads(self.twingrad("predict", "--model", out, "--raw", "--json", images))
-                    exported = dict(torch.load(out / "manual.pt", weights_only=True))
                     for twin, weights in (("manual", read_safetensors(out / "manual.safetensors")),
                                           ("autograd", read_safetensors(out / "autograd.safetensors")),
-                                          ("manual", exported)):
+                                          ("manual", torch.load(out / "manual.pt")),
+                                          ("manual", torch.load(out / "manual.pt", weights_only=True))):
                         network = make().to(getattr(torch, dtype))
                         network.load_state_dict(weights)
                         network.eval()
@@ -181,17 +183,121 @@ class Interchange(unittest.TestCase):
                         self.assertLessEqual(worst, LOGITS_BOUND)
                         print(f"{name}, {dtype}, {twin}: logits agree to {worst:.1e}")
 
-    def test_predict_reads_a_state_dict(self):
-        network = ARCHITECTURES["relu"][0]()
-        torch.save(dict(network.state_dict()), self.folder / "plain.pt")
+    def test_exported_pickle_needs_only_what_weights_only_allows(self):
+        """The instructions and functions that torch.load allows by default, in the releases 1.13 to 2.9."""
+        allowed = {"PROTO", "EMPTY_DICT", "MARK", "BINUNICODE", "GLOBAL", "TUPLE", "BINPERSID", "LONG1",
+                   "NEWFALSE", "EMPTY_TUPLE", "REDUCE", "SETITEMS", "STOP"}
+        _, _, out = self.train("tanh, batch normalization", "float64")
+        self.twingrad("export", "--model", out, "--to", out / "allowed.pt")
+        with zipfile.ZipFile(out / "allowed.pt") as archive:
+            pickled = archive.read([name for name in archive.namelist() if name.endswith("data.pkl")][0])
+        instructions = list(pickletools.genops(pickled))
+        self.assertLessEqual({instruction.name for instruction, _, _ in instructions}, allowed)
+        functions = {argument for instruction, argument, _ in instructions if instruction.name == "GLOBAL"}
+        self.assertEqual(functions, {"torch._utils _rebuild_tensor_v2", "collections OrderedDict",
+                                     "torch DoubleStorage", "torch LongStorage"})
+        self.assertEqual(instructions[0][1], 2)
+
+    def expect_logits(self, network, file, *options):
+        """Expects that predict gives the logits of Python's network in evaluation mode."""
         write_png(self.folder / "one.png", self.pixels[0])
-        answer = json.loads(self.twingrad("predict", "--model", "plain.pt", "--raw", "--json", "one.png"))[0]
+        network.eval()
         with torch.no_grad():
             logits = network(torch.tensor([self.pixels[0]], dtype=torch.float32) / 255)[0]
+        answers = self.twingrad("predict", "--model", file, "--raw", "--json", "one.png", *options)
+        answer = json.loads(answers)[0]
         for twin in ("autograd", "manual"):
             difference = (torch.tensor(answer[twin]["logits"]) - logits).abs().max().item()
             self.assertLessEqual(difference, LOGITS_BOUND)
             self.assertEqual(answer[twin]["class"], logits.argmax().item())
+
+    def test_predict_reads_a_state_dict(self):
+        network = ARCHITECTURES["relu"][0]()
+        torch.save(dict(network.state_dict()), self.folder / "plain.pt")
+        self.expect_logits(network, "plain.pt")
+
+    def test_predict_reads_what_python_programs_save(self):
+        network = ARCHITECTURES["relu"][0]()
+        state = network.state_dict()
+        optimizer = torch.optim.Adam(network.parameters())
+        network(torch.ones(1, INPUTS)).sum().backward()
+        optimizer.step()
+        file = self.folder / "saved.pt"
+        contents = [
+            {"epoch": 3, "model_state_dict": state, "optimizer_state_dict": optimizer.state_dict(),
+             "loss": 0.5},
+            {"state_dict": {"model." + name: tensor for name, tensor in state.items()}, "epoch": 3},
+            nn.DataParallel(network).state_dict(),
+            dict(reversed(state.items())),
+        ]
+        for content in contents:
+            for protocol in (2, 3, 4, 5):
+                torch.save(content, file, pickle_protocol=protocol)
+                self.expect_logits(network, file)
+        torch.jit.script(network).save(file)
+        self.expect_logits(network, file)
+
+    def test_predict_reads_networks_of_classes(self):
+        class Network(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.out = nn.Linear(12, CLASSES)
+                self.fc1 = nn.Linear(INPUTS, 24)
+                self.fc2 = nn.Linear(24, 12)
+
+            def forward(self, x):
+                return self.out(torch.tanh(self.fc2(torch.tanh(self.fc1(x)))))
+
+        network = Network()
+        torch.save(network.state_dict(), self.folder / "class.pt")
+        self.expect_logits(network, "class.pt", "--activation", "tanh")
+
+    def test_a_bias_before_batch_normalization_keeps_the_outputs(self):
+        torch.manual_seed(2)
+        network = nn.Sequential(nn.Linear(INPUTS, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5),
+                                nn.Linear(16, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.5),
+                                nn.Linear(12, CLASSES))
+        for layer in (network[0], network[4]):
+            nn.init.normal_(layer.bias)
+        for _ in range(5):  # running statistics
+            network(torch.rand(32, INPUTS))
+        self.assertTrue(network[1].running_mean.abs().max() > 0.1)
+        torch.save(network.state_dict(), self.folder / "bias.pt")
+        self.expect_logits(network, "bias.pt")
+
+    def test_a_bias_before_batch_normalization_does_not_change_training(self):
+        """In training, the mean of the batch contains the bias, so the losses are the same. SGD: rounding in
+        the gradient of the bias, which is 0, would move it by a learning rate of Adam."""
+        torch.manual_seed(3)
+        network = nn.Sequential(nn.Linear(INPUTS, 16), nn.BatchNorm1d(16), nn.ReLU(),
+                                nn.Linear(16, CLASSES)).double()
+        nn.init.normal_(network[0].bias)
+        torch.save(network.state_dict(), self.folder / "start.pt")
+        out = self.folder / "run with bias"
+        self.twingrad("train", "--dataset", "data", "--batch-size", "full", "--epochs", 20,
+                      "--dtype", "float64", "--init", "start.pt", "--quiet", "--out", out, "--hidden", "16",
+                      "--normalization", "batch", "--optimizer", "sgd", "--lr", "0.1")
+        images = torch.tensor(self.pixels, dtype=torch.float64) / 255
+        labels = torch.tensor(self.labels)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        losses = []
+        for _ in range(20):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(network(images), labels)
+            losses.append(loss.item())
+            loss.backward()
+            optimizer.step()
+        events = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        for twin in ("autograd", "manual"):
+            twin_losses = [event["train_loss"] for event in events if event.get("twin") == twin]
+            self.assertLessEqual(max(map(relative_difference, twin_losses, losses)), LOSS_BOUND["float64"])
+        network.eval()
+        with torch.no_grad():
+            expected = network(images[:1])[0]
+        write_png(self.folder / "one.png", self.pixels[0])
+        answer = json.loads(self.twingrad("predict", "--model", out, "--raw", "--json", "one.png"))[0]
+        difference = (torch.tensor(answer["manual"]["logits"]) - expected).abs().max().item()
+        self.assertLessEqual(difference, LOGITS_BOUND)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,44 @@ def views() -> dict[str, torch.Tensor]:
     }
 
 
+def training_checkpoint() -> dict[str, object]:
+    """What a training program stores: the state of the network, of its optimizer and of a schedule."""
+    module = linear()
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01, betas=(0.8, 0.9))
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[3, 5])
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    module(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    schedule.step()
+    return {
+        "epoch": 3,
+        "best": 0.75,
+        "name": "linear",
+        "optimizer_state_dict": optimizer.state_dict(),
+        "scheduler": schedule.state_dict(),
+        "model_state_dict": state,
+        "loss": torch.tensor(0.5),
+        "shape": module.weight.shape,
+        "device": torch.device("cpu"),
+        "done": False,
+        "dtype": torch.float32,
+        "bytes": b"\x00\xff",
+        "rng": torch.get_rng_state()[:8].clone(),
+    }
+
+
+class Network(torch.nn.Module):
+    """For TorchScript, with attributes that do not belong to the state dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = 2.5
+        self.net = torch.nn.Sequential(linear(), torch.nn.BatchNorm1d(2))
+
+    def forward(self, x):
+        return self.scale * self.net(x)
+
+
 def main(folder: pathlib.Path) -> None:
     contents = {
         "state_dict": linear().state_dict(),
@@ -62,9 +100,15 @@ def main(folder: pathlib.Path) -> None:
         "checkpoint": {"model": linear().state_dict(), "epoch": 3},
         "module": linear(),
         "hostile": {"weight": Hostile()},
+        "training_checkpoint": training_checkpoint(),
+        "hostile_checkpoint": {"model": linear().state_dict(), "callback": Hostile()},
     }
     for name, content in contents.items():
         torch.save(content, folder / f"{name}.pt")
+    for protocol in (3, 4, 5):
+        torch.save(linear().state_dict(), folder / f"protocol_{protocol}.pt", pickle_protocol=protocol)
+    torch.save(linear().state_dict(), folder / "before_1.6.pt", _use_new_zipfile_serialization=False)
+    torch.jit.script(Network()).save(folder / "torch_script.pt")
 
 
 if __name__ == "__main__":

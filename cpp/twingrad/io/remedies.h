@@ -6,5 +6,6 @@ namespace twingrad {
 
 inline constexpr const char* kCopyAgain = "copy the file again, or save it again";
 inline constexpr const char* kSaveAgain = "save it again with torch.save";
+inline constexpr const char* kSaveStateDict = "save only the tensors: torch.save(model.state_dict(), file)";
 
 }  // namespace twingrad

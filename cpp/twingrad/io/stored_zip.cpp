@@ -72,8 +72,8 @@ class ZipReader {
     check_overlap(directory);
     std::vector<ZipEntry> entries;
     for (const DirectoryEntry& entry : directory) {
-      check_checksum(entry);
-      entries.push_back({entry.name, entry.begin, entry.end});
+      if (entry.method == 0) check_checksum(entry);
+      entries.push_back({entry.name, entry.begin, entry.end, entry.method});
     }
     return entries;
   }
@@ -182,11 +182,7 @@ class ZipReader {
     constexpr std::uint16_t kEncrypted = 1;
     if ((entry.flags & kEncrypted) != 0)
       refuse(entry, "an unencrypted entry", "an encrypted one", kSaveAgain);
-    if (entry.method != 0) {
-      refuse(entry, "a stored entry, as torch.save writes it",
-             fmt::format("one compressed by method {}", entry.method), kSaveAgain);
-    }
-    if (entry.packed_size != entry.size)
+    if (entry.method == 0 && entry.packed_size != entry.size)
       refuse(entry, "equal packed and unpacked sizes of a stored entry", "different ones");
     if (!names_.insert(entry.name).second) refuse(entry, "one entry with this name", "two");
   }
@@ -198,14 +194,14 @@ class ZipReader {
     const std::uint64_t name_size = header.word(26);
     const std::uint64_t header_size = kLocalHeaderSize + name_size + header.word(28);
     const std::uint64_t room = directory_begin_ - entry.header;
-    if (header_size > room || entry.size > room - header_size) {
-      refuse(entry, fmt::format("{} bytes before the directory", entry.size), "fewer");
+    if (header_size > room || entry.packed_size > room - header_size) {
+      refuse(entry, fmt::format("{} bytes before the directory", entry.packed_size), "fewer");
     }
     if (file_.substr(entry.header + kLocalHeaderSize, name_size) != entry.name) {
       refuse(entry, "the same name in the header of the entry", "another");
     }
     entry.begin = entry.header + header_size;
-    entry.end = entry.begin + entry.size;
+    entry.end = entry.begin + entry.packed_size;
   }
 
   void check_overlap(const std::vector<DirectoryEntry>& directory) const {

@@ -1,10 +1,12 @@
 #include "twingrad/io/tensor_file.h"
 
+#include <ATen/ops/empty.h>
+#include <caffe2/serialize/inline_container.h>
 #include <fmt/format.h>
-#include <torch/serialize.h>
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <set>
 #include <utility>
 
@@ -12,6 +14,7 @@
 #include "twingrad/io/input_file.h"
 #include "twingrad/io/remedies.h"
 #include "twingrad/io/safetensors_header.h"
+#include "twingrad/io/tensor_pickle.h"
 #include "twingrad/io/torch_archive.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/text.h"
@@ -65,9 +68,44 @@ std::vector<NamedTensor> load_all(const std::vector<StoredTensor>& all, std::str
   return tensors;
 }
 
+/// What a file of another format is, and what to do about it.
+std::pair<std::string_view, std::string_view> describe_other_file(std::string_view content) {
+  using namespace std::string_view_literals;
+  struct Format {
+    std::string_view start, name, remedy;
+  };
+  constexpr const char* kCheckPath = "check the path";
+  constexpr const char* kSaveFromPython = "save the network's state_dict() with torch.save in Python";
+  static constexpr std::array kFormats{
+      // The number with which torch.save began its files before 1.6.
+      Format{"\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"sv,
+             "a file in the format of PyTorch before 1.6",
+             "load it in Python and save it again: torch.save(torch.load(file), other_file)"},
+      Format{"\x80"sv, "a bare pickle, as pickle.dump writes it",
+             "load it in Python and save the tensors with torch.save"},
+      Format{"version https://git-lfs"sv, "a pointer of Git LFS", "fetch the file: git lfs pull"},
+      Format{"\x89HDF"sv, "an HDF5 file, perhaps of Keras", kSaveFromPython},
+      Format{"\x93NUMPY"sv, "a NumPy array", kSaveFromPython},
+      Format{"\x1f\x8b"sv, "a file compressed with gzip", "unpack it: gunzip FILE"},
+      Format{"\x89PNG"sv, "a PNG image", kCheckPath},
+      Format{"<"sv, "an HTML or XML page", "download the file itself"},
+      Format{"{"sv, "JSON", kCheckPath}};
+  if (content.empty()) return {"an empty file", kCopyAgain};
+  content.remove_prefix(std::min(content.find_first_not_of(" \t\r\n\xef\xbb\xbf"), content.size()));
+  const auto format = std::find_if(kFormats.begin(), kFormats.end(),
+                                   [&](const Format& known) { return content.starts_with(known.start); });
+  if (format == kFormats.end()) return {"neither", kCheckPath};
+  return {format->name, format->remedy};
+}
+
 // ---- Writing -------------------------------------------------------------------------------------------
 
 at::Tensor contiguous_on_cpu(const at::Tensor& tensor) { return tensor.detach().to(at::kCPU).contiguous(); }
+
+/// The tensor without the location of its elements.
+StoredTensor description_of(const NamedTensor& named) {
+  return {named.name, element_type_of(named), named.tensor.sizes().vec(), {}, 0, 0};
+}
 
 void check_names(const std::vector<NamedTensor>& tensors) {
   std::set<std::string_view> names;
@@ -100,9 +138,7 @@ TensorFile parse_torch_archive(std::string_view content, const std::string& wher
 
 std::string safetensors_of(const TensorFile& file) {
   SafetensorsHeader header{{}, file.metadata};
-  for (const NamedTensor& named : file.tensors) {
-    header.tensors.push_back({named.name, element_type_of(named), named.tensor.sizes().vec(), {}, 0, 0});
-  }
+  for (const NamedTensor& named : file.tensors) header.tensors.push_back(description_of(named));
   std::string content = write_safetensors_header(header);
   for (const NamedTensor& named : file.tensors) {
     const at::Tensor tensor = contiguous_on_cpu(named.tensor);
@@ -113,15 +149,21 @@ std::string safetensors_of(const TensorFile& file) {
 
 std::string torch_archive_of(const TensorFile& file) {
   check_names(file.tensors);
-  std::vector<c10::IValue> pairs;
-  for (const NamedTensor& named : file.tensors) {
-    element_type_of(named);
-    // Cloned because LibTorch writes the complete storage of a view.
-    const at::Tensor tensor = contiguous_on_cpu(named.tensor).clone();
-    pairs.emplace_back(c10::ivalue::Tuple::create({c10::IValue(named.name), c10::IValue(tensor)}));
+  std::vector<StoredTensor> stored;
+  for (const NamedTensor& named : file.tensors) stored.push_back(description_of(named));
+  std::string content;
+  caffe2::serialize::PyTorchStreamWriter archive([&](const void* bytes, std::size_t size) {
+    content.append(static_cast<const char*>(bytes), size);
+    return size;
+  });
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    const at::Tensor tensor = contiguous_on_cpu(file.tensors[i].tensor);
+    archive.writeRecord(fmt::format("data/{}", i), tensor.data_ptr(), tensor.nbytes());
   }
-  const std::vector<char> content = torch::pickle_save(c10::ivalue::Tuple::create(std::move(pairs)));
-  return {content.begin(), content.end()};
+  const std::string pickle = write_tensor_pickle(stored);
+  archive.writeRecord("data.pkl", pickle.data(), pickle.size());
+  archive.writeEndOfFile();
+  return content;
 }
 
 TensorFile read_tensor_file(const fs::path& path) {
@@ -129,21 +171,22 @@ TensorFile read_tensor_file(const fs::path& path) {
   const std::string_view start(content);
   if (start.starts_with("PK\x03\x04")) return parse_torch_archive(content, path.string());
   if (start.substr(0, 9).ends_with('{')) return parse_safetensors(content, path.string());
-  const bool is_pickle = start.starts_with("\x80\x02");
+  const auto [found, remedy] = describe_other_file(start);
   throw UserError(path.string(),
-                  fmt::format("expected a safetensors file or a ZIP archive of torch.save, found {}",
-                              is_pickle ? "a bare pickle, perhaps of PyTorch before 1.6" : "neither"),
-                  is_pickle ? "load it in Python and save it again with torch.save" : "check the path");
+                  fmt::format("expected a safetensors file or a ZIP archive of torch.save, found {}", found),
+                  std::string(remedy));
 }
 
 void write_tensor_file(const fs::path& path, const TensorFile& file) {
-  const std::string extension = path.extension().string();
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   const bool is_archive = extension == ".pt" || extension == ".pth";
   if (!is_archive && extension != ".safetensors") {
-    throw UserError(
-        path.string(),
-        fmt::format("expected the file extension .safetensors, .pt or .pth, found \"{}\"", extension),
-        "choose one of these");
+    throw UserError(path.string(),
+                    fmt::format("expected the file extension .safetensors, .pt or .pth, found \"{}\"",
+                                path.extension().string()),
+                    "choose one of these");
   }
   write_atomically(path, content_for(path, file, is_archive));
 }

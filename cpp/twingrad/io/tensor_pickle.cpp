@@ -1,10 +1,11 @@
 #include "twingrad/io/tensor_pickle.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <set>
-#include <unordered_map>
 #include <utility>
 
 #include "twingrad/io/little_endian.h"
@@ -16,377 +17,213 @@ namespace twingrad {
 namespace {
 
 constexpr std::size_t kLargestPickle = 4U << 20;
-constexpr const char* kSaveStateDict = "save only the tensors: torch.save(model.state_dict(), file)";
+constexpr int kMostNestedDicts = 8;
+constexpr std::size_t kMostNestedModules = 64;
+constexpr std::size_t kMostAttributes = 100'000;
+constexpr std::size_t kLongestNameInModule = 256;
+/// Where training programs store the state dict in a checkpoint.
+constexpr std::array<std::string_view, 3> kStateDictKeys{"model_state_dict", "state_dict", "model"};
 
-enum class Function { kOrderedDict, kRebuildTensor, kRebuildParameter, kRestoreTypeTag };
-
-struct Signature {
-  std::string_view module, name;
-  std::size_t least_arguments, most_arguments;
-};
-
-/// The functions that a pickle may call, in the order of Function. PickleMachine implements them.
-constexpr std::array<Signature, 4> kFunctions{{{"collections", "OrderedDict", 0, 0},
-                                               {"torch._utils", "_rebuild_tensor_v2", 6, 7},
-                                               {"torch._utils", "_rebuild_parameter", 3, 3},
-                                               {"torch.jit._pickle", "restore_type_tag", 2, 2}}};
-
-enum class Kind {
-  kNone,
-  kBoolean,
-  kInteger,
-  kString,
-  kTuple,
-  kList,
-  kDict,
-  kFunction,
-  kType,
-  kStorage,
-  kTensor
-};
-
-std::string_view describe(Kind kind) {
-  constexpr std::array<std::string_view, 11> descriptions{
-      "None",   "a bool",     "an int",          "a str",     "a tuple", "a list",
-      "a dict", "a function", "a storage class", "a storage", "a tensor"};
-  return descriptions[static_cast<std::size_t>(kind)];
-}
-
-/// The index of a value of the machine. Values are in one array and refer to each other by handles, so they
-/// can be nested to any depth and even contain themselves.
-using Handle = std::uint32_t;
-
-struct PickleValue {
-  Kind kind = Kind::kNone;
-  std::int64_t number = 0;    ///< an integer, or the index of a Function, ElementType, storage or tensor
-  std::string_view text;      ///< of a string
-  std::vector<Handle> items;  ///< of a tuple or list; of a dict: key, value, key, value, …
-};
-
-class PickleMachine {
+/// Finds the named tensors in the result of a pickle.
+class NamedTensorFinder {
  public:
-  PickleMachine(std::string_view pickle, const std::string& where) : pickle_(pickle), where_(where) {}
+  /// end: offset of the end of the pickle, for messages.
+  NamedTensorFinder(const Pickle& pickle, const std::string& where, std::uint64_t end)
+      : pickle_(pickle), where_(at_byte(where, end)) {}
 
-  /// Runs the pickle and returns the tensors of its result.
-  std::vector<PickledTensor> run() {
-    while (true) {
-      instruction_ = position_;
-      const char code = take(1).front();
-      if (code == '.') break;
-      execute(code);
+  std::vector<PickledTensor> find() && {
+    const Pickle::Value& result = pickle_.values[pickle_.result];
+    switch (result.kind) {
+      case Kind::kDict:
+        add_dict(state_dict_in(pickle_.result));
+        break;
+      case Kind::kModule:
+        add_module(pickle_.result, "", 0);
+        break;
+      case Kind::kTuple:
+      case Kind::kList:
+        add_pairs(result.items);
+        break;
+      default:
+        refuse("a dict of tensors, or a tuple of (name, tensor)", std::string(describe(result.kind)));
     }
-    const Handle result = pop();
-    if (!stack_.empty() || !marks_.empty() || position_ != pickle_.size()) {
-      refuse("the end of the pickle after its one result", "more", kCopyAgain);
-    }
-    return named_tensors(result);
+    return std::move(tensors_);
   }
 
  private:
+  using Handle = Pickle::Handle;
+  using Kind = Pickle::Kind;
+
   [[noreturn]] void refuse(const std::string& expected, const std::string& found,
-                           const char* remedy = kSaveStateDict) const {
-    throw UserError(at_byte(where_, instruction_), fmt::format("expected {}, found {}", expected, found),
-                    remedy);
+                           const std::string& remedy = kSaveStateDict) const {
+    throw UserError(where_, fmt::format("expected {}, found {}", expected, found), remedy);
   }
 
-  const PickleValue& require(Handle handle, Kind kind, const char* role) const {
-    const PickleValue& value = values_[handle];
-    if (value.kind != kind) {
-      refuse(fmt::format("{} as {}", describe(kind), role), std::string(describe(value.kind)));
+  const Pickle::Value& value_of(Handle handle) const { return pickle_.values[handle]; }
+  bool is(Handle handle, Kind kind) const { return value_of(handle).kind == kind; }
+
+  const Pickle::Value& require(Handle handle, Kind kind, const char* role) const {
+    if (!is(handle, kind)) {
+      refuse(fmt::format("{} as {}", describe(kind), role), std::string(describe(value_of(handle).kind)));
     }
-    return value;
+    return value_of(handle);
   }
 
-  std::string_view take(std::size_t count) {
-    if (count > pickle_.size() - position_) refuse("more instructions", "the end of the pickle", kCopyAgain);
-    const std::string_view bytes = pickle_.substr(position_, count);
-    position_ += count;
-    return bytes;
-  }
-
-  /// An unsigned integer of at most 8 bytes.
-  std::uint64_t take_number(std::size_t size) {
-    std::string bytes(take(size));
-    bytes.resize(8, '\0');
-    return read_little_endian<std::uint64_t>(bytes);
-  }
-
-  /// The text to the end of the line.
-  std::string_view take_line() {
-    const std::size_t end = pickle_.find('\n', position_);
-    if (end == std::string_view::npos) refuse("the end of a line", "the end of the pickle", kCopyAgain);
-    const std::string_view line = pickle_.substr(position_, end - position_);
-    position_ = end + 1;
-    return line;
-  }
-
-  /// A signed integer, preceded by its size in bytes.
-  std::int64_t take_long() {
-    const std::uint64_t size = take_number(1);
-    if (size > 8) refuse("an int of at most 8 bytes", fmt::format("one of {}", size));
-    const std::uint64_t unused_bits = size == 0 ? 0 : 64 - 8 * size;
-    return static_cast<std::int64_t>(take_number(size) << unused_bits) >> unused_bits;
-  }
-
-  /// The codes are those of Python's pickletools.
-  void execute(char code) {
-    switch (code) {
-      case '\x80':
-        return check_protocol(take_number(1));
-      case '(':
-        return marks_.push_back(stack_.size());
-      case 'c':
-        return push_global();
-      case 'Q':
-        return push_storage(pop());
-      case 'R':
-        return call();
-      case 'b':
-        return ignore_state();
-      case 'q':
-        return remember(take_number(1));
-      case 'r':
-        return remember(take_number(4));
-      case 'h':
-        return recall(take_number(1));
-      case 'j':
-        return recall(take_number(4));
-      case 'a':
-        return extend(Kind::kList, pop(1));
-      case 'e':
-        return extend(Kind::kList, pop_to_mark());
-      case 's':
-        return extend(Kind::kDict, pop(2));
-      case 'u':
-        return extend(Kind::kDict, pop_to_mark());
-      default:
-        return push_value(code);
+  /// Whether each value of a dict satisfies the condition.
+  template <typename Condition>
+  bool all_values(const Pickle::Value& dict, const Condition& condition) const {
+    for (std::size_t i = 0; i < dict.items.size(); i += 2) {
+      if (!condition(dict.items[i + 1])) return false;
     }
+    return true;
   }
 
-  void push_value(char code) {
-    switch (code) {
-      case 'N':
-        return push_number(Kind::kNone, 0);
-      case '\x88':
-      case '\x89':
-        return push_number(Kind::kBoolean, code == '\x88' ? 1 : 0);
-      case 'K':
-        return push_number(Kind::kInteger, static_cast<std::int64_t>(take_number(1)));
-      case 'M':
-        return push_number(Kind::kInteger, static_cast<std::int64_t>(take_number(2)));
-      case 'J':
-        return push_number(Kind::kInteger, static_cast<std::int32_t>(take_number(4)));
-      case '\x8a':
-        return push_number(Kind::kInteger, take_long());
-      case 'X':
-        return push({Kind::kString, 0, take(take_number(4)), {}});
-      case ')':
-        return push_items(Kind::kTuple, {});
-      case '\x85':
-      case '\x86':
-      case '\x87':
-        return push_items(Kind::kTuple, pop(static_cast<std::size_t>(code - '\x84')));
-      case 't':
-        return push_items(Kind::kTuple, pop_to_mark());
-      case ']':
-        return push_items(Kind::kList, {});
-      case '}':
-        return push_items(Kind::kDict, {});
-      default:
-        refuse("an instruction that builds tensors",
-               fmt::format("instruction 0x{:02x}", static_cast<unsigned char>(code)));
+  bool is_tensor(Handle handle) const { return is(handle, Kind::kTensor); }
+  /// Whether the value is a dict of tensors, at least one of which has dimensions.
+  bool is_state_dict(Handle handle) const {
+    return is(handle, Kind::kDict) &&
+           all_values(value_of(handle), [this](Handle item) { return is_tensor(item); }) &&
+           !all_values(value_of(handle), [this](Handle item) { return !is_array(item); });
+  }
+  /// A tensor with dimensions. A loss in a checkpoint has none.
+  bool is_array(Handle handle) const {
+    return is_tensor(handle) &&
+           !pickle_.tensors[static_cast<std::size_t>(value_of(handle).number)].shape.empty();
+  }
+
+  /// The state dict in a checkpoint, or the dict itself.
+  Handle state_dict_in(Handle dict) const {
+    for (int depth = 0; depth < kMostNestedDicts; ++depth) {
+      const Handle inner = is_state_dict(dict) ? dict : entry_with_state_dict(dict);
+      if (inner == dict) return dict;
+      dict = inner;
     }
+    refuse("a state dict", fmt::format("dicts nested more than {} deep", kMostNestedDicts));
   }
 
-  void check_protocol(std::uint64_t protocol) const {
-    if (protocol != 2) refuse("a pickle of protocol 2", fmt::format("protocol {}", protocol));
-  }
-
-  // ---- The stack ---------------------------------------------------------------------------------------
-
-  void push(PickleValue value) {
-    stack_.push_back(static_cast<Handle>(values_.size()));
-    values_.push_back(std::move(value));
-  }
-  void push_number(Kind kind, std::int64_t number) { push({kind, number, {}, {}}); }
-  void push_items(Kind kind, std::vector<Handle> items) { push({kind, 0, {}, std::move(items)}); }
-
-  void push_tensor(Kind kind, PickledTensor tensor) {
-    push_number(kind, static_cast<std::int64_t>(tensors_.size()));
-    tensors_.push_back(std::move(tensor));
-  }
-
-  /// The number of values above the last mark.
-  std::size_t height() const { return stack_.size() - (marks_.empty() ? 0 : marks_.back()); }
-
-  std::vector<Handle> pop(std::size_t count) {
-    if (count > height()) refuse("a value on the stack", "none", kCopyAgain);
-    const auto first = stack_.end() - static_cast<std::ptrdiff_t>(count);
-    const std::vector<Handle> items(first, stack_.end());
-    stack_.erase(first, stack_.end());
-    return items;
-  }
-  Handle pop() { return pop(1).front(); }
-
-  std::vector<Handle> pop_to_mark() {
-    if (marks_.empty()) refuse("a mark on the stack", "none", kCopyAgain);
-    std::vector<Handle> items = pop(height());
-    marks_.pop_back();
-    return items;
-  }
-
-  Handle top() const {
-    if (height() == 0) refuse("a value on the stack", "none", kCopyAgain);
-    return stack_.back();
-  }
-
-  /// Appends the items to the list or dict at the top.
-  void extend(Kind kind, const std::vector<Handle>& items) {
-    require(top(), kind, "the container of new items");
-    if (kind == Kind::kDict && items.size() % 2 != 0)
-      refuse("a value for every key", "a key without one", kCopyAgain);
-    std::vector<Handle>& all = values_[top()].items;
-    all.insert(all.end(), items.begin(), items.end());
-  }
-
-  void remember(std::uint64_t number) { memo_[number] = top(); }
-
-  void recall(std::uint64_t number) {
-    const auto found = memo_.find(number);
-    if (found == memo_.end()) refuse("a value in the memo", "none", kCopyAgain);
-    stack_.push_back(found->second);
-  }
-
-  // ---- Functions ---------------------------------------------------------------------------------------
-
-  void push_global() {
-    const std::string_view module = take_line();
-    const std::string_view name = take_line();
-    for (std::size_t i = 0; i < kFunctions.size(); ++i) {
-      if (module == kFunctions[i].module && name == kFunctions[i].name) {
-        return push_number(Kind::kFunction, static_cast<std::int64_t>(i));
+  Handle entry_with_state_dict(Handle handle) const {
+    const std::vector<Handle>& items = value_of(handle).items;
+    for (const std::string_view key : kStateDictKeys) {
+      for (std::size_t i = 0; i < items.size(); i += 2) {
+        const bool has_key = is(items[i], Kind::kString) && value_of(items[i]).text == key;
+        if (has_key && is(items[i + 1], Kind::kDict)) return items[i + 1];
       }
     }
-    for (const ElementFormat& format : kElementFormats) {
-      if (module == "torch" && name == format.torch_storage) {
-        return push_number(Kind::kType, static_cast<std::int64_t>(format.type));
-      }
+    Handle found = handle;
+    std::vector<std::string> keys;
+    for (std::size_t i = 0; i < items.size(); i += 2) {
+      if (is_array(items[i + 1])) return handle;  // a state dict with another value
+      if (!is_state_dict(items[i + 1])) continue;
+      found = items[i + 1];
+      keys.push_back(fmt::format("\"{}\"", printable(value_of(items[i]).text)));
     }
-    refuse("tensors and no code", fmt::format("a call of {}.{}", printable(module), printable(name)));
+    if (keys.size() > 1) {
+      refuse("one state dict, or one under the key model_state_dict, state_dict or model",
+             fmt::format("{} state dicts under the keys {}", keys.size(), fmt::join(keys, ", ")),
+             fmt::format("save one of them: torch.save(torch.load(file)[{}], other_file)", keys.front()));
+    }
+    return found;
   }
 
-  /// ("storage", class, name, device, number of elements). The device is ignored.
-  void push_storage(Handle persistent_id) {
-    const PickleValue& id = require(persistent_id, Kind::kTuple, "the id of a storage");
-    if (id.items.size() != 5)
-      refuse("a tuple of 5 as the id of a storage", fmt::format("one of {}", id.items.size()));
-    if (require(id.items[0], Kind::kString, "the kind of an id").text != "storage")
-      refuse("the id of a storage", "another");
-    const PickleValue& type = require(id.items[1], Kind::kType, "the type of a storage");
-    const PickleValue& name = require(id.items[2], Kind::kString, "the name of a storage");
-    const PickleValue& size = require(id.items[4], Kind::kInteger, "the size of a storage");
-    push_tensor(Kind::kStorage,
-                {{}, static_cast<ElementType>(type.number), name.text, size.number, 0, {}, {}});
+  void add_dict(Handle dict) {
+    const std::vector<Handle>& items = value_of(dict).items;
+    for (std::size_t i = 0; i < items.size(); i += 2) add(items[i], items[i + 1]);
   }
 
-  void call() {
-    const std::vector<Handle> items = pop(2);
-    const auto function = static_cast<std::size_t>(require(items[0], Kind::kFunction, "the callee").number);
-    const std::vector<Handle> arguments = require(items[1], Kind::kTuple, "the arguments of a call").items;
-    const Signature& signature = kFunctions[function];
-    if (arguments.size() < signature.least_arguments || arguments.size() > signature.most_arguments) {
-      refuse(fmt::format("{} arguments of {}", signature.most_arguments, signature.name),
-             std::to_string(arguments.size()));
-    }
-    switch (static_cast<Function>(function)) {
-      case Function::kOrderedDict:
-        return push_items(Kind::kDict, {});
-      case Function::kRebuildTensor:
-        return rebuild_tensor(arguments);
-      case Function::kRebuildParameter:
-        require(arguments[0], Kind::kTensor, "the data of a parameter");
-        return stack_.push_back(arguments[0]);
-      case Function::kRestoreTypeTag:
-        return stack_.push_back(arguments[0]);
-    }
-  }
-
-  /// (storage, offset, shape, strides, requires_grad, hooks), and in newer files a dict of further settings.
-  void rebuild_tensor(const std::vector<Handle>& arguments) {
-    const PickleValue& storage = require(arguments[0], Kind::kStorage, "the data of a tensor");
-    PickledTensor tensor = tensors_[static_cast<std::size_t>(storage.number)];
-    tensor.offset = require(arguments[1], Kind::kInteger, "the offset of a tensor").number;
-    tensor.shape = integers(arguments[2], "the shape of a tensor");
-    tensor.strides = integers(arguments[3], "the strides of a tensor");
-    if (tensor.strides.size() != tensor.shape.size()) refuse("one stride per dimension", "another number");
-    if (arguments.size() == 7 &&
-        !require(arguments[6], Kind::kDict, "the settings of a tensor").items.empty()) {
-      refuse("a tensor of plain numbers", "a conjugated or negated one");
-    }
-    push_tensor(Kind::kTensor, std::move(tensor));
-  }
-
-  std::vector<std::int64_t> integers(Handle handle, const char* role) const {
-    const std::vector<Handle>& items = require(handle, Kind::kTuple, role).items;
-    if (items.size() > kMostDimensions) refuse("at most 64 dimensions", std::to_string(items.size()));
-    std::vector<std::int64_t> numbers;
-    for (const Handle item : items) numbers.push_back(require(item, Kind::kInteger, role).number);
-    return numbers;
-  }
-
-  /// torch.nn.Module attaches "_metadata", the versions of its modules, to its state dict.
-  void ignore_state() {
-    require(pop(), Kind::kDict, "the state of an OrderedDict");
-    require(top(), Kind::kDict, "the object of a state");
-  }
-
-  std::vector<PickledTensor> named_tensors(Handle result) {
-    const auto& [kind, number, text, items] = values_[result];
-    std::vector<PickledTensor> tensors;
-    if (kind == Kind::kDict) {
-      for (std::size_t i = 0; i < items.size(); i += 2)
-        tensors.push_back(named_tensor(items[i], items[i + 1]));
-      return tensors;
-    }
-    if (kind != Kind::kTuple && kind != Kind::kList) {
-      refuse("a dict of tensors, or a tuple of (name, tensor)", std::string(describe(kind)));
-    }
+  void add_pairs(const std::vector<Handle>& items) {
     for (const Handle item : items) {
       const std::vector<Handle>& pair = require(item, Kind::kTuple, "a (name, tensor) pair").items;
       if (pair.size() != 2) refuse("a name and a tensor", fmt::format("a tuple of {}", pair.size()));
-      tensors.push_back(named_tensor(pair[0], pair[1]));
+      add(pair[0], pair[1]);
     }
-    return tensors;
   }
 
-  PickledTensor named_tensor(Handle name_handle, Handle tensor_handle) {
-    const std::string_view name = require(name_handle, Kind::kString, "the name of a tensor").text;
+  /// Adds the tensors of a module and of the modules in it. Its other attributes, such as `training`, do not
+  /// belong to a state dict.
+  void add_module(Handle handle, const std::string& prefix, std::size_t depth) {
+    // Without limits, a small file with one module in many places could name any number of tensors.
+    if (depth > kMostNestedModules) {
+      refuse(fmt::format("modules nested at most {} deep", kMostNestedModules), "more");
+    }
+    const std::vector<Handle>& items = value_of(handle).items;
+    for (std::size_t i = 0; i < items.size(); i += 2) {
+      if (++attributes_ > kMostAttributes) {
+        refuse(fmt::format("at most {} attributes of modules", kMostAttributes), "more");
+      }
+      const std::string name =
+          prefix + std::string(require(items[i], Kind::kString, "the name of an attribute").text);
+      if (name.size() > kLongestNameInModule) {
+        refuse(fmt::format("names of at most {} bytes", kLongestNameInModule), "a longer one");
+      }
+      if (is(items[i + 1], Kind::kModule)) {
+        add_module(items[i + 1], name + ".", depth + 1);
+      } else if (is_tensor(items[i + 1])) {
+        add(name, items[i + 1]);
+      }
+    }
+  }
+
+  void add(Handle name, Handle tensor) {
+    add(std::string(require(name, Kind::kString, "the name of a tensor").text), tensor);
+  }
+
+  void add(const std::string& name, Handle handle) {
     if (!is_utf8(name)) refuse("a name in UTF-8", fmt::format("\"{}\"", printable(name)));
     if (!names_.insert(name).second) refuse("each name once", fmt::format("\"{}\" twice", printable(name)));
-    const PickleValue& value = values_[tensor_handle];
-    if (value.kind != Kind::kTensor) {
+    if (!is_tensor(handle)) {
       refuse(fmt::format("a tensor under the name \"{}\"", printable(name)),
-             std::string(describe(value.kind)));
+             std::string(describe(value_of(handle).kind)));
     }
-    PickledTensor tensor = tensors_[static_cast<std::size_t>(value.number)];
-    tensor.name = name;
-    return tensor;
+    tensors_.push_back(pickle_.tensors[static_cast<std::size_t>(value_of(handle).number)]);
+    tensors_.back().name = name;
   }
 
-  std::string_view pickle_;
-  const std::string& where_;
-  std::size_t position_ = 0;
-  std::size_t instruction_ = 0;  ///< offset of the current instruction
-  std::vector<PickleValue> values_;
-  std::vector<PickledTensor> tensors_;  ///< and storages, which have only the fields of a storage
-  std::vector<Handle> stack_;
-  std::vector<std::size_t> marks_;  ///< heights of the stack
-  std::unordered_map<std::uint64_t, Handle> memo_;
-  std::set<std::string_view> names_;  ///< of the result's tensors
+  const Pickle& pickle_;
+  std::string where_;
+  std::set<std::string> names_;
+  std::size_t attributes_ = 0;  ///< of modules, read so far
+  std::vector<PickledTensor> tensors_;
 };
 
+// ---- Writing, with the instructions of protocol 2 -----------------------------------------------------
+
+std::string pickled_string(std::string_view text) {
+  return fmt::format("X{}{}", write_little_endian(static_cast<std::uint32_t>(text.size())), text);
+}
+
+std::string pickled_integer(std::int64_t number) {
+  return "\x8a\x08" + write_little_endian(static_cast<std::uint64_t>(number));
+}
+
+std::string pickled_tuple(const std::vector<std::int64_t>& numbers) {
+  std::string items;
+  for (const std::int64_t number : numbers) items += pickled_integer(number);
+  return fmt::format("({}t", items);
+}
+
+/// The id of a storage.
+std::string pickled_storage(const StoredTensor& tensor, std::size_t index) {
+  const ElementFormat& format = format_of(tensor.type);
+  const auto bytes = static_cast<std::int64_t>(byte_size_of(tensor.shape, tensor.type).value());
+  return fmt::format("({}ctorch\n{}\n{}{}{}tQ", pickled_string("storage"), format.torch_storage,
+                     pickled_string(std::to_string(index)), pickled_string("cpu"),
+                     pickled_integer(bytes / static_cast<std::int64_t>(format.size)));
+}
+
 }  // namespace
+
+std::string write_tensor_pickle(const std::vector<StoredTensor>& tensors) {
+  std::string pickle = "\x80\x02}(";
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    pickle += pickled_string(tensors[i].name);
+    pickle += fmt::format(
+        "ctorch._utils\n_rebuild_tensor_v2\n({}{}{}{}\x89"
+        "ccollections\nOrderedDict\n)RtR",
+        pickled_storage(tensors[i], i), pickled_integer(0), pickled_tuple(tensors[i].shape),
+        pickled_tuple(contiguous_strides(tensors[i].shape)));
+  }
+  return pickle + "u.";
+}
 
 std::vector<PickledTensor> read_tensor_pickle(std::string_view pickle, const std::string& where) {
   if (pickle.size() > kLargestPickle) {
@@ -394,7 +231,8 @@ std::vector<PickledTensor> read_tensor_pickle(std::string_view pickle, const std
         where, fmt::format("expected a pickle of at most {} bytes, found {}", kLargestPickle, pickle.size()),
         kSaveStateDict);
   }
-  return PickleMachine(pickle, where).run();
+  const Pickle result = run_pickle(pickle, where);
+  return NamedTensorFinder(result, where, pickle.size() - 1).find();
 }
 
 }  // namespace twingrad

@@ -21,7 +21,8 @@ namespace {
 constexpr std::uint64_t kMostRepeats = 16;
 constexpr int kNewestVersion = 10;
 
-/// The files of an archive by name, without its single top-level directory.
+/// The files of an archive by name, without its single top-level directory. Those that are read must not be
+/// compressed.
 class ArchiveFiles {
  public:
   ArchiveFiles(std::string_view archive, const std::string& where) : archive_(archive), where_(where) {
@@ -40,7 +41,15 @@ class ArchiveFiles {
 
   const ZipEntry* find(std::string_view name) const {
     const auto found = entries_.find(name);
-    return found == entries_.end() ? nullptr : &found->second;
+    if (found == entries_.end()) return nullptr;
+    if (found->second.method != 0) {
+      throw UserError(fmt::format("{}: entry \"{}\"", where_, printable(found->second.name)),
+                      fmt::format("expected a stored entry, as torch.save writes it, found one compressed by "
+                                  "method {}",
+                                  found->second.method),
+                      kSaveAgain);
+    }
+    return &found->second;
   }
 
   const ZipEntry& get(const std::string& name) const {

@@ -34,15 +34,19 @@ std::vector<double> to_vector(const at::Tensor& tensor) {
 }  // namespace
 
 Predictor::Predictor(const std::filesystem::path& autograd, const std::filesystem::path& manual,
-                     const std::string& activation) {
-  const TensorFile file = read_tensor_file(manual);
-  const TensorFile other = autograd == manual ? file : read_tensor_file(autograd);
+                     const std::string& activation)
+    : autograd_file_(autograd.string()), manual_file_(manual.string()) {
+  const TensorFile file = read_weights(manual, manual.string(), notes_);
+  const TensorFile other = autograd == manual ? file : read_weights(autograd, autograd.string(), notes_);
   spec_ = network_of(file, manual.string(), activation);
   if (kind_of_network(network_of(other, autograd.string(), activation)) != kind_of_network(spec_)) {
     throw UserError(autograd.string(), "expected the network of " + manual.string() + ", found another",
                     "choose two files of the same run");
   }
-  dtype_ = file.tensors.front().tensor.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const bool is_double = std::any_of(file.tensors.begin(), file.tensors.end(), [](const NamedTensor& named) {
+    return named.tensor.scalar_type() == at::kDouble;
+  });
+  dtype_ = is_double ? at::kDouble : at::kFloat;
   height_ = number_in(file, kImageHeight);
   width_ = number_in(file, kImageWidth);
   if (height_ < 1 || width_ < 1 || spec_.inputs / height_ != width_ || spec_.inputs % height_ != 0) {
@@ -82,6 +86,8 @@ std::vector<Predictor::Predictions> Predictor::predict(const std::vector<GreyIma
   const at::Tensor input = pixels.to(at::kDouble).div(255).to(dtype_);
   const at::Tensor autograd = autograd_->predict(input).to(at::kDouble);
   const at::Tensor manual = manual_->predict(input).to(at::kDouble);
+  require_finite_logits(autograd, autograd_file_);
+  require_finite_logits(manual, manual_file_);
   const bool is_sigmoid = spec_.loss == LossKind::bce_with_logits;
   std::vector<Predictions> predictions;
   for (std::int64_t row = 0; row < std::ssize(images); ++row) {

@@ -14,9 +14,9 @@ namespace twingrad {
 /// Classifies images with both twins.
 class Predictor {
  public:
-  /// Reads the weights of the autograd and the manual twin (io/tensor_file.h), which may be the same file.
+  /// Reads the weights of the autograd and the manual twin, which may be the same file (read_weights).
   /// activation: for weights without metadata (mlp/weights.h). Throws UserError if a file contains no
-  /// network, or if the networks differ.
+  /// network or weights that are not finite, or if the networks differ.
   Predictor(const std::filesystem::path& autograd, const std::filesystem::path& manual,
             const std::string& activation);
 
@@ -37,10 +37,16 @@ class Predictor {
   struct Predictions {
     Prediction autograd, manual;
   };
-  /// The predictions for images of height() × width() pixels.
+  /// What read_weights changed in the names and values of the weights, one line each.
+  const std::vector<std::string>& notes() const { return notes_; }
+
+  /// The predictions for images of height() × width() pixels. Throws UserError, naming the file, if a logit
+  /// is not finite.
   std::vector<Predictions> predict(const std::vector<GreyImage>& images);
 
  private:
+  std::string autograd_file_, manual_file_;
+  std::vector<std::string> notes_;
   MlpSpec spec_;
   std::int64_t height_ = 0, width_ = 0;
   std::string dataset_;

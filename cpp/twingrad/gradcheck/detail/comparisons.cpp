@@ -219,10 +219,12 @@ void GradientCheck::compare_pair(const CheckedInput& input, const OutputSlot& sl
     GradcheckComparison comparison = comparison_of(input, slot);
     comparison.part = part;
     const auto entries_of = [&](const Tensor& reals) {  // [R, C] to [M, N]
-      const Tensor matrix = rows_of_part(reals, slot, part).contiguous();
-      return input.tensor.is_complex()
-                 ? at::view_as_complex(matrix.view({matrix.size(0), matrix.size(1) / 2, 2}))
-                 : matrix;
+      const Tensor matrix = rows_of_part(reals, slot, part);
+      if (!input.tensor.is_complex()) {
+        return matrix;
+      }
+      const Tensor pairs = matrix.reshape({matrix.size(0), matrix.size(1) / 2, 2});
+      return at::complex(pairs.select(2, 0), pairs.select(2, 1));
     };
     const Block block{entries_of(analytical), entries_of(numerical), {}, options_.atol};
     if (all_constant_) {

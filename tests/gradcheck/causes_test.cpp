@@ -124,24 +124,14 @@ TEST_F(GradcheckCausesTest, SignsAndFactors) {
 TEST_F(GradcheckCausesTest, FactorsThatAreSizes) {
   const Tensor j = constant({5, 4}), j12 = constant({5, 12}), j55 = constant({5, 5});
   const std::vector<std::int64_t> x = {4}, y = {5}, matrix = {3, 4};
-  const auto missing = [](double factor, const char* text, const char* size, const Tensor& right,
-                          auto& x_shape) {
+  const auto multiple = [](double factor, const char* text, const char* size, const Tensor& right,
+                           auto& x_shape) {
+    const bool missing = factor > 1;
     return WrongJacobian{
         size,
-        Cause::missing_mean,
-        c10::str("missing 1/N: analytical = ", text, " x numerical, N = ", size, "; a sum instead of a mean"),
-        right,
-        factor * right,
-        x_shape,
-        {5},
-        factor};
-  };
-  const auto extra = [](double factor, const char* text, const char* size, const Tensor& right,
-                        auto& x_shape) {
-    return WrongJacobian{
-        size,
-        Cause::extra_mean,
-        c10::str("extra 1/N: analytical = ", text, " x numerical, N = ", size, "; a mean instead of a sum"),
+        missing ? Cause::missing_mean : Cause::extra_mean,
+        c10::str(missing ? "missing" : "extra", " 1/N: analytical = ", text, " x numerical, N = ", size,
+                 missing ? "; a sum instead of a mean" : "; a mean instead of a sum"),
         right,
         factor * right,
         x_shape,
@@ -149,16 +139,16 @@ TEST_F(GradcheckCausesTest, FactorsThatAreSizes) {
         factor};
   };
   expect_causes({
-      missing(4, "4", "x.size(0)", j, x),
-      missing(4.007, "4.007", "x.size(0)", j, x),
-      missing(5, "5", "y.size(0)", j, x),
-      missing(5, "5", "y.size(0)", j55, y),
-      missing(3, "3", "x.size(0)", j12, matrix),
-      missing(4, "4", "x.size(1)", j12, matrix),
-      missing(12, "12", "x.numel()", j12, matrix),
-      extra(0.25, "0.25", "x.size(0)", j, x),
-      extra(0.2, "0.2", "y.size(0)", j55, y),
-      extra(1.0 / 12, "0.08333", "x.numel()", j12, matrix),
+      multiple(4, "4", "x.size(0)", j, x),
+      multiple(4.007, "4.007", "x.size(0)", j, x),
+      multiple(5, "5", "y.size(0)", j, x),
+      multiple(5, "5", "y.size(0)", j55, y),
+      multiple(3, "3", "x.size(0)", j12, matrix),
+      multiple(4, "4", "x.size(1)", j12, matrix),
+      multiple(12, "12", "x.numel()", j12, matrix),
+      multiple(0.25, "0.25", "x.size(0)", j, x),
+      multiple(0.2, "0.2", "y.size(0)", j55, y),
+      multiple(1.0 / 12, "0.08333", "x.numel()", j12, matrix),
       {"not quite a size", Cause::factor, "factor: analytical = 4.02 x numerical", j, 4.02 * j, x, y, 4.02},
       {"a negative size", Cause::factor, "factor: analytical = -4 x numerical", j, -4 * j, x, y, -4},
       {"all of x and y", Cause::factor, "factor: analytical = 20 x numerical", j, 20 * j, x, y, 20},

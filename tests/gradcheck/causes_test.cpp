@@ -159,6 +159,13 @@ TEST_F(GradcheckCausesTest, TransposedAndConjugated) {
   const Tensor j = constant({3, 3}), j6 = constant({5, 6}), antisymmetric = j - j.t(), small = 1e-4 * j;
   Tensor almost = j.t().clone();
   almost[0][1] += 1e-3 + 2e-3 * almost[0][1].abs();  // small against the largest entry only
+  Tensor with_zero = small.clone();
+  with_zero[1][0] = 0;
+  const auto with_zero_off_by = [&](double part) {  // of the largest entry
+    Tensor transposed = with_zero.t().clone();
+    transposed[0][1] = part * with_zero.abs().max();
+    return transposed;
+  };
   const Tensor by_rows = j6.view({5, 2, 3}).transpose(1, 2).reshape({5, 6});
   const Tensor j66 = constant({6, 6}), j24 = constant({4, 24});
   const Tensor last_two = j24.view({4, 2, 3, 4}).transpose(2, 3).reshape({4, 24});
@@ -186,6 +193,14 @@ TEST_F(GradcheckCausesTest, TransposedAndConjugated) {
       {"transposed and negative", Cause::unknown, no, j, -j.t(), {3}, {3}},
       {"almost transposed", Cause::unknown, no, j, almost, {3}, {3}},
       {"small, transposed", Cause::transposed, of_j, small, small.t(), {3}, {3}},
+      {"small, transposed with a small error",
+       Cause::transposed,
+       of_j,
+       with_zero,
+       with_zero_off_by(8e-4),
+       {3},
+       {3}},
+      {"small, transposed with an error", Cause::unknown, no, with_zero, with_zero_off_by(1.2e-3), {3}, {3}},
       {"small, almost transposed", Cause::unknown, no, small, small.t() * 1.03, {3}, {3}},
       {"conjugated", Cause::conjugated, conjugate, z, conjugated, {2}, {3}, 1, complex},
       {"conjugated and doubled", Cause::unknown, no, z, 2 * conjugated, {2}, {3}, 1, complex},

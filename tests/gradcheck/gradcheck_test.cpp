@@ -141,6 +141,12 @@ TEST_F(GradcheckTest, AFailureInFastModeIsExplainedByTheFullJacobian) {
                                       "[0-9.]+ numerically; in full mode:"));
   EXPECT_EQ(only_comparison(result).kind, GradcheckComparison::Kind::jacobian);
   EXPECT_EQ(only_comparison(result).bad, 2);
+  const auto thirds = with_gradient([](T in) -> Tensors { return {in[0] / 3}; },
+                                    [](const Tensor&, const Tensor& g) { return g * 2 / 3; });
+  EXPECT_THAT(
+      gradcheck(thirds, {variable_of({0})}, kFast).failures,
+      ElementsAre("fast mode: v^T J u of output 0 by input 0 is 0.666666667 analytically, 0.333333333 "
+                  "numerically; in full mode:"));
   const auto projection = [](std::uint64_t seed, const Tensor& x) {
     const GradcheckResult passed = gradcheck(square_of, {x}, {.mode = GradcheckMode::fast, .seed = seed});
     EXPECT_TRUE(passed);

@@ -1,5 +1,9 @@
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <array>
 #include <cmath>
+#include <fstream>
 
 #include "functions.h"
 
@@ -164,6 +168,22 @@ TEST_F(GradcheckInputsTest, AJacobianTooLargeForTheMemoryIsNamedWithItsSize) {
   const GradcheckFunction detached = [](T in) -> Tensors { return {in[0].detach() * 1e-9}; };
   expect_failure(gradcheck(detached, {x}, kFast), "takes 720 GB");
 }
+
+#ifndef __SANITIZE_ADDRESS__  // which reserves terabytes of address space
+TEST_F(GradcheckInputsTest, ALimitOfTheAddressSpaceIsRespected) {
+  const Tensor x = (at::rand({12000}, at::kDouble) + 1).requires_grad_();
+  long pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  rlimit before{};
+  getrlimit(RLIMIT_AS, &before);
+  rlimit low = before;
+  low.rlim_cur = static_cast<rlim_t>(pages) * sysconf(_SC_PAGE_SIZE) + (rlim_t{2} << 30);
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &low), 0);
+  const GradcheckResult result = gradcheck(exp_of, {x});
+  setrlimit(RLIMIT_AS, &before);
+  expect_failure(result, "the Jacobian of 12000 x 12000 numbers takes 1.152 GB, too much for this machine");
+}
+#endif
 
 TEST_F(GradcheckInputsTest, TensorsOfAnotherPrecisionThatFunctionsCaptureAreNamed) {
   const std::string advice =

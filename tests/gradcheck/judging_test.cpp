@@ -79,6 +79,11 @@ TEST_F(GradcheckJudgingTest, TheWorstEntriesAreFoundByEachMeasure) {
   EXPECT_FALSE(comparison.passed);
   EXPECT_TRUE(comparison.worst_absolute.passed);
   EXPECT_FALSE(comparison.worst_relative.passed);
+  // Of equal errors, the first.
+  const Tensor none = at::zeros({3}, at::kDouble);
+  comparison = only_comparison(gradcheck(diagonal_claiming(none, none + 0.5), {x}));
+  EXPECT_THAT(comparison.worst_absolute.input_index, ElementsAre(0));
+  EXPECT_THAT(comparison.worst_relative.input_index, ElementsAre(0));
   // NaN is worse than any number.
   comparison = check({500, 0.5, kNaN});
   for (const GradcheckEntry& entry :

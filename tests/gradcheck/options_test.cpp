@@ -23,6 +23,15 @@ TEST_F(GradcheckOptionsTest, DefaultsAreThoseOfPython) {
   EXPECT_TRUE(options.numerical_in_float64) << "not as in Python";
 }
 
+TEST_F(GradcheckOptionsTest, TheResultHasTheOptions) {
+  const GradcheckResult result = gradcheck(
+      sin_of, {variable({2})}, {.mode = GradcheckMode::fast, .eps = 1e-5, .atol = 2e-5, .rtol = 3e-3});
+  EXPECT_EQ(result.mode, GradcheckMode::fast);
+  EXPECT_EQ(result.eps, 1e-5);
+  EXPECT_EQ(result.atol, 2e-5);
+  EXPECT_EQ(result.rtol, 3e-3);
+}
+
 TEST_F(GradcheckOptionsTest, Float32IsCheckedInFloat64) {
   const Tensor x = at::randn({4, 5}).requires_grad_();
   const Tensor w = at::randn({5, 3}).requires_grad_();

@@ -185,6 +185,8 @@ TEST_F(GradcheckRequirementsTest, AnOutputThatRequiresNoGradientMayDependOnTheIn
   EXPECT_THAT(warnings(2e-5, false), ElementsAre(message));
   EXPECT_THAT(warnings(-1, true), ElementsAre(message));
   EXPECT_THAT(warnings(0.5e-5, false), ElementsAre());
+  const GradcheckFunction detached = [](T in) -> Tensors { return {in[0] * 2, in[1].detach()}; };
+  EXPECT_THAT(gradcheck(detached, {variable({2}), variable({0})}).warnings, ElementsAre());
 }
 
 TEST_F(GradcheckRequirementsTest, AFunctionThatChangesItsInputFails) {

@@ -1,3 +1,5 @@
+#include "twingrad/gradcheck/detail/rounding.h"
+
 #include <cmath>
 
 #include "functions.h"
@@ -74,6 +76,92 @@ TEST_F(GradcheckRoundingTest, TheSizeOfTheErrorsIsNamed) {
   };
   EXPECT_THAT(explanation(2e10),
               HasSubstr("rounding: the forward is rounded by about 4e-06, too much for eps"));
+}
+
+using gradcheck_detail::RoundingErrors;
+
+/// The rounding errors of fn by all elements of x, at the entries marked in `bad`.
+RoundingErrors errors_of(const GradcheckFunction& fn, const Tensor& x, const Tensor& bad, double eps = 1e-6) {
+  const gradcheck_detail::OutputLayout layout(fn({x}), {});
+  const gradcheck_detail::Evaluator evaluate(fn, {x}, layout, /*autograd=*/false);
+  gradcheck_detail::Elements elements(x);
+  return rounding_errors(evaluate, elements, layout.slots[0], GradcheckComparison::Part::whole, bad, eps);
+}
+
+TEST_F(GradcheckRoundingTest, NoiseAndStepsAreMeasured) {
+  const Tensor x = (at::arange(8, at::kDouble) + 1) / 7;
+  const Tensor all = at::ones({8, 8}, at::kBool), diagonal = at::eye(8, at::kBool);
+  const GradcheckFunction smooth = [](T in) -> Tensors { return {in[0].exp()}; };
+  EXPECT_LE(errors_of(smooth, x, all).noise, 1e-15);
+  EXPECT_EQ(errors_of(smooth, x, all).step, 0);
+  // Seven values with the standard deviation 2e-9. The smaller of two estimates is a little less.
+  const auto noisy = [](double slope) {
+    return
+        [=](T in) -> Tensors { return {slope * in[0] + 1e-9 * ((in[0] * 1e12).floor().remainder(7) - 3)}; };
+  };
+  for (const double slope : {0.0, 3.0}) {
+    const RoundingErrors errors = errors_of(noisy(slope), x, diagonal);
+    EXPECT_NEAR(errors.noise, 1.262e-9, 1e-12);
+    EXPECT_EQ(errors.step, 0);
+  }
+  EXPECT_LE(errors_of(noisy(3), x, diagonal.logical_not()).noise, 1e-15) << "y_i does not depend on x_j";
+  EXPECT_NEAR(errors_of(noisy(3), x, all).noise, 1.262e-9 / std::sqrt(8), 1e-12) << "over all entries";
+  const GradcheckFunction exact = [](T in) -> Tensors { return {in[0] - 3e8}; };
+  EXPECT_LE(errors_of(exact, x + 3e8, diagonal).noise, 1e-15) << "the points are rounded, not the values";
+  // Steps of 3e-6 every 3e-6; without one in reach, a constant.
+  const GradcheckFunction stepped = [](T in) -> Tensors { return {(in[0] / 3e-6).round() * 3e-6}; };
+  EXPECT_NEAR(errors_of(stepped, x, diagonal).step, 3e-6, 1e-12);
+  EXPECT_LE(errors_of(stepped, x, diagonal).noise, 1e-6);
+  EXPECT_EQ(errors_of(ones_of, constant({2}), at::ones({2, 2}, at::kBool)).step, 0);
+  // A step in every second interval, and in every one.
+  const auto every = [&](double intervals) {
+    const GradcheckFunction function = [=](T in) -> Tensors {
+      return {(in[0] / (intervals * 1e-6 / 8) + 0.25).floor() * 1e-6};
+    };
+    return errors_of(function, at::zeros({1}, at::kDouble), at::ones({1, 1}, at::kBool)).step;
+  };
+  EXPECT_NEAR(every(2), 1e-6, 1e-12);
+  EXPECT_EQ(every(1), 0);
+  // Of many elements, 16 are perturbed.
+  int calls = 0;
+  const GradcheckFunction counted = [&](T in) -> Tensors {
+    ++calls;
+    return {in[0].sum()};
+  };
+  for (const std::int64_t size : {1, 16, 17, 100}) {
+    calls = 0;
+    errors_of(counted, constant({size}), at::ones({1, size}, at::kBool));
+    EXPECT_LE(calls, 1 + 17 * 16);
+    EXPECT_GE(calls, 1 + 17 * std::min<std::int64_t>(size, 9));
+  }
+  EXPECT_EQ(errors_of(noisy(1), x * 1e12, diagonal).noise, 0) << "the points cannot be told apart";
+}
+
+TEST_F(GradcheckRoundingTest, ErrorsWithinReachOfTheRoundingErrorsAreMarked) {
+  // An error of 1 in a slope of `analytical`, eps 1e-3: four times a noise of 2.5e-4 explains it.
+  const auto marked = [](double analytical, const RoundingErrors& errors, double last_digit = 0) {
+    const auto one = [](double value) { return at::full({1, 1}, value, at::kDouble); };
+    const gradcheck_detail::Block block{one(analytical), one(analytical - 1), {}, 0};
+    return rounding_mask(block, errors, one(last_digit), 1e-3).item<bool>();
+  };
+  EXPECT_TRUE(marked(0, {.noise = 2.51e-4}));
+  EXPECT_FALSE(marked(0, {.noise = 2.49e-4}));
+  EXPECT_TRUE(marked(0, {.noise = 1e-4}, 2.51e-4));
+  EXPECT_FALSE(marked(0, {.noise = 1e-4}, 2.49e-4));
+  EXPECT_TRUE(marked(5, {.noise = 2.51e-4}));
+  // Steps as wide as 0.1 to 1000 eps.
+  for (const double slope : {0.5, -2.0}) {
+    const double eps = 1e-3, size = std::abs(slope);
+    EXPECT_TRUE(marked(slope, {.step = size * 999 * eps}));
+    EXPECT_FALSE(marked(slope, {.step = size * 1000.5 * eps}));
+  }
+  EXPECT_TRUE(marked(2, {.step = 2.01e-4}));
+  EXPECT_FALSE(marked(2, {.step = 1.99e-4}));
+  // With the slope 0.5, steps higher than 5e-4 give a slope that is off by more than 1.
+  EXPECT_TRUE(marked(0.5, {.step = 5.01e-4}));
+  EXPECT_FALSE(marked(0.5, {.step = 4.99e-4}));
+  EXPECT_FALSE(marked(2, {}));
+  EXPECT_FALSE(marked(0, {.step = 1}));
 }
 
 TEST_F(GradcheckRoundingTest, WrongGradientsJumpsAndKinksAreNotRounding) {

@@ -342,7 +342,7 @@ void GradientCheck::check_inputs_unchanged() {
     if (!original.defined()) {
       continue;
     }
-    const Tensor current = inputs_[i].detach();
+    const Tensor& current = inputs_[i];
     const Tensor same = (current == original) | ((current != current) & (original != original));
     if (!same.all().item<bool>()) {
       fail("the function changed ", input_name(i), " in place");

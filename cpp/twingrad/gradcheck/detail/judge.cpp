@@ -44,12 +44,11 @@ void GradientCheck::find_rounding(const Block& block, const OutputSlot& slot, Pa
   const double epsilon = precision_of(in_float64_ ? evaluate_->layout().slots[0].like : slot.like).epsilon;
   const Tensor values =
       rows_of_part((*evaluate_)().narrow(0, slot.offset, slot.length).unsqueeze(1), slot, part);
-  const Tensor last_digit = values.abs().nan_to_num(0, 0, 0) * epsilon;
+  const Tensor last_digit = values.abs().nan_to_num(0, 0) * epsilon;
   entries.rounding = rounding_mask(block, errors, last_digit, options_.eps) & entries.bad;
   entries.rounding_error =
       std::max({errors.noise, errors.step, (last_digit * entries.rounding).max().item<double>()});
   entries.kink &= entries.rounding.logical_not();
-  entries.jump &= entries.rounding.logical_not();
 }
 
 /// Evaluates the function around the columns with bad entries.

@@ -147,6 +147,17 @@ TEST_F(CheckBackwardTest, AccumulationIntoTheResultOfThePreviousRunIsNamed) {
   }
 }
 
+TEST_F(CheckBackwardTest, OfEqualChangesInTheSecondRunTheFirstIsNamed) {
+  const Tensor c = at::tensor({1.0, 4.0}, at::kDouble);
+  const GradcheckFunction scaled = [&](T in) -> Tensors { return {in[0] * c}; };
+  int runs = 0;
+  const auto changing = backward_of([&](auto&, auto&, auto& g) {
+    const double change = ++runs % 2 == 0 ? 0x1p-17 : 0;
+    return at::where(g == 0, g, g * c + change);
+  });
+  expect_failure(check_backward(scaled, changing, {constant({2})}), "is 1.00000763 instead of 1;");
+}
+
 TEST_F(CheckBackwardTest, ABackwardThatChangesItsUpstreamGradientFails) {
   const auto in_place = backward_of([](auto&, auto& y, auto& g) { return g.mul_(y); });
   expect_failure(check_backward(exp_of, in_place, {constant({3})}),

@@ -64,6 +64,7 @@ TEST_F(GradcheckOptionsTest, ValuesAreComparedWithAReference) {
   EXPECT_TRUE(gradcheck(softplus, x, {.reference = [](T in) -> Tensors { return {at::softplus(in[0])}; }}));
   const GradcheckResult result = gradcheck(softplus, x, {.reference = relu_of});
   EXPECT_FALSE(result.comparisons[0].passed);
+  EXPECT_EQ(result.comparisons[0].output_name, "output 0");
   EXPECT_TRUE(result.comparisons[1].passed) << "the gradient of the wrong value is right";
   expect_failure(gradcheck(softplus, x, {.reference = [](T) -> Tensors { return {}; }}),
                  "the reference returned 0 tensors, the function 1");

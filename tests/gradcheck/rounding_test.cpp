@@ -106,6 +106,10 @@ TEST_F(GradcheckRoundingTest, NoiseAndStepsAreMeasured) {
   }
   EXPECT_LE(errors_of(noisy(3), x, diagonal.logical_not()).noise, 1e-15) << "y_i does not depend on x_j";
   EXPECT_NEAR(errors_of(noisy(3), x, all).noise, 1.262e-9 / std::sqrt(8), 1e-12) << "over all entries";
+  const GradcheckFunction huge = [](T in) -> Tensors {
+    return {1e200 * (in[0] * 1e12).floor().remainder(7)};
+  };
+  EXPECT_EQ(errors_of(huge, x, diagonal).noise, 0) << "the variance overflows";
   const GradcheckFunction exact = [](T in) -> Tensors { return {in[0] - 3e8}; };
   EXPECT_LE(errors_of(exact, x + 3e8, diagonal).noise, 1e-15) << "the points are rounded, not the values";
   // Steps of 3e-6 every 3e-6; without one in reach, a constant.

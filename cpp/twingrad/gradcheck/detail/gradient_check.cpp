@@ -206,7 +206,6 @@ void GradientCheck::warn_about_inputs() {
 }
 
 Tensors GradientCheck::first_outputs() {
-  set_step("the forward");
   try {
     return fn_(inputs_);
   } catch (const CheckStopped&) {
@@ -259,7 +258,7 @@ void GradientCheck::prepare_evaluation(bool with_autograd) {
     set_step("the forward on float64 copies of the inputs (see GradcheckOptions::numerical_in_float64)");
     point = copies_as(at::kDouble, inputs_);
     for (OutputSlot& slot : layout.slots) {
-      slot.like = slot.like.detach().to(float64_dtype(slot.like));
+      slot.like = slot.like.to(float64_dtype(slot.like));
     }
   }
   evaluate_ = std::make_unique<Evaluator>(fn_, std::move(point), std::move(layout), with_autograd);

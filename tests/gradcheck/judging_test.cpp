@@ -79,6 +79,8 @@ TEST_F(GradcheckJudgingTest, TheWorstEntriesAreFoundByEachMeasure) {
   EXPECT_FALSE(comparison.passed);
   EXPECT_TRUE(comparison.worst_absolute.passed);
   EXPECT_FALSE(comparison.worst_relative.passed);
+  // Listed in the order of the errors over their tolerances, which follow the numerical gradients.
+  EXPECT_THAT(check({-999, 2, 0}).bad_entries.at(0).input_index, ElementsAre(1));
   // Of equal errors, the first.
   const Tensor none = at::zeros({3}, at::kDouble);
   comparison = only_comparison(gradcheck(diagonal_claiming(none, none + 0.5), {x}));

@@ -124,24 +124,14 @@ TEST_F(GradcheckCausesTest, SignsAndFactors) {
 TEST_F(GradcheckCausesTest, FactorsThatAreSizes) {
   const Tensor j = constant({5, 4}), j12 = constant({5, 12}), j55 = constant({5, 5});
   const std::vector<std::int64_t> x = {4}, y = {5}, matrix = {3, 4};
-  const auto missing = [](double factor, const char* text, const char* size, const Tensor& right,
-                          auto& x_shape) {
+  const auto multiple = [](double factor, const char* text, const char* size, const Tensor& right,
+                           auto& x_shape) {
+    const bool missing = factor > 1;
     return WrongJacobian{
         size,
-        Cause::missing_mean,
-        c10::str("missing 1/N: analytical = ", text, " x numerical, N = ", size, "; a sum instead of a mean"),
-        right,
-        factor * right,
-        x_shape,
-        {5},
-        factor};
-  };
-  const auto extra = [](double factor, const char* text, const char* size, const Tensor& right,
-                        auto& x_shape) {
-    return WrongJacobian{
-        size,
-        Cause::extra_mean,
-        c10::str("extra 1/N: analytical = ", text, " x numerical, N = ", size, "; a mean instead of a sum"),
+        missing ? Cause::missing_mean : Cause::extra_mean,
+        c10::str(missing ? "missing" : "extra", " 1/N: analytical = ", text, " x numerical, N = ", size,
+                 missing ? "; a sum instead of a mean" : "; a mean instead of a sum"),
         right,
         factor * right,
         x_shape,
@@ -149,16 +139,16 @@ TEST_F(GradcheckCausesTest, FactorsThatAreSizes) {
         factor};
   };
   expect_causes({
-      missing(4, "4", "x.size(0)", j, x),
-      missing(4.007, "4.007", "x.size(0)", j, x),
-      missing(5, "5", "y.size(0)", j, x),
-      missing(5, "5", "y.size(0)", j55, y),
-      missing(3, "3", "x.size(0)", j12, matrix),
-      missing(4, "4", "x.size(1)", j12, matrix),
-      missing(12, "12", "x.numel()", j12, matrix),
-      extra(0.25, "0.25", "x.size(0)", j, x),
-      extra(0.2, "0.2", "y.size(0)", j55, y),
-      extra(1.0 / 12, "0.08333", "x.numel()", j12, matrix),
+      multiple(4, "4", "x.size(0)", j, x),
+      multiple(4.007, "4.007", "x.size(0)", j, x),
+      multiple(5, "5", "y.size(0)", j, x),
+      multiple(5, "5", "y.size(0)", j55, y),
+      multiple(3, "3", "x.size(0)", j12, matrix),
+      multiple(4, "4", "x.size(1)", j12, matrix),
+      multiple(12, "12", "x.numel()", j12, matrix),
+      multiple(0.25, "0.25", "x.size(0)", j, x),
+      multiple(0.2, "0.2", "y.size(0)", j55, y),
+      multiple(1.0 / 12, "0.08333", "x.numel()", j12, matrix),
       {"not quite a size", Cause::factor, "factor: analytical = 4.02 x numerical", j, 4.02 * j, x, y, 4.02},
       {"a negative size", Cause::factor, "factor: analytical = -4 x numerical", j, -4 * j, x, y, -4},
       {"all of x and y", Cause::factor, "factor: analytical = 20 x numerical", j, 20 * j, x, y, 20},
@@ -169,6 +159,13 @@ TEST_F(GradcheckCausesTest, TransposedAndConjugated) {
   const Tensor j = constant({3, 3}), j6 = constant({5, 6}), antisymmetric = j - j.t(), small = 1e-4 * j;
   Tensor almost = j.t().clone();
   almost[0][1] += 1e-3 + 2e-3 * almost[0][1].abs();  // small against the largest entry only
+  Tensor with_zero = small.clone();
+  with_zero[1][0] = 0;
+  const auto with_zero_off_by = [&](double part) {  // of the largest entry
+    Tensor transposed = with_zero.t().clone();
+    transposed[0][1] = part * with_zero.abs().max();
+    return transposed;
+  };
   const Tensor by_rows = j6.view({5, 2, 3}).transpose(1, 2).reshape({5, 6});
   const Tensor j66 = constant({6, 6}), j24 = constant({4, 24});
   const Tensor last_two = j24.view({4, 2, 3, 4}).transpose(2, 3).reshape({4, 24});
@@ -196,6 +193,14 @@ TEST_F(GradcheckCausesTest, TransposedAndConjugated) {
       {"transposed and negative", Cause::unknown, no, j, -j.t(), {3}, {3}},
       {"almost transposed", Cause::unknown, no, j, almost, {3}, {3}},
       {"small, transposed", Cause::transposed, of_j, small, small.t(), {3}, {3}},
+      {"small, transposed with a small error",
+       Cause::transposed,
+       of_j,
+       with_zero,
+       with_zero_off_by(8e-4),
+       {3},
+       {3}},
+      {"small, transposed with an error", Cause::unknown, no, with_zero, with_zero_off_by(1.2e-3), {3}, {3}},
       {"small, almost transposed", Cause::unknown, no, small, small.t() * 1.03, {3}, {3}},
       {"conjugated", Cause::conjugated, conjugate, z, conjugated, {2}, {3}, 1, complex},
       {"conjugated and doubled", Cause::unknown, no, z, 2 * conjugated, {2}, {3}, 1, complex},

@@ -125,19 +125,37 @@ TEST_F(CheckBackwardTest, AWrongDtypeWarnsOrOnRequestFails) {
 }
 
 TEST_F(CheckBackwardTest, AccumulationIntoTheResultOfThePreviousRunIsNamed) {
-  const auto failure = [](double second) {  // the gradient of the second run, for one of 1
+  const auto failure = [](double second, double scale = 1) {  // the gradient of the second run over the first
     int runs = 0;
-    const auto changing = backward_of([&](auto&, auto&, auto& g) { return g * (++runs == 2 ? second : 1); });
-    const GradcheckResult result = check_backward(identity, changing, {at::zeros({}, at::kDouble)});
+    const GradcheckFunction scaled = [=](T in) -> Tensors { return {in[0] * scale}; };
+    const auto changing =
+        backward_of([&](auto&, auto&, auto& g) { return g * scale * (++runs == 2 ? second : 1); });
+    const GradcheckResult result = check_backward(scaled, changing, {at::zeros({}, at::kDouble)});
     EXPECT_FALSE(result);
     return result.failures.at(0);
   };
   EXPECT_EQ(failure(2),
             "backward is not reentrant: in a second run the gradient of output 0 by input 0 is 2 instead "
             "of 1; it is added to the result of the first run: accumulated instead of overwritten");
-  for (const double second : {1.99, 2.01, 0.0, -2.0}) {
-    EXPECT_THAT(failure(second), HasSubstr("the backward is not deterministic or keeps state between runs"));
+  EXPECT_THAT(failure(2, 1.0 / 3), HasSubstr("is 0.666666667 instead of 0.333333333; it is added"));
+  for (const double scale : {1.0, 1e-3, 1e3}) {
+    EXPECT_THAT(failure(2, scale), HasSubstr("accumulated instead of overwritten"));
+    for (const double second : {1.9999, 2.0001, 0.0, -2.0}) {
+      EXPECT_THAT(failure(second, scale),
+                  HasSubstr("the backward is not deterministic or keeps state between runs"));
+    }
   }
+}
+
+TEST_F(CheckBackwardTest, OfEqualChangesInTheSecondRunTheFirstIsNamed) {
+  const Tensor c = at::tensor({1.0, 4.0}, at::kDouble);
+  const GradcheckFunction scaled = [&](T in) -> Tensors { return {in[0] * c}; };
+  int runs = 0;
+  const auto changing = backward_of([&](auto&, auto&, auto& g) {
+    const double change = ++runs % 2 == 0 ? 0x1p-17 : 0;
+    return at::where(g == 0, g, g * c + change);
+  });
+  expect_failure(check_backward(scaled, changing, {constant({2})}), "is 1.00000763 instead of 1;");
 }
 
 TEST_F(CheckBackwardTest, ABackwardThatChangesItsUpstreamGradientFails) {

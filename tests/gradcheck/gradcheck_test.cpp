@@ -141,6 +141,12 @@ TEST_F(GradcheckTest, AFailureInFastModeIsExplainedByTheFullJacobian) {
                                       "[0-9.]+ numerically; in full mode:"));
   EXPECT_EQ(only_comparison(result).kind, GradcheckComparison::Kind::jacobian);
   EXPECT_EQ(only_comparison(result).bad, 2);
+  const auto thirds = with_gradient([](T in) -> Tensors { return {in[0] / 3}; },
+                                    [](const Tensor&, const Tensor& g) { return g * 2 / 3; });
+  EXPECT_THAT(
+      gradcheck(thirds, {variable_of({0})}, kFast).failures,
+      ElementsAre("fast mode: v^T J u of output 0 by input 0 is 0.666666667 analytically, 0.333333333 "
+                  "numerically; in full mode:"));
   const auto projection = [](std::uint64_t seed, const Tensor& x) {
     const GradcheckResult passed = gradcheck(square_of, {x}, {.mode = GradcheckMode::fast, .seed = seed});
     EXPECT_TRUE(passed);
@@ -214,14 +220,48 @@ TEST_F(GradcheckTest, InvalidInputsAndOutputsFail) {
   expect_failure(gradcheck(to_sparse, {variable({3})}), "output 1 is not strided: call to_dense() on it");
 }
 
-TEST_F(GradcheckTest, ASparseGradientPasses) {
-  const Tensor indices = at::tensor({0, 2, 0}, at::kLong);
-  const GradcheckFunction embedding = [&](T in) -> Tensors {
-    return {at::embedding(in[0], indices, -1, false, /*sparse=*/true)};
-  };
-  for (const GradcheckOptions& options : {GradcheckOptions{}, kFast}) {
-    EXPECT_GRADIENTS_MATCH(embedding, {variable({3, 2})}, options);
+TEST_F(GradcheckTest, SparseGradientsAreCompared) {
+  const Tensor indices = at::tensor({0, 2, 0}, at::kLong), offsets = at::tensor({0, 1}, at::kLong);
+  const GradcheckFunction functions[] = {
+      [&](T in) -> Tensors { return {at::embedding(in[0], indices, -1, false, /*sparse=*/true)}; },
+      [&](T in) -> Tensors {
+        return {std::get<0>(at::embedding_bag(in[0], indices, offsets, false, 0, /*sparse=*/true))};
+      },
+      [&](T in) -> Tensors { return {at::gather(in[0], 0, indices.unsqueeze(1), /*sparse_grad=*/true)}; }};
+  using Convert = Tensor (*)(const Tensor&);
+  const std::pair<const char*, Convert> layouts[] = {
+      {"COO", [](const Tensor& g) { return g.to_sparse(); }},
+      {"hybrid", [](const Tensor& g) { return g.to_sparse(1); }},
+      {"not coalesced",
+       [](const Tensor& g) {
+         return at::sparse_coo_tensor(at::tensor({0, 1, 2, 0}, at::kLong).view({1, 4}),
+                                      at::cat({g * 0.5, g.slice(0, 0, 1) * 0.5}), g.sizes()) +
+                at::cat({g.slice(0, 0, 1) * 0, g.slice(0, 1, 3) * 0.5}).to_sparse(1);
+       }},
+      {"CSR", [](const Tensor& g) { return g.to_sparse_csr(); }}};
+  for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {
+    const Tensors x = {at::randn({3, 2}, dtype).requires_grad_()};
+    for (const GradcheckMode mode : {GradcheckMode::full, GradcheckMode::fast}) {
+      const GradcheckOptions options = {.mode = mode};
+      for (const GradcheckFunction& function : functions) {
+        EXPECT_GRADIENTS_MATCH(function, x, options);
+        const GradcheckResult second = gradgradcheck(function, x, {}, options);
+        EXPECT_TRUE(second) << second.to_string();
+      }
+      for (const auto& [name, convert] : layouts) {
+        for (const double factor : {1, 2}) {
+          SCOPED_TRACE(c10::str(name, " ", dtype, " times ", factor));
+          const auto by_hand =
+              backward_of([&](auto&, auto& y, auto& g) -> Tensor { return convert(g * y * factor); });
+          const GradcheckResult result = check_backward(exp_of, by_hand, x, options);
+          EXPECT_EQ(result.passed, factor == 1) << result.to_string();
+          EXPECT_EQ(only_comparison(result).cause, factor == 1 ? Cause::none : Cause::factor);
+        }
+      }
+    }
   }
+  const GradcheckFunction sparse_reference = [](T in) -> Tensors { return {in[0].exp().to_sparse()}; };
+  EXPECT_TRUE(gradcheck(exp_of, {variable({3})}, {.reference = sparse_reference}));
 }
 
 TEST_F(GradcheckTest, AnExceptionNamesTheStep) {

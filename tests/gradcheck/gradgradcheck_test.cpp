@@ -106,7 +106,7 @@ TEST_F(GradgradcheckTest, SecondDerivativesOfInvalidFunctionsFail) {
   const GradcheckFunction broken = [](T) -> Tensors { throw std::runtime_error("broken"); };
   expect_failure(gradgradcheck(sin_of, {constant({2})}), "no output requires a gradient");
   expect_failure(gradgradcheck(sin_of, {variable({2})}, {variable({2}), variable({2})}),
-                 "one grad_output for each of the 1 outputs");
+                 "expected one grad_output for each of the 1 outputs");
   expect_failure(gradgradcheck(broken, {variable({2})}), "the forward threw: broken");
   expect_failure(gradgradcheck(ones_of, {variable({2})}), "no output requires a gradient");
   const GradcheckFunction none = [](T) -> Tensors { return {}; };

@@ -79,6 +79,13 @@ TEST_F(GradcheckJudgingTest, TheWorstEntriesAreFoundByEachMeasure) {
   EXPECT_FALSE(comparison.passed);
   EXPECT_TRUE(comparison.worst_absolute.passed);
   EXPECT_FALSE(comparison.worst_relative.passed);
+  // Listed in the order of the errors over their tolerances, which follow the numerical gradients.
+  EXPECT_THAT(check({-999, 2, 0}).bad_entries.at(0).input_index, ElementsAre(1));
+  // Of equal errors, the first.
+  const Tensor none = at::zeros({3}, at::kDouble);
+  comparison = only_comparison(gradcheck(diagonal_claiming(none, none + 0.5), {x}));
+  EXPECT_THAT(comparison.worst_absolute.input_index, ElementsAre(0));
+  EXPECT_THAT(comparison.worst_relative.input_index, ElementsAre(0));
   // NaN is worse than any number.
   comparison = check({500, 0.5, kNaN});
   for (const GradcheckEntry& entry :
@@ -182,7 +189,8 @@ TEST_F(GradcheckJudgingTest, TheLowerPrecisionOfInputAndOutputCounts) {
   EXPECT_NEAR(tolerance(2), low, 1e-12) << "float64 by float32";
   EXPECT_NEAR(tolerance(3), 0x1p-19, 1e-12) << "float32 by float64, all zero";
   EXPECT_NEAR(tolerance(4), high, 1e-12) << "float64 by float64";
-  EXPECT_EQ(result.warnings.size(), 1u);
+  EXPECT_THAT(result.warnings,
+              ElementsAre(HasSubstr("input 0 is Float"), HasSubstr("input 0 is 1 everywhere")));
 }
 
 TEST_F(GradcheckJudgingTest, ValuesAreComparedToTheTolerancesOfTorchTesting) {

@@ -122,11 +122,13 @@ TEST_F(GradcheckKinksTest, KinksJumpsAndSmoothFunctionsAreToldApart) {
   const GradcheckFunction step = [](T in) -> Tensors { return {choose(in[0] >= 0, 1, 0)}; };
   const GradcheckFunction small_step = [](T in) -> Tensors { return {in[0] + choose(in[0] > 0, 1e-7, 0)}; };
   const GradcheckFunction near_kink = [](T in) -> Tensors { return {(in[0] - 3e-7).relu()}; };
+  const GradcheckFunction near_step = [](T in) -> Tensors { return {in[0] + choose(in[0] > 5e-7, 1e-7, 0)}; };
   const GradcheckFunction root = [](T in) -> Tensors { return {in[0].abs().sqrt()}; };
   const Point points[] = {
       {"right slope is steep", wrong(relu_of, 7), Cause::kink, "analytical is not even between"},
       {"subgradient", wrong(relu_of, 0.25), Cause::kink, "slopes differ; analytical is between"},
       {"near a kink", wrong(near_kink, 0), Cause::kink, "analytical is between"},
+      {"near a jump", wrong(near_step, 1), Cause::kink, "analytical is between"},
       {"wrong, curved", wrong(curved, 3), Cause::unknown, "no known pattern"},
       {"wrong, smooth", wrong(sin_of, 3), Cause::unknown, "no known pattern"},
       {"step", wrong(step, 0), Cause::discontinuity, "discontinuity: the function jumps here"},
@@ -146,6 +148,17 @@ TEST_F(GradcheckKinksTest, KinksJumpsAndSmoothFunctionsAreToldApart) {
     EXPECT_EQ(gradcheck(point.function, {variable_of({0})}, kReportKinks).passed,
               std::string(point.explanation).find("is between") != std::string::npos);
   }
+}
+
+TEST_F(GradcheckKinksTest, AllSlopesMustBeBetweenTheOneSidedOnes) {
+  const auto explanation = [](double at_first_kink, double at_second_kink) {
+    const Tensor claimed = at::tensor({at_first_kink, 1.0, at_second_kink}, at::kDouble);
+    const auto planted = with_gradient(relu_of, [=](const Tensor&, const Tensor& g) { return g * claimed; });
+    return only_comparison(gradcheck(planted, {variable_of({0, 1, 0})})).explanation;
+  };
+  EXPECT_THAT(explanation(0, 1), HasSubstr("analytical is between them"));
+  EXPECT_THAT(explanation(7, 1), HasSubstr("analytical is not even between them"));
+  EXPECT_THAT(explanation(0, -7), HasSubstr("analytical is not even between them"));
 }
 
 TEST_F(GradcheckKinksTest, TheCauseComesFromTheEntriesThatAreNoKinks) {

@@ -23,6 +23,15 @@ TEST_F(GradcheckOptionsTest, DefaultsAreThoseOfPython) {
   EXPECT_TRUE(options.numerical_in_float64) << "not as in Python";
 }
 
+TEST_F(GradcheckOptionsTest, TheResultHasTheOptions) {
+  const GradcheckResult result = gradcheck(
+      sin_of, {variable({2})}, {.mode = GradcheckMode::fast, .eps = 1e-5, .atol = 2e-5, .rtol = 3e-3});
+  EXPECT_EQ(result.mode, GradcheckMode::fast);
+  EXPECT_EQ(result.eps, 1e-5);
+  EXPECT_EQ(result.atol, 2e-5);
+  EXPECT_EQ(result.rtol, 3e-3);
+}
+
 TEST_F(GradcheckOptionsTest, Float32IsCheckedInFloat64) {
   const Tensor x = at::randn({4, 5}).requires_grad_();
   const Tensor w = at::randn({5, 3}).requires_grad_();
@@ -55,6 +64,7 @@ TEST_F(GradcheckOptionsTest, ValuesAreComparedWithAReference) {
   EXPECT_TRUE(gradcheck(softplus, x, {.reference = [](T in) -> Tensors { return {at::softplus(in[0])}; }}));
   const GradcheckResult result = gradcheck(softplus, x, {.reference = relu_of});
   EXPECT_FALSE(result.comparisons[0].passed);
+  EXPECT_EQ(result.comparisons[0].output_name, "output 0");
   EXPECT_TRUE(result.comparisons[1].passed) << "the gradient of the wrong value is right";
   expect_failure(gradcheck(softplus, x, {.reference = [](T) -> Tensors { return {}; }}),
                  "the reference returned 0 tensors, the function 1");

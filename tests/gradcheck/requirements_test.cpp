@@ -40,7 +40,8 @@ TEST_F(GradcheckRequirementsTest, ABackwardThatIsNotReentrantFails) {
         return gradcheck(summed, {variable({3})});
       };
   expect_failure(change({1e-7, 1e-5, 1e-9}), "of output 0 by input 0 is 1.00001 instead of 1;");
-  expect_failure(change({0, 1e-15, 0}), "not reentrant");
+  expect_failure(change({0, 1e-15, 0}),
+                 "is 1 instead of 1 (a difference of 1.1e-15); the backward is not deterministic");
   EXPECT_TRUE(change({0, 0, 0}));
 }
 
@@ -184,6 +185,8 @@ TEST_F(GradcheckRequirementsTest, AnOutputThatRequiresNoGradientMayDependOnTheIn
   EXPECT_THAT(warnings(2e-5, false), ElementsAre(message));
   EXPECT_THAT(warnings(-1, true), ElementsAre(message));
   EXPECT_THAT(warnings(0.5e-5, false), ElementsAre());
+  const GradcheckFunction detached = [](T in) -> Tensors { return {in[0] * 2, in[1].detach()}; };
+  EXPECT_THAT(gradcheck(detached, {variable({2}), variable({0})}).warnings, ElementsAre());
 }
 
 TEST_F(GradcheckRequirementsTest, AFunctionThatChangesItsInputFails) {
@@ -229,6 +232,56 @@ TEST_F(GradcheckRequirementsTest, OutputsThatChangeFail) {
   const GradcheckFunction casts = [](T in) -> Tensors { return {in[0].to(at::kFloat)}; };
   expect_failure(gradcheck(casts, {at::ones({2}).requires_grad_()}),
                  "output 0 was [2] Double, but [2] Float");
+}
+
+/// A forward that throws in one call, and a backward that throws if told to.
+template <typename Exception>
+void expect_reported(const Exception& exception, const std::string& message) {
+  for (int call = 1; call <= 8; ++call) {
+    int calls = 0;
+    const GradcheckFunction throws = [&](T in) -> Tensors {
+      if (++calls == call) {
+        throw exception;
+      }
+      return {in[0].sin()};
+    };
+    const GradcheckResult result = gradcheck(throws, {variable({1})});
+    EXPECT_EQ(result.passed, call == 4 || call == 8) << "call " << call << "\n" << result.to_string();
+    for (const std::string& failure : result.failures) {
+      EXPECT_THAT(failure, ::testing::EndsWith(" threw: " + message));
+    }
+  }
+  const auto backward = [&](const Tensor&, const Tensor&) -> Tensor { throw exception; };
+  const GradcheckBackward by_hand = [&](T, T, T) -> Tensors { throw exception; };
+  const GradcheckFunction always = [&](T) -> Tensors { throw exception; };
+  const Tensors x = {variable({2})};
+  for (const GradcheckOptions& options : {GradcheckOptions{}, kFast}) {
+    expect_failure(gradcheck(with_gradient(sin_of, backward), x, options), "the backward threw: " + message);
+    expect_failure(check_backward(sin_of, by_hand, x, options), "the backward threw: " + message);
+    expect_failure(gradgradcheck(with_gradient(sin_of, backward), x, {}, options),
+                   "the forward threw: " + message);
+    expect_failure(gradgradcheck(always, x, {}, options), "the forward threw: " + message);
+    EXPECT_TRUE(gradcheck(sin_of, x, options)) << "autograd still works";
+  }
+  expect_failure(gradcheck(sin_of, x, {.reference = always}), "the reference function threw: " + message);
+  const auto for_undefined = with_gradient(sin_of, [&](const Tensor& input, const Tensor& g) -> Tensor {
+    if (!g.defined()) {
+      throw exception;
+    }
+    return g * input.cos();
+  });
+  EXPECT_TRUE(gradcheck(for_undefined, x)) << "PlantedFunction receives zeros";
+}
+
+TEST_F(GradcheckRequirementsTest, ExceptionsOfAnyTypeAreReported) {
+  struct Own {};
+  expect_reported(std::runtime_error("an error"), "an error");
+  expect_reported(std::string("a text"), "a text");
+  expect_reported(static_cast<const char*>("characters"), "characters");
+  expect_reported(7, "an exception of type int");
+  int calls = 0;
+  const GradcheckFunction own = [&](T in) { return ++calls > 1 ? throw Own{} : sin_of(in); };
+  expect_failure(gradcheck(own, {at::randn({2}).requires_grad_()}), "::Own");
 }
 
 }  // namespace

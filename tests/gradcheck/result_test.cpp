@@ -174,11 +174,11 @@ TEST(GradcheckResult, JsonHasEveryField) {
 TEST(GradcheckResult, EveryCauseHasAName) {
   const char* const names[] = {"none",        "unknown",    "sign",          "factor",        "missing_mean",
                                "extra_mean",  "transposed", "conjugated",    "diagonal_only", "not_filled",
-                               "overwritten", "kink",       "discontinuity", "non_finite"};
+                               "overwritten", "kink",       "discontinuity", "rounding",      "non_finite"};
   const Cause causes[] = {Cause::none,          Cause::unknown,    Cause::sign,        Cause::factor,
                           Cause::missing_mean,  Cause::extra_mean, Cause::transposed,  Cause::conjugated,
                           Cause::diagonal_only, Cause::not_filled, Cause::overwritten, Cause::kink,
-                          Cause::discontinuity, Cause::non_finite};
+                          Cause::discontinuity, Cause::rounding,   Cause::non_finite};
   for (std::size_t i = 0; i < std::size(causes); ++i) {
     EXPECT_STREQ(to_string(causes[i]), names[i]);
   }

@@ -74,9 +74,9 @@ void check_undefined_upstream(GradientCheck& check, const Tensors& fn_outputs, c
                    which, " is undefined and the others are zero");
       }
     }
-  } catch (const std::exception& error) {
+  } catch (...) {
     check.fail("backward does not support an undefined upstream gradient, here of ", which,
-               "; test it with defined(): ", gradcheck_detail::message_of(error));
+               "; test it with defined(): ", gradcheck_detail::current_exception_message());
   }
 }
 
@@ -99,9 +99,8 @@ GradcheckResult check_autograd(GradcheckResult::Check kind, const GradcheckFunct
   const at::AutoGradMode grad_mode(true);
   GradientCheck check(kind, fn, inputs, options);
   return check.run([&] {
-    check.choose_inputs(/*or_all=*/false);
-    check.set_step("the forward");
-    check.set_outputs(fn(inputs), /*all_differentiable=*/false);
+    check.choose_inputs(/*by_hand=*/false);
+    check.set_outputs(check.first_outputs(), /*all_differentiable=*/false);
     check.prepare_evaluation(/*with_autograd=*/true);
     check.compare_values();
     Tensors outputs;
@@ -162,8 +161,12 @@ Tensors gradients_of(const GradcheckFunction& fn, const std::vector<bool>& diffe
     throw CheckStopped("expected one grad_output for each of the ", outputs.size(),
                        " outputs that require a gradient, found ", grad_outputs.size());
   }
-  return torch::autograd::grad(outputs, wanted, grad_outputs, /*retain_graph=*/create_graph, create_graph,
-                               /*allow_unused=*/true);
+  Tensors gradients = torch::autograd::grad(outputs, wanted, grad_outputs, /*retain_graph=*/create_graph,
+                                            create_graph, /*allow_unused=*/true);
+  for (Tensor& gradient : gradients) {
+    gradient = gradient.defined() && gradient.layout() != at::kStrided ? gradient.to_dense() : gradient;
+  }
+  return gradients;
 }
 
 /// U(−1, 1) for each output that requires a gradient.
@@ -217,8 +220,7 @@ GradcheckResult gradgradcheck(const GradcheckFunction& fn, const Tensors& inputs
   Tensors outputs, upstream = grad_outputs;
   GradientCheck setup(kKind, fn, inputs, options);
   GradcheckResult setup_result = setup.run([&] {
-    setup.set_step("the forward");
-    outputs = fn(inputs);
+    outputs = setup.first_outputs();
     upstream = upstream.empty() ? random_grad_outputs(outputs, options.seed) : upstream;
     if (upstream.empty()) {
       throw CheckStopped("nothing to compare: no output requires a gradient");
@@ -242,9 +244,8 @@ GradcheckResult check_backward(const GradcheckFunction& forward, const Gradcheck
   const at::NoGradGuard no_grad;
   GradientCheck check(GradcheckResult::Check::check_backward, forward, inputs, options);
   return check.run([&] {
-    check.choose_inputs(/*or_all=*/true);
-    check.set_step("the forward");
-    check.set_outputs(forward(inputs), /*all_differentiable=*/true);
+    check.choose_inputs(/*by_hand=*/true);
+    check.set_outputs(check.first_outputs(), /*all_differentiable=*/true);
     check.prepare_evaluation(/*with_autograd=*/false);
     check.compare_values();
     const Vjp vjp = [&](const Tensors& upstream) {

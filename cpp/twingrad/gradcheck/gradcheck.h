@@ -69,8 +69,9 @@ struct GradcheckOptions {
 /// that a zero or undefined upstream gradient gives zero, and that an output that requires no gradient is
 /// constant.
 ///
-/// inputs: any shape, strided, without overlapping memory; at least one requires a gradient. They are
-/// perturbed in place and restored bit for bit, so the weights of a module can be passed and checked too. A
+/// inputs: any shape, strided; no two elements, of one input or of two, share memory, but autograd may
+/// receive one tensor as two inputs; at least one requires a gradient. They are perturbed in place and
+/// restored bit for bit, so the weights of a module can be passed and checked too. Gradients may be sparse. A
 /// complex number counts as two real ones; its gradient is ∂L/∂Re + i ∂L/∂Im, and errors are moduli. Below
 /// double precision, with machine epsilon ε, atol and rtol are at least 16 ε, and atol is multiplied by the
 /// largest modulus in the Jacobian if that exceeds 1: cancellation leaves an error proportional to the

@@ -16,8 +16,9 @@ constexpr const char* kModeNames[] = {"full", "fast"};
 constexpr const char* kKindNames[] = {"jacobian", "projection", "value"};
 constexpr const char* kPartNames[] = {"whole", "real", "imaginary"};
 constexpr const char* kCauseNames[] = {
-    "none",       "unknown",       "sign",       "factor",      "missing_mean", "extra_mean",    "transposed",
-    "conjugated", "diagonal_only", "not_filled", "overwritten", "kink",         "discontinuity", "non_finite",
+    "none",        "unknown",    "sign",          "factor",        "missing_mean",
+    "extra_mean",  "transposed", "conjugated",    "diagonal_only", "not_filled",
+    "overwritten", "kink",       "discontinuity", "rounding",      "non_finite",
 };
 
 template <std::size_t kCount, typename Enum>

@@ -27,6 +27,7 @@ enum class GradcheckCause {
   overwritten,    ///< one contribution to the gradient is right, the others are lost: = instead of +=
   kink,           ///< the one-sided slopes differ: the function has no derivative here
   discontinuity,  ///< the function jumps here
+  rounding,       ///< the forward's rounding errors are too large for the step
   non_finite,     ///< NaN or infinity
 };
 

@@ -15,6 +15,7 @@ struct Errors {
   double absolute = 0, relative = 0;
   double bound = 0;  // on the absolute error
   bool passed = true;
+  bool zero_passes = true;  // in place of the analytical value
 };
 
 template <typename Value>
@@ -23,6 +24,7 @@ Errors errors_of(const Value& analytical, const Value& numerical, const Block& b
   const double size = std::abs(numerical);
   Errors errors;
   errors.bound = block.tolerance.absolute + block.tolerance.relative * size;
+  errors.zero_passes = std::isfinite(size) && size <= errors.bound;
   if (analytical == numerical || (block.tolerance.equal_nan && is_nan(analytical) && is_nan(numerical))) {
     return errors;
   }
@@ -81,10 +83,30 @@ GradcheckEntry entry_at(const Block& block, const GradcheckComparison& compariso
 
 }  // namespace
 
+Precision precision_of(const Tensor& tensor) {
+  switch (c10::toRealValueType(tensor.scalar_type())) {
+    case at::kDouble:
+      return {std::numeric_limits<double>::epsilon(), 1e-7, 1e-7};
+    case at::kFloat:
+      return {std::numeric_limits<float>::epsilon(), 1e-5, 1.3e-6};
+    case at::kHalf:
+      return {0x1p-10, 1e-5, 1e-3};
+    default:  // bfloat16
+      return {0x1p-7, 1e-5, 1.6e-2};
+  }
+}
+
 std::string number_text(double value, int digits) {
   char text[40];
   std::snprintf(text, sizeof text, "%.*g", digits, value);
   return text;
+}
+
+Tensor rows_of_part(const Tensor& rows, const OutputSlot& slot, GradcheckComparison::Part part) {
+  using Part = GradcheckComparison::Part;
+  return part == Part::whole
+             ? rows
+             : rows.reshape({slot.like.numel(), 2, rows.size(1)}).select(1, part == Part::real ? 0 : 1);
 }
 
 Tensor Block::bad_entries() const {
@@ -95,11 +117,12 @@ Tensor Block::bad_entries() const {
   return bad;
 }
 
-bool summarize(const Block& block, GradcheckComparison& comparison) {
+Summary summarize(const Block& block, GradcheckComparison& comparison) {
+  Summary summary;
   comparison.entries = block.analytical.numel();
   if (comparison.entries == 0) {
     comparison.explanation = "nothing to compare: no elements";
-    return true;
+    return summary;
   }
   struct Worst {
     double error = -1;
@@ -112,12 +135,13 @@ bool summarize(const Block& block, GradcheckComparison& comparison) {
     }
   };
   Worst absolute, relative;
-  bool all_passed = true, all_zero = true;
+  bool all_zero = true;
   for_each_entry(block, [&](std::int64_t i, const auto& a, const auto& n) {
     const Errors errors = errors_of(a, n, block);
     absolute.update(errors.absolute, i);
     relative.update(errors.relative, i);
-    all_passed = all_passed && errors.passed;
+    summary.passed = summary.passed && errors.passed;
+    summary.zeros_pass = summary.zeros_pass && errors.zero_passes;
     all_zero = all_zero && a == 0.0 && n == 0.0;
   });
   comparison.worst_absolute = entry_at(block, comparison, absolute.flat);
@@ -125,7 +149,7 @@ bool summarize(const Block& block, GradcheckComparison& comparison) {
   if (all_zero && comparison.kind != GradcheckComparison::Kind::value) {
     comparison.explanation = "all zero: the output does not depend on the input here";
   }
-  return all_passed;
+  return summary;
 }
 
 void list_bad_entries(const Block& block, const Tensor& bad, const Tensor& kinks,

@@ -8,6 +8,13 @@
 
 namespace twingrad::gradcheck_detail {
 
+struct Precision {
+  double epsilon;             // the distance from 1 to the next number
+  double absolute, relative;  // the tolerance of torch.testing.assert_close
+};
+/// Of a floating-point or complex dtype.
+Precision precision_of(const Tensor& tensor);
+
 /// |analytical − numerical| ≤ absolute + relative · |numerical|.
 struct Tolerance {
   double absolute = 0;
@@ -27,9 +34,17 @@ struct Block {
   Tensor bad_entries() const;
 };
 
-/// Fills in the numbers of `comparison`, whose shapes and names are set. Returns whether all entries are
-/// within the tolerance.
-bool summarize(const Block& block, GradcheckComparison& comparison);
+/// Whether all analytical entries are within the tolerance, and whether zeros in their place would be.
+struct Summary {
+  bool passed = true;
+  bool zeros_pass = true;
+};
+
+/// The rows [M, K] of one part of an output, given those of its real numbers.
+Tensor rows_of_part(const Tensor& rows, const OutputSlot& slot, GradcheckComparison::Part part);
+
+/// Fills in the numbers of `comparison`, whose shapes and names are set.
+Summary summarize(const Block& block, GradcheckComparison& comparison);
 
 /// Counts the entries marked in `bad` [M, N] and lists the worst. kinks: [M, N], or undefined for none.
 void list_bad_entries(const Block& block, const Tensor& bad, const Tensor& kinks,

@@ -14,24 +14,6 @@ namespace {
 
 using Part = GradcheckComparison::Part;
 
-struct Precision {
-  double epsilon;             // the distance from 1 to the next number
-  double absolute, relative;  // the tolerance of torch.testing.assert_close
-};
-
-Precision precision_of(const Tensor& tensor) {
-  switch (c10::toRealValueType(tensor.scalar_type())) {
-    case at::kDouble:
-      return {std::numeric_limits<double>::epsilon(), 1e-7, 1e-7};
-    case at::kFloat:
-      return {std::numeric_limits<float>::epsilon(), 1e-5, 1.3e-6};
-    case at::kHalf:
-      return {0x1p-10, 1e-5, 1e-3};
-    default:  // bfloat16
-      return {0x1p-7, 1e-5, 1.6e-2};
-  }
-}
-
 double largest_finite(const Tensor& values) {
   if (values.numel() == 0) {
     return 0;
@@ -52,11 +34,11 @@ Tensor from_reals(const Tensor& reals, const Tensor& like) {
   return numbers.view(like.sizes()).to(like.options().requires_grad(false));
 }
 
-/// The rows of one part of an output.
-Tensor rows_of_part(const Tensor& rows, const OutputSlot& slot, Part part) {
-  return part == Part::whole
-             ? rows
-             : rows.reshape({slot.like.numel(), 2, rows.size(1)}).select(1, part == Part::real ? 0 : 1);
+/// How much two numbers differ, if that is not visible in nine digits.
+std::string difference_text(double a, double b) {
+  return number_text(a, 9) == number_text(b, 9) && a != b
+             ? " (a difference of " + number_text(std::abs(a - b), 2) + ")"
+             : "";
 }
 
 bool all_passed(const std::vector<GradcheckComparison>& comparisons) {
@@ -64,10 +46,10 @@ bool all_passed(const std::vector<GradcheckComparison>& comparisons) {
                      [](const GradcheckComparison& comparison) { return comparison.passed; });
 }
 
-/// Judges a block whose bad entries have only one possible cause.
+/// Fills in a comparison whose bad entries have only one possible cause.
 void judge_as(GradcheckCause cause, const char* explanation, const Block& block,
               GradcheckComparison& comparison) {
-  comparison.passed = summarize(block, comparison);
+  comparison.passed = summarize(block, comparison).passed;
   if (!comparison.passed) {
     list_bad_entries(block, block.bad_entries(), /*kinks=*/{}, comparison);
     set_cause(comparison, cause, explanation);
@@ -105,7 +87,8 @@ void GradientCheck::compare_value(const OutputSlot& slot, const Tensor& output, 
   comparison.output_name = slot.name;
   comparison.output_shape = output.sizes().vec();
   const auto column = [](const Tensor& values) {
-    return values.detach()
+    return (values.layout() == at::kStrided ? values : values.to_dense())
+        .detach()
         .resolve_conj()
         .resolve_neg()
         .to(at::kCPU, values.is_complex() ? at::kComplexDouble : at::kDouble)
@@ -133,31 +116,58 @@ Tensor GradientCheck::numerical_for(const CheckedInput& input) {
 void GradientCheck::compare_gradients(const Vjp& vjp) {
   AnalyticalRows rows(vjp, layout_, checked_);
   std::vector<GradcheckComparison> projections;
-  if (options_.mode == GradcheckMode::fast) {
+  const bool fast = options_.mode == GradcheckMode::fast;
+  if (fast) {
     projections = compare_projections(rows);
   }
-  auto& comparisons = result_.comparisons;
-  if (options_.mode == GradcheckMode::fast && all_passed(projections)) {
-    comparisons.insert(comparisons.end(), projections.begin(), projections.end());
-  } else {
+  const bool full = !fast || !all_passed(projections);
+  const std::string too_large = full ? memory_shortage() : "";
+  if (full && too_large.empty()) {
     set_step("the backward");
     compare_jacobians(rows.jacobians());
-    report_projections(projections);
+    report_projections(projections, "; in full mode:");
+  } else if (fast) {
+    for (const GradcheckComparison& projection : projections) {
+      warn_if_zeros_pass(
+          projection, projection.worst_absolute.tolerance >= std::abs(projection.worst_absolute.numerical));
+      result_.comparisons.push_back(projection);
+    }
+    report_projections(projections, "; " + too_large);
+  } else {
+    throw CheckStopped(too_large, ": use GradcheckMode::fast or smaller inputs");
   }
   find_overwritten();
+  withdraw_causes_if_random();
   report_rows(rows);
 }
 
+/// Why the Jacobians do not fit in memory. Empty if they do.
+std::string GradientCheck::memory_shortage() const {
+  std::int64_t columns = 0;
+  for (const CheckedInput& input : checked_) {
+    columns += count_reals(input.tensor);
+  }
+  const double bytes = 8.0 * static_cast<double>(layout_.length) * static_cast<double>(columns);
+  if (fits_in_memory(3 * bytes)) {  // the analytical one, the numerical one, and its transpose
+    return {};
+  }
+  return c10::str("the Jacobian of ", layout_.length, " x ", columns, " numbers takes ",
+                  number_text(bytes / 1e9), " GB, too much for this machine");
+}
+
 /// Makes each failed projection a failure, unless the Jacobian has shown that a kink excuses it.
-void GradientCheck::report_projections(const std::vector<GradcheckComparison>& projections) {
+void GradientCheck::report_projections(const std::vector<GradcheckComparison>& projections,
+                                       const std::string& end) {
   for (const GradcheckComparison& projection : projections) {
     const auto excuses = [&](const GradcheckComparison& c) {
       return c.passed && c.kinks > 0 && c.output == projection.output && c.input == projection.input;
     };
     if (!projection.passed && std::none_of(result_.comparisons.begin(), result_.comparisons.end(), excuses)) {
+      const double analytical = projection.worst_absolute.analytical.real();
+      const double numerical = projection.worst_absolute.numerical.real();
       fail("fast mode: v^T J u of ", projection.output_name, " by ", projection.input_name, " is ",
-           number_text(projection.worst_absolute.analytical.real(), 9), " analytically, ",
-           number_text(projection.worst_absolute.numerical.real(), 9), " numerically; in full mode:");
+           number_text(analytical, 9), " analytically, ", number_text(numerical, 9), " numerically",
+           difference_text(analytical, numerical), end);
     }
   }
 }
@@ -177,11 +187,8 @@ void GradientCheck::check_all_constant() {
       "no output requires a gradient, so all differences must be zero. Did autograd see the inputs? A "
       "torch::autograd::Function sees tensors among its arguments, but not those inside a std::vector");
   all_constant_ = true;
-  Tensors zeros;
-  for (const CheckedInput& input : checked_) {
-    zeros.push_back(at::zeros({layout_.length, count_reals(input.tensor)}, at::kDouble));
-  }
-  compare_jacobians(zeros);
+  const Vjp zero = [this](const Tensors&) { return Tensors(checked_.size()); };
+  compare_gradients(zero);
 }
 
 GradcheckComparison GradientCheck::comparison_of(const CheckedInput& input, const OutputSlot& slot) const {
@@ -197,12 +204,24 @@ GradcheckComparison GradientCheck::comparison_of(const CheckedInput& input, cons
 
 Tolerance GradientCheck::tolerance_for(const Tensor& input, const Tensor& output,
                                        const Tensor& numerical) const {
+  if (all_constant_) {
+    return {};
+  }
   const double epsilon = std::max(precision_of(input).epsilon, precision_of(output).epsilon);
   if (!in_float64_ || epsilon <= std::numeric_limits<double>::epsilon()) {
     return {options_.atol, options_.rtol, options_.equal_nan};
   }
   return {std::max(options_.atol, 16 * epsilon) * std::max(1.0, largest_finite(numerical)),
           std::max(options_.rtol, 16 * epsilon), options_.equal_nan};
+}
+
+void GradientCheck::warn_if_zeros_pass(const GradcheckComparison& comparison, bool zeros_pass) {
+  if (zeros_pass && comparison.passed && comparison.explanation.empty()) {
+    warn_once(
+        c10::str("all gradients of ", comparison.output_name, " by ", comparison.input_name,
+                 " are within the tolerance of 0: a backward of zeros would pass, too; decrease atol or "
+                 "scale the output"));
+  }
 }
 
 void GradientCheck::compare_pair(const CheckedInput& input, const OutputSlot& slot, const Tensor& analytical,
@@ -219,13 +238,19 @@ void GradientCheck::compare_pair(const CheckedInput& input, const OutputSlot& sl
     GradcheckComparison comparison = comparison_of(input, slot);
     comparison.part = part;
     const auto entries_of = [&](const Tensor& reals) {  // [R, C] to [M, N]
-      const Tensor matrix = rows_of_part(reals, slot, part).contiguous();
-      return input.tensor.is_complex()
-                 ? at::view_as_complex(matrix.view({matrix.size(0), matrix.size(1) / 2, 2}))
-                 : matrix;
+      const Tensor matrix = rows_of_part(reals, slot, part);
+      if (!input.tensor.is_complex()) {
+        return matrix;
+      }
+      const Tensor pairs = matrix.reshape({matrix.size(0), matrix.size(1) / 2, 2});
+      return at::complex(pairs.select(2, 0), pairs.select(2, 1));
     };
-    const Block block{entries_of(analytical), entries_of(numerical), {}, options_.atol};
-    if (all_constant_) {
+    Block block{entries_of(analytical), entries_of(numerical), {}, options_.atol};
+    block.tolerance = tolerance_for(input.tensor, slot.like, block.numerical);
+    const Summary summary = summarize(block, comparison);
+    if (summary.passed) {
+      warn_if_zeros_pass(comparison, summary.zeros_pass);
+    } else if (all_constant_) {
       judge_as(GradcheckCause::not_filled,
                "not filled: the output requires no gradient, but depends on the input", block, comparison);
     } else {
@@ -233,73 +258,6 @@ void GradientCheck::compare_pair(const CheckedInput& input, const OutputSlot& sl
     }
     result_.comparisons.push_back(std::move(comparison));
   }
-}
-
-void GradientCheck::judge(Block block, const CheckedInput& input, const OutputSlot& slot,
-                          GradcheckComparison& comparison) {
-  block.tolerance = tolerance_for(input.tensor, slot.like, block.numerical);
-  if (summarize(block, comparison)) {
-    return;
-  }
-  Tensor bad = block.bad_entries();
-  const KinkMasks masks = find_kinks(block, bad, input, slot, comparison.part);
-  comparison.kinks = masks.kink.sum().item<std::int64_t>();
-  if (options_.kinks == GradcheckKinks::report) {
-    bad &= (masks.kink & masks.between).logical_not();
-  }
-  list_bad_entries(block, bad, masks.kink, comparison);
-  comparison.passed = comparison.bad == 0;
-  const Tensor other = bad & (masks.kink | masks.jump).logical_not();
-  if (comparison.passed) {
-    set_cause(comparison, GradcheckCause::kink, c10::str("kink: excused at ", comparison.kinks, " entries"));
-  } else if (other.any().item<bool>()) {
-    find_cause(block, other, comparison);
-  } else if ((bad & masks.jump).any().item<bool>()) {
-    set_cause(comparison, GradcheckCause::discontinuity, "discontinuity: the function jumps here");
-  } else {
-    const bool between = (masks.between | bad.logical_not()).all().item<bool>();
-    set_cause(comparison, GradcheckCause::kink,
-              std::string("kink: the left and right slopes differ; analytical is ") +
-                  (between ? "between them" : "not even between them"));
-  }
-}
-
-/// Compares the one-sided slopes for step h with those for h/10, in the columns with bad entries.
-KinkMasks GradientCheck::find_kinks(const Block& block, const Tensor& bad, const CheckedInput& input,
-                                    const OutputSlot& slot, Part part) {
-  if (block.analytical.is_complex()) {
-    const Tensor none = at::zeros_like(bad);
-    return {none, none, none};
-  }
-  set_step("the forward, perturbed to one side to find kinks,");
-  Elements elements(evaluate_->point()[input.index]);
-  const Tensor columns = bad.any(0).nonzero().view(-1);
-  const auto slopes = [&](double step) {
-    const Slopes all = one_sided_slopes(*evaluate_, elements, columns, step);
-    const auto of_part = [&](const Tensor& side) {  // [K, R] to [M, K]
-      return rows_of_part(side.t().narrow(0, slot.offset, slot.length), slot, part);
-    };
-    return Slopes{of_part(all.left), of_part(all.right)};
-  };
-  const Slopes wide = slopes(options_.eps), narrow = slopes(options_.eps / 10);
-  const Tensor analytical = block.analytical.index_select(1, columns);
-  const Tensor difference = (wide.right - wide.left).abs();
-  const Tensor ratio = (narrow.right - narrow.left).abs() / difference;
-  const Tensor low = at::minimum(wide.left, wide.right);
-  const Tensor high = at::maximum(wide.left, wide.right);
-  const Tensor tolerance =
-      at::maximum(low.abs(), high.abs()) * block.tolerance.relative + block.tolerance.absolute;
-  // Where f'' exists, the slopes differ by h f'': a tenth of the step leaves a tenth of the difference. At a
-  // kink the difference stays the same, near one it vanishes, and at a jump it is ten times as large.
-  const Tensor differ = difference > tolerance;
-  const Tensor smooth = (ratio > 0.05) & (ratio < 0.2);
-  const Tensor jump = ratio > 5;
-  const Tensor between = (analytical >= low - tolerance) & (analytical <= high + tolerance);
-  const auto scattered = [&](const Tensor& mask) {  // [M, K] to [M, N]
-    return at::zeros_like(bad).index_copy(1, columns, mask);
-  };
-  return {scattered(differ & smooth.logical_not() & jump.logical_not()), scattered(differ & jump),
-          scattered(between)};
 }
 
 /// Compares vᵀJu of each differentiable output for each checked input.
@@ -318,7 +276,7 @@ std::vector<GradcheckComparison> GradientCheck::compare_projections(AnalyticalRo
   std::vector<GradcheckComparison> projections;
   for (std::size_t s = 0; s < layout_.slots.size(); ++s) {
     const OutputSlot& slot = layout_.slots[s];
-    if (!slot.differentiable) {
+    if (!slot.differentiable && !all_constant_) {
       continue;
     }
     const Tensor v = random_direction(slot.length, generator);
@@ -344,7 +302,7 @@ GradcheckComparison GradientCheck::compare_projection(const CheckedInput& input,
   Block block{matrix(vt_j.dot(u)), matrix(v.dot(j_u)), {}, options_.atol};
   block.tolerance = tolerance_for(input.tensor, slot.like, block.numerical);
   block.tolerance.absolute *= (u.sum() * v.sum()).item<double>();
-  comparison.passed = summarize(block, comparison);
+  judge_as(GradcheckCause::unknown, "unknown: the full Jacobian is not computed", block, comparison);
   return comparison;
 }
 
@@ -373,7 +331,7 @@ void GradientCheck::report_rows(const AnalyticalRows& rows) {
       const bool doubled = std::abs(change.second - 2 * change.first) < 1e-6 * std::abs(change.first);
       fail("backward is not reentrant: in a second run the gradient of ", change.output, " by ",
            checked_[i].name, " is ", number_text(change.second, 9), " instead of ",
-           number_text(change.first, 9),
+           number_text(change.first, 9), difference_text(change.second, change.first),
            (doubled ? "; it is added to the result of the first run: accumulated instead of overwritten"
                     : "; the backward is not deterministic or keeps state between runs"));
     }

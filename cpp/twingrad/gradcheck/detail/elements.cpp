@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <utility>
 
 namespace twingrad::gradcheck_detail {
 namespace {
@@ -18,6 +20,33 @@ std::vector<std::int64_t> element_offsets(const Tensor& tensor) {
 }
 
 Tensor real_view(const Tensor& tensor) { return tensor.is_complex() ? at::view_as_real(tensor) : tensor; }
+
+/// The addresses of the real numbers of a strided tensor, sorted.
+std::vector<std::uintptr_t> sorted_addresses(const Tensor& tensor) {
+  const Tensor reals = real_view(tensor.is_conj() ? tensor.conj() : tensor);
+  const auto first = reinterpret_cast<std::uintptr_t>(reals.data_ptr());
+  std::vector<std::uintptr_t> addresses;
+  for (const std::int64_t offset : element_offsets(reals)) {
+    addresses.push_back(first + static_cast<std::uintptr_t>(offset) * reals.element_size());
+  }
+  std::sort(addresses.begin(), addresses.end());
+  return addresses;
+}
+
+/// Whether the memory from the first to the last element of one tensor overlaps that of the other.
+bool ranges_overlap(const Tensor& a, const Tensor& b) {
+  const auto range_of = [](const Tensor& tensor) {
+    std::int64_t last = 0;
+    for (std::int64_t d = 0; d < tensor.dim(); ++d) {
+      last += (tensor.size(d) - 1) * tensor.stride(d);
+    }
+    const auto first = reinterpret_cast<std::uintptr_t>(tensor.data_ptr());
+    return std::pair(first, first + static_cast<std::uintptr_t>(last + 1) * tensor.element_size());
+  };
+  const auto [first_a, end_a] = range_of(a);
+  const auto [first_b, end_b] = range_of(b);
+  return first_a < end_b && first_b < end_a;
+}
 
 }  // namespace
 
@@ -90,6 +119,17 @@ bool overlaps_itself(const Tensor& tensor) {
   std::vector<std::int64_t> offsets = element_offsets(tensor);
   std::sort(offsets.begin(), offsets.end());
   return std::adjacent_find(offsets.begin(), offsets.end()) != offsets.end();
+}
+
+bool share_memory(const Tensor& a, const Tensor& b) {
+  if (a.layout() != at::kStrided || b.layout() != at::kStrided || a.device() != b.device() ||
+      a.numel() == 0 || b.numel() == 0 || !ranges_overlap(a, b)) {
+    return false;
+  }
+  const std::vector<std::uintptr_t> of_a = sorted_addresses(a), of_b = sorted_addresses(b);
+  std::vector<std::uintptr_t> shared;
+  std::set_intersection(of_a.begin(), of_a.end(), of_b.begin(), of_b.end(), std::back_inserter(shared));
+  return !shared.empty();
 }
 
 }  // namespace twingrad::gradcheck_detail

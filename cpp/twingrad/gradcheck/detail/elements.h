@@ -41,7 +41,7 @@ class Elements {
   double* doubles_ = nullptr;          // the memory, if it is float64 on the CPU
 };
 
-/// Copies the real numbers of a tensor of any dtype and device to `to`, row-major; a complex number gives
+/// Copies the real numbers of a tensor of any layout, dtype and device to `to`, row-major; a complex number gives
 /// two.
 void copy_reals(const Tensor& tensor, double* to);
 
@@ -59,5 +59,9 @@ double distance(double a, double b);
 
 /// Whether two elements share an address.
 bool overlaps_itself(const Tensor& tensor);
+
+/// Whether an element of one tensor and an element of the other share an address. False unless both are
+/// strided.
+bool share_memory(const Tensor& a, const Tensor& b);
 
 }  // namespace twingrad::gradcheck_detail

@@ -1,6 +1,8 @@
 #include "twingrad/gradcheck/detail/gradient_check.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/Type.h>
+#include <cxxabi.h>
 
 #include <algorithm>
 #include <cmath>
@@ -16,14 +18,24 @@ at::ScalarType float64_dtype(const Tensor& like) {
   return like.is_complex() ? at::kComplexDouble : at::kDouble;
 }
 
-/// A float64 copy with the strides of a dense tensor; other dtypes are returned unchanged.
-Tensor float64_copy(const Tensor& tensor) {
-  if (!has_gradient_dtype(tensor)) {
-    return tensor;
+/// Copies of the floating-point and complex tensors with this precision and the strides of dense tensors.
+/// A tensor that occurs twice is copied once.
+Tensors copies_as(at::ScalarType precision, const Tensors& tensors) {
+  Tensors copies = tensors;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const Tensor& tensor = tensors[i];
+    const auto first = std::find_if(tensors.begin(), tensors.end(),
+                                    [&](const Tensor& other) { return other.is_same(tensor); });
+    if (first < tensors.begin() + static_cast<std::ptrdiff_t>(i)) {
+      copies[i] = copies[first - tensors.begin()];
+    } else if (has_gradient_dtype(tensor)) {
+      const auto dtype = tensor.is_complex() ? c10::toComplexType(precision) : precision;
+      copies[i] = tensor.detach()
+                      .to(dtype, /*non_blocking=*/false, /*copy=*/true)
+                      .requires_grad_(tensor.requires_grad());
+    }
   }
-  return tensor.detach()
-      .to(float64_dtype(tensor), /*non_blocking=*/false, /*copy=*/true)
-      .requires_grad_(tensor.requires_grad());
+  return copies;
 }
 
 double largest_distance(const Tensor& a, const Tensor& b) {
@@ -34,11 +46,31 @@ double largest_distance(const Tensor& a, const Tensor& b) {
   return largest;
 }
 
+/// What to do if a function does not accept inputs of float64, but of this lower precision.
+std::string advice_for(at::ScalarType precision) {
+  const char* name = precision == at::kHalf ? "float16" : precision == at::kBFloat16 ? "bfloat16" : "float32";
+  return c10::str("; fn uses ", name,
+                  " tensors that do not follow its inputs: convert them, for example with ",
+                  "module->to(torch::kDouble)");
+}
+
 }  // namespace
 
-std::string message_of(const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  return torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
+std::string current_exception_message() {
+  try {
+    throw;
+  } catch (const c10::Error& error) {
+    return error.what_without_backtrace();
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (const std::string& text) {
+    return text;
+  } catch (const char* text) {
+    return text;
+  } catch (...) {
+    const std::type_info* type = abi::__cxa_current_exception_type();
+    return "an exception of type " + (type == nullptr ? "unknown" : c10::demangle(type->name()));
+  }
 }
 
 GradientCheck::GradientCheck(GradcheckResult::Check check, const GradcheckFunction& fn, const Tensors& inputs,
@@ -58,8 +90,8 @@ GradcheckResult GradientCheck::run(const std::function<void()>& steps) {
     check_inputs_unchanged();
   } catch (const CheckStopped& error) {
     fail(error.what());
-  } catch (const std::exception& error) {
-    fail(step_, " threw: ", message_of(error));
+  } catch (...) {
+    fail(step_, " threw: ", current_exception_message());
   }
   if (result_.comparisons.empty() && result_.failures.empty()) {
     fail("nothing was compared");
@@ -89,25 +121,32 @@ std::string GradientCheck::input_name(std::size_t input) const {
   return name_at(options_.input_names, "input", input);
 }
 
-void GradientCheck::choose_inputs(bool or_all) {
+void GradientCheck::warn_once(const std::string& message) {
+  if (std::find(result_.warnings.begin(), result_.warnings.end(), message) == result_.warnings.end()) {
+    warn(message);
+  }
+}
+
+void GradientCheck::choose_inputs(bool by_hand) {
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     if (!inputs_[i].defined()) {
       throw CheckStopped(input_name(i), " is undefined");
     }
   }
   const auto requires_grad = [](const Tensor& input) { return input.requires_grad(); };
-  const bool all = or_all && std::none_of(inputs_.begin(), inputs_.end(), requires_grad);
+  const bool all = by_hand && std::none_of(inputs_.begin(), inputs_.end(), requires_grad);
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     if (all ? has_gradient_dtype(inputs_[i]) : requires_grad(inputs_[i])) {
       checked_.push_back({i, inputs_[i], input_name(i)});
     }
   }
   if (checked_.empty()) {
-    throw CheckStopped(or_all ? "no input has a floating-point or complex dtype"
-                              : "no input requires a gradient");
+    throw CheckStopped(by_hand ? "no input has a floating-point or complex dtype"
+                               : "no input requires a gradient");
   }
   for (const CheckedInput& input : checked_) {
     validate_input(input);
+    validate_memory(input, by_hand);
     if (input.tensor.scalar_type() != float64_dtype(input.tensor)) {
       in_float64_ = in_float64_ || options_.numerical_in_float64;
       warn(input.name, " is ", input.tensor.scalar_type(),
@@ -116,6 +155,7 @@ void GradientCheck::choose_inputs(bool or_all) {
                 : ": numerical gradients in less than double precision are likely to fail"));
     }
   }
+  warn_about_inputs();
   for (const Tensor& input : inputs_) {
     originals_.push_back(input.layout() == at::kStrided ? input.detach().clone() : Tensor());
   }
@@ -134,6 +174,64 @@ void GradientCheck::validate_input(const CheckedInput& input) const {
     throw CheckStopped(input.name, " overlaps itself in memory, with strides ", tensor.strides(),
                        ": perturbing one element changes others; call contiguous() on it");
   }
+}
+
+/// Autograd gives one gradient for a tensor that is two inputs. A backward by hand gives two.
+void GradientCheck::validate_memory(const CheckedInput& input, bool by_hand) const {
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const bool same_allowed = !by_hand && inputs_[i].is_same(input.tensor);
+    if (i != input.index && !same_allowed && share_memory(input.tensor, inputs_[i])) {
+      throw CheckStopped(input_name(std::min(i, input.index)), " and ", input_name(std::max(i, input.index)),
+                         " share memory: perturbing one changes the other; call clone() on one of them");
+    }
+  }
+}
+
+/// Warns about inputs of equal elements, such as zeros or ones.
+void GradientCheck::warn_about_inputs() {
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const Tensor& input = inputs_[i];
+    if (!has_gradient_dtype(input) || input.layout() != at::kStrided || input.numel() == 0) {
+      continue;
+    }
+    const c10::complex<double> first = input.reshape({-1})[0].item().toComplexDouble();
+    const bool special = input.numel() > 1 || first == 0.0 || first == 1.0;
+    if (special && input.eq(input.reshape({-1})[0]).all().item<bool>()) {
+      warn(input_name(i), " is ", number_text(first.real()),
+           first.imag() == 0 ? "" : (first.imag() < 0 ? "" : "+") + number_text(first.imag()) + "i",
+           " everywhere: many wrong gradients are right there; use random values");
+    }
+  }
+}
+
+Tensors GradientCheck::first_outputs() {
+  try {
+    return fn_(inputs_);
+  } catch (const CheckStopped&) {
+    throw;
+  } catch (...) {
+    const std::string message = current_exception_message();
+    throw CheckStopped("the forward threw: ", message, dtype_advice());
+  }
+}
+
+/// For a forward that throws: what to do if it does not throw for inputs of another precision.
+std::string GradientCheck::dtype_advice() const {
+  const auto accepts = [&](const Tensors& inputs) {
+    try {
+      fn_(inputs);
+      return true;
+    } catch (...) {
+      return false;
+    }
+  };
+  if (accepts(inputs_)) {  // it does not always throw
+    return {};
+  }
+  return accepts(copies_as(at::kFloat, inputs_))    ? advice_for(at::kFloat)
+         : accepts(copies_as(at::kDouble, inputs_)) ? "; fn uses float64 tensors: pass float64 inputs"
+                                                    : "";
 }
 
 void GradientCheck::set_outputs(const Tensors& outputs, bool all_differentiable) {
@@ -158,24 +256,65 @@ void GradientCheck::prepare_evaluation(bool with_autograd) {
   OutputLayout layout = layout_;
   if (in_float64_) {
     set_step("the forward on float64 copies of the inputs (see GradcheckOptions::numerical_in_float64)");
-    std::transform(inputs_.begin(), inputs_.end(), point.begin(), float64_copy);
+    point = copies_as(at::kDouble, inputs_);
     for (OutputSlot& slot : layout.slots) {
-      slot.like = slot.like.detach().to(float64_dtype(slot.like));
+      slot.like = slot.like.to(float64_dtype(slot.like));
     }
   }
   evaluate_ = std::make_unique<Evaluator>(fn_, std::move(point), std::move(layout), with_autograd);
-  const Tensor values = (*evaluate_)();
-  // If a value is off by this, an entry of a Jacobian is off by atol.
-  const double bound = 2 * options_.eps * options_.atol;
-  const double change = largest_distance(values, (*evaluate_)());
-  if (change > bound) {
-    fail("the forward is not deterministic: two calls with the same inputs differ by ", number_text(change));
-  }
+  const Tensor values = first_evaluation();
+  compare_calls(values, 1);
   try {
     evaluate_->with_autograd = false;
-    evaluate_->with_autograd = with_autograd && largest_distance(values, (*evaluate_)()) > bound;
-  } catch (const std::exception&) {
+    evaluate_->with_autograd = with_autograd && largest_distance(values, (*evaluate_)()) > value_bound();
+  } catch (...) {
     evaluate_->with_autograd = with_autograd;  // fn calls autograd itself
+  }
+}
+
+Tensor GradientCheck::first_evaluation() const {
+  try {
+    return (*evaluate_)();
+  } catch (const CheckStopped&) {
+    throw;
+  } catch (...) {
+    if (!in_float64_) {
+      throw;
+    }
+    const auto low = std::find_if(checked_.begin(), checked_.end(), [](const CheckedInput& input) {
+      return input.tensor.scalar_type() != float64_dtype(input.tensor);
+    });
+    throw CheckStopped(step_, " threw: ", current_exception_message(),
+                       advice_for(c10::toRealValueType(low->tensor.scalar_type())));
+  }
+}
+
+/// Compares the values of more calls, each with those of the call before.
+void GradientCheck::compare_calls(Tensor values, int calls) {
+  for (; calls > 0 && deterministic_; --calls) {
+    const Tensor next = (*evaluate_)();
+    const double change = largest_distance(values, next);
+    if (change > value_bound()) {
+      deterministic_ = false;
+      fail("the forward is not deterministic: two calls with the same inputs differ by ",
+           number_text(change));
+    }
+    values = next;
+  }
+}
+
+/// The numbers of a random forward have no cause. One that is seldom random takes more calls to find.
+void GradientCheck::withdraw_causes_if_random() {
+  const auto passed = [](const GradcheckComparison& comparison) { return comparison.passed; };
+  if (std::all_of(result_.comparisons.begin(), result_.comparisons.end(), passed)) {
+    return;
+  }
+  set_step("the forward, called again to compare its values,");
+  compare_calls((*evaluate_)(), 32);
+  for (GradcheckComparison& comparison : result_.comparisons) {
+    if (!deterministic_ && !comparison.passed) {
+      set_cause(comparison, GradcheckCause::unknown, "unknown: the forward is not deterministic");
+    }
   }
 }
 
@@ -202,7 +341,7 @@ void GradientCheck::check_inputs_unchanged() {
     if (!original.defined()) {
       continue;
     }
-    const Tensor current = inputs_[i].detach();
+    const Tensor& current = inputs_[i];
     const Tensor same = (current == original) | ((current != current) & (original != original));
     if (!same.all().item<bool>()) {
       fail("the function changed ", input_name(i), " in place");

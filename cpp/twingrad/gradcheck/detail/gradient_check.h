@@ -12,14 +12,17 @@
 
 namespace twingrad::gradcheck_detail {
 
-/// The message of an exception, without LibTorch's stack trace.
-std::string message_of(const std::exception& error);
+/// The message of the exception that is being handled, without LibTorch's stack trace.
+std::string current_exception_message();
 
-/// Where the one-sided slopes differ.
-struct KinkMasks {
-  Tensor kink;     // [M, N] they differ at every step size
-  Tensor jump;     // [M, N] the difference grows as the step shrinks: the function is not continuous
-  Tensor between;  // [M, N] the analytical value is between the two slopes
+/// The entries of a block [M, N] that are not within the tolerance, and where the function has no derivative.
+struct BadEntries {
+  Tensor bad;
+  Tensor kink;      // the one-sided slopes differ
+  Tensor jump;      // the function is not continuous
+  Tensor between;   // the analytical value is between the two slopes
+  Tensor rounding;  // rounding errors of the forward are large enough to explain the difference
+  double rounding_error = 0;
 };
 
 /// One check, independent of where the backward pass comes from. gradcheck.cpp calls the steps in order.
@@ -32,9 +35,11 @@ class GradientCheck {
   /// Runs the steps and returns the complete result. An exception becomes a failure.
   GradcheckResult run(const std::function<void()>& steps);
 
-  /// Selects the inputs to check: those that require a gradient; if none does and `or_all`, all
-  /// floating-point and complex ones.
-  void choose_inputs(bool or_all);
+  /// Selects the inputs to check: those that require a gradient; if none does and `by_hand`, all
+  /// floating-point and complex ones. by_hand: the backward does not come from autograd.
+  void choose_inputs(bool by_hand);
+  /// The outputs of fn at the inputs. Throws CheckStopped if fn throws.
+  Tensors first_outputs();
   /// Sets the layout from the outputs of fn at the inputs.
   void set_outputs(const Tensors& outputs, bool all_differentiable);
   /// Prepares the evaluations at the inputs, or at float64 copies of them. Checks that the forward is
@@ -56,6 +61,8 @@ class GradientCheck {
   void warn(const Args&... args) {
     result_.warnings.push_back(c10::str(args...));
   }
+  /// Adds a warning that is not there yet.
+  void warn_once(const std::string& message);
   /// The current step, named in the message if it throws.
   void set_step(std::string step) { step_ = std::move(step); }
 
@@ -65,7 +72,16 @@ class GradientCheck {
  private:
   void validate_options() const;
   void validate_input(const CheckedInput& input) const;
+  void validate_memory(const CheckedInput& input, bool by_hand) const;
+  void warn_about_inputs();
   void check_inputs_unchanged();
+  std::string dtype_advice() const;
+  Tensor first_evaluation() const;
+  void compare_calls(Tensor values, int calls);
+  void withdraw_causes_if_random();
+  /// A value that is off by more changes an entry of a Jacobian by more than atol.
+  double value_bound() const { return 2 * options_.eps * options_.atol; }
+  std::string memory_shortage() const;
   std::string input_name(std::size_t input) const;
 
   Tensor numerical_for(const CheckedInput& input);
@@ -76,12 +92,16 @@ class GradientCheck {
   std::vector<GradcheckComparison> compare_projections(AnalyticalRows& rows);
   GradcheckComparison compare_projection(const CheckedInput& input, const OutputSlot& slot, const Tensor& v,
                                          const Tensor& u, const Tensor& vt_j, const Tensor& j_u) const;
-  void report_projections(const std::vector<GradcheckComparison>& projections);
+  void report_projections(const std::vector<GradcheckComparison>& projections, const std::string& end);
+  void warn_if_zeros_pass(const GradcheckComparison& comparison, bool zeros_pass);
   void compare_pair(const CheckedInput& input, const OutputSlot& slot, const Tensor& analytical,
                     const Tensor& numerical);
-  void judge(Block block, const CheckedInput& input, const OutputSlot& slot, GradcheckComparison& comparison);
-  KinkMasks find_kinks(const Block& block, const Tensor& bad, const CheckedInput& input,
-                       const OutputSlot& slot, GradcheckComparison::Part part);
+  void judge(const Block& block, const CheckedInput& input, const OutputSlot& slot,
+             GradcheckComparison& comparison);
+  BadEntries find_kinks(const Block& block, const Tensor& bad, const CheckedInput& input,
+                        const OutputSlot& slot, GradcheckComparison::Part part);
+  void find_rounding(const Block& block, const OutputSlot& slot, GradcheckComparison::Part part,
+                     Elements& elements, BadEntries& entries) const;
   void find_overwritten();
   void report_rows(const AnalyticalRows& rows);
 
@@ -95,6 +115,7 @@ class GradientCheck {
   OutputLayout layout_;
   bool all_constant_ = false;  // no output requires a gradient
   bool in_float64_ = false;    // the differences are taken at float64 copies of the inputs
+  bool deterministic_ = true;  // as far as known
   std::unique_ptr<Evaluator> evaluate_;
 };
 

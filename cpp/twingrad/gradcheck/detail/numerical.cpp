@@ -2,11 +2,25 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <unistd.h>
 
 namespace twingrad::gradcheck_detail {
-
 std::string name_at(const std::vector<std::string>& names, const char* kind, std::size_t i) {
   return i < names.size() ? names[i] : c10::str(kind, " ", i);
+}
+
+bool fits_in_memory(double bytes) {
+  const double installed =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+  if (bytes > installed) {
+    return false;
+  }
+  try {
+    at::empty({static_cast<std::int64_t>(bytes)}, at::kByte);  // fails if a limit of the process is lower
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
 }
 
 std::string type_text(const Tensor& tensor) {

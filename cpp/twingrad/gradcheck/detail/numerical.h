@@ -92,6 +92,9 @@ struct Slopes {
 };
 Slopes one_sided_slopes(const Evaluator& evaluate, Elements& input, const Tensor& columns, double step);
 
+/// Whether so many bytes can be allocated.
+bool fits_in_memory(double bytes);
+
 /// The i-th name, or kind and number, such as "output 1".
 std::string name_at(const std::vector<std::string>& names, const char* kind, std::size_t i);
 

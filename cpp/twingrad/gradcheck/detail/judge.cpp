@@ -1,0 +1,112 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "twingrad/gradcheck/detail/gradient_check.h"
+#include "twingrad/gradcheck/detail/rounding.h"
+
+// How a GradientCheck judges a Jacobian: bad entries, kinks and jumps, rounding, and the cause.
+namespace twingrad::gradcheck_detail {
+namespace {
+
+using Part = GradcheckComparison::Part;
+
+/// Where the one-sided slopes differ.
+struct SlopeMasks {
+  Tensor kink;     // [M, K] they differ at every step size
+  Tensor jump;     // [M, K] the difference grows as the step shrinks: the function is not continuous
+  Tensor between;  // [M, K] the analytical value is between the two slopes
+};
+
+/// Compares the one-sided slopes [M, K] for step h with those for h/10.
+SlopeMasks compare_slopes(const Slopes& wide, const Slopes& narrow, const Tensor& analytical,
+                          const Tolerance& tolerances) {
+  const Tensor difference = (wide.right - wide.left).abs();
+  const Tensor ratio = (narrow.right - narrow.left).abs() / difference;
+  const Tensor low = at::minimum(wide.left, wide.right);
+  const Tensor high = at::maximum(wide.left, wide.right);
+  const Tensor tolerance = at::maximum(low.abs(), high.abs()) * tolerances.relative + tolerances.absolute;
+  // Where f'' exists, the slopes differ by h f'': a tenth of the step leaves a tenth of the difference. At a
+  // kink the difference stays the same, near one it vanishes, and at a jump it is ten times as large.
+  const Tensor differ = difference > tolerance;
+  const Tensor smooth = (ratio > 0.05) & (ratio < 0.2);
+  const Tensor jump = ratio > 5;
+  return {differ & smooth.logical_not() & jump.logical_not(), differ & jump,
+          (analytical >= low - tolerance) & (analytical <= high + tolerance)};
+}
+
+}  // namespace
+
+/// Marks the bad entries that rounding errors can explain.
+void GradientCheck::find_rounding(const Block& block, const OutputSlot& slot, Part part, Elements& elements,
+                                  BadEntries& entries) const {
+  const RoundingErrors errors = rounding_errors(*evaluate_, elements, slot, part, entries.bad, options_.eps);
+  const double epsilon = precision_of(in_float64_ ? evaluate_->layout().slots[0].like : slot.like).epsilon;
+  const Tensor values =
+      rows_of_part((*evaluate_)().narrow(0, slot.offset, slot.length).unsqueeze(1), slot, part);
+  const Tensor last_digit = values.abs().nan_to_num(0, 0) * epsilon;
+  entries.rounding = rounding_mask(block, errors, last_digit, options_.eps) & entries.bad;
+  entries.rounding_error =
+      std::max({errors.noise, errors.step, (last_digit * entries.rounding).max().item<double>()});
+  entries.kink &= entries.rounding.logical_not();
+}
+
+/// Evaluates the function around the columns with bad entries.
+BadEntries GradientCheck::find_kinks(const Block& block, const Tensor& bad, const CheckedInput& input,
+                                     const OutputSlot& slot, Part part) {
+  set_step("the forward, perturbed to one side to find kinks,");
+  Elements elements(evaluate_->point()[input.index]);
+  const Tensor columns = bad.any(0).nonzero().view(-1);
+  const auto scattered = [&](const Tensor& mask) {  // [M, K] to [M, N]
+    return at::zeros_like(bad).index_copy(1, columns, mask);
+  };
+  BadEntries found{bad, at::zeros_like(bad), at::zeros_like(bad), at::zeros_like(bad), {}};
+  if (!block.analytical.is_complex()) {
+    const auto slopes = [&](double step) {
+      const Slopes all = one_sided_slopes(*evaluate_, elements, columns, step);
+      const auto of_part = [&](const Tensor& side) {  // [K, R] to [M, K]
+        return rows_of_part(side.t().narrow(0, slot.offset, slot.length), slot, part);
+      };
+      return Slopes{of_part(all.left), of_part(all.right)};
+    };
+    const Slopes wide = slopes(options_.eps), narrow = slopes(options_.eps / 10);
+    const SlopeMasks masks =
+        compare_slopes(wide, narrow, block.analytical.index_select(1, columns), block.tolerance);
+    found.kink = scattered(masks.kink);
+    found.jump = scattered(masks.jump);
+    found.between = scattered(masks.between);
+  }
+  find_rounding(block, slot, part, elements, found);
+  return found;
+}
+
+void GradientCheck::judge(const Block& block, const CheckedInput& input, const OutputSlot& slot,
+                          GradcheckComparison& comparison) {
+  BadEntries entries = find_kinks(block, block.bad_entries(), input, slot, comparison.part);
+  comparison.kinks = entries.kink.sum().item<std::int64_t>();
+  if (options_.kinks == GradcheckKinks::report) {
+    entries.bad &= (entries.kink & entries.between).logical_not();
+  }
+  list_bad_entries(block, entries.bad, entries.kink, comparison);
+  comparison.passed = comparison.bad == 0;
+  const Tensor other = entries.bad & (entries.kink | entries.jump | entries.rounding).logical_not();
+  if (comparison.passed) {
+    set_cause(comparison, GradcheckCause::kink, c10::str("kink: excused at ", comparison.kinks, " entries"));
+  } else if (other.any().item<bool>()) {
+    find_cause(block, other, comparison);
+  } else if (entries.rounding.any().item<bool>()) {
+    set_cause(
+        comparison, GradcheckCause::rounding,
+        c10::str("rounding: the forward is rounded by about ", number_text(entries.rounding_error, 1),
+                 ", too much for eps ", number_text(options_.eps), "; increase eps or compute in float64"));
+  } else if ((entries.bad & entries.jump).any().item<bool>()) {
+    set_cause(comparison, GradcheckCause::discontinuity, "discontinuity: the function jumps here");
+  } else {
+    const bool between = (entries.between | entries.bad.logical_not()).all().item<bool>();
+    set_cause(comparison, GradcheckCause::kink,
+              std::string("kink: the left and right slopes differ; analytical is ") +
+                  (between ? "between them" : "not even between them"));
+  }
+}
+
+}  // namespace twingrad::gradcheck_detail

@@ -390,6 +390,7 @@ TEST(TwinComparer, ComparesWithATwinThatOffersOnlyWhatItMust) {
     const Tensor images = court.batch.images.clone(), weight = plain.parameters()[0].tensor.clone();
     Comparison comparison = compare_twins(court.liar, plain, court.batch);
     EXPECT_TRUE(comparison.passed()) << comparison.to_string();
+    EXPECT_FALSE(plain.simulate_rounding(1e-7, 1));
     EXPECT_TRUE(images.equal(court.batch.images));
     EXPECT_TRUE(weight.equal(plain.parameters()[0].tensor));
     EXPECT_FALSE(comparison.has_reference);

@@ -31,4 +31,12 @@ TEST(OutOfMemory, IsNotReportedByOtherErrorsThatMentionMemory) {
   EXPECT_FALSE(reports_out_of_memory("cannot allocate a tensor of dtype complex on this device"));
 }
 
+TEST(MemoryInUse, GrowsWithMemoryThatIsWritten) {
+  const double before = memory_in_use();
+  EXPECT_GT(before, 1e6);
+  const at::Tensor tensor = at::empty({50'000'000}, at::kByte).fill_(1);
+  EXPECT_GT(memory_in_use(), before + 40e6);
+  EXPECT_GT(memory_of_machine(), memory_in_use());
+}
+
 }  // namespace twingrad::memory_test

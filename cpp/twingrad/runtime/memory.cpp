@@ -1,8 +1,12 @@
 #include "twingrad/runtime/memory.h"
 
+#include <sys/sysinfo.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <fstream>
+#include <string>
 #if defined(__GLIBC__)
 #include <malloc.h>
 #endif
@@ -23,6 +27,22 @@ bool reports_out_of_memory(std::string_view message) {
                                                     "CUDA out of memory", "CUBLAS_STATUS_ALLOC_FAILED"};
   return std::any_of(reports.begin(), reports.end(),
                      [&](std::string_view report) { return message.find(report) != std::string_view::npos; });
+}
+
+double memory_of_machine() {
+  struct sysinfo info {};
+  sysinfo(&info);
+  return (static_cast<double>(info.totalram) + static_cast<double>(info.totalswap)) * info.mem_unit;
+}
+
+double memory_in_use() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    if (double kilobytes = 0; word == "RssAnon:" && status >> kilobytes) {
+      return 1024 * kilobytes;
+    }
+  }
+  return 0;
 }
 
 }  // namespace twingrad

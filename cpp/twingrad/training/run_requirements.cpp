@@ -1,22 +1,31 @@
 #include "twingrad/training/run_requirements.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <stdexcept>
 
 #include "twingrad/runtime/control_groups.h"
 #include "twingrad/runtime/error.h"
+#include "twingrad/runtime/memory.h"
 
 namespace twingrad {
 namespace {
 
-/// Refuses a network that does not fit into memory, before the system kills the program. The estimate is a
-/// lower bound: weights, gradients and optimizer state of each twin, and the batch with its activations.
-void refuse_too_large(const RequestedRun& run) {
+/// Bytes for each parameter of the network: weights, gradients and optimizer state of each twin, and the larger
+/// of a checkpoint, which copies them, and a comparison, which repeats the step in float64. Measured as the growth
+/// of the memory in use between 3.4 and 8.2 million parameters, in float32 with Adam: 39 for the autograd twin, 54
+/// for the manual twin, 140 for both; in float64: 77, 97, 182.
+double bytes_per_parameter(const RequestedRun& run) {
   const double entry = run.training.dtype == at::kDouble ? 8 : 4;
   const double copies = run.optimizer.kind == OptimizerOptions::Kind::sgd ? 2 : 4;
+  constexpr double kComparison = 108, kInitialValue = 8;
+  return run.twins == 2 ? 2 * entry * copies + kComparison : entry * (2 * copies - 1) + kInitialValue;
+}
+
+/// Refuses a network that does not fit into memory, before the system kills the program. The estimate is a
+/// lower bound.
+void refuse_too_large(const RequestedRun& run) {
   double parameters = 0;  // a double, because a product of widths may exceed 64 bits
   double activations = 0;
   for (const LayerSpec& layer : flat_layers_of(run.network)) {
@@ -25,17 +34,16 @@ void refuse_too_large(const RequestedRun& run) {
     }
     activations += 2 * static_cast<double>(layer.outputs);
   }
+  const double entry = run.training.dtype == at::kDouble ? 8 : 4;
   const auto batch = static_cast<double>(run.training.rows_per_step(run.images.count));
-  const double needed = entry * (run.twins * (copies * parameters + batch * activations) +
-                                 batch * static_cast<double>(run.network.inputs));
-  const double machine =
-      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
-  const double container = control_group_limits().memory;
+  const double needed = memory_in_use() + bytes_per_parameter(run) * parameters +
+                        entry * batch * (run.twins * activations + static_cast<double>(run.network.inputs));
+  const double machine = memory_of_machine(), container = control_group_limits().memory;
   if (run.training.device.is_cpu() && needed > std::min(machine, container)) {
     throw UserError(
         "--hidden",
-        fmt::format("expected a network that fits into {} {:.3g} GB of memory, found one that needs "
-                    "at least {:.3g} GB",
+        fmt::format("expected a network that fits into {} {:.3g} GB of memory, found one that needs at least "
+                    "{:.3g} GB",
                     container < machine ? "the container's" : "this machine's",
                     std::min(machine, container) / 1e9, needed / 1e9),
         "choose smaller layers, or a smaller --batch-size");

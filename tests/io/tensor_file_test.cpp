@@ -340,12 +340,12 @@ TEST(TensorFile, RefusesOtherFiles) {
        "found a file in the format of PyTorch before 1.6; load it in Python and save it again"},
       {"\x80\x02}.", "found a bare pickle, as pickle.dump writes it; load it in Python"},
       {"\x80\x04\x95"s, "found a bare pickle"},
-      {"version https://git-lfs.github.com/spec/v1\noid", "found a pointer of Git LFS; fetch the file"},
+      {"version https://git-lfs.github.com/spec/v1\noid", "found a Git LFS pointer; fetch the file"},
       {"\x89HDF\r\n\x1a\n", "found an HDF5 file"},
       {"\x1f\x8b\x08", "found a file compressed with gzip"},
-      {"<!DOCTYPE html>", "found an HTML or XML page; download the file itself"},
-      {"\xef\xbb\xbf \n<html>", "found an HTML or XML page"},
-      {" {\"a\": 1}", "found JSON"},
+      {"<!DOCTYPE html>", "found an HTML page; download the file itself"},
+      {"\xef\xbb\xbf \n<html>", "found an HTML page"},
+      {" {\"a\": 1}", "found a JSON document"},
   });
 }
 

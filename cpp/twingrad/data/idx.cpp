@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "twingrad/io/input_file.h"
+#include "twingrad/io/remedies.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/sha256.h"
 #include "twingrad/runtime/text.h"
@@ -68,7 +69,7 @@ Finding recognize(std::string_view start) {
     if (start.starts_with(magic)) return finding;
   }
   const std::string_view text = describe_text(start);
-  if (text == "a Git LFS pointer") return {std::string(text), "fetch the file itself, with git lfs pull"};
+  if (text == "a Git LFS pointer") return {std::string(text), kFetchFromLfs};
   if (text == "an HTML page") return {"an HTML page, perhaps a server's error page"};
   return {text.empty() ? "not an IDX file" : std::string(text)};
 }

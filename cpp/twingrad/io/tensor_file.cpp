@@ -83,19 +83,19 @@ std::pair<std::string_view, std::string_view> describe_other_file(std::string_vi
              "load it in Python and save it again: torch.save(torch.load(file), other_file)"},
       Format{"\x80"sv, "a bare pickle, as pickle.dump writes it",
              "load it in Python and save the tensors with torch.save"},
-      Format{"version https://git-lfs"sv, "a pointer of Git LFS", "fetch the file: git lfs pull"},
       Format{"\x89HDF"sv, "an HDF5 file, perhaps of Keras", kSaveFromPython},
       Format{"\x93NUMPY"sv, "a NumPy array", kSaveFromPython},
       Format{"\x1f\x8b"sv, "a file compressed with gzip", "unpack it: gunzip FILE"},
-      Format{"\x89PNG"sv, "a PNG image", kCheckPath},
-      Format{"<"sv, "an HTML or XML page", "download the file itself"},
-      Format{"{"sv, "JSON", kCheckPath}};
+      Format{"\x89PNG"sv, "a PNG image", kCheckPath}};
   if (content.empty()) return {"an empty file", kCopyAgain};
-  content.remove_prefix(std::min(content.find_first_not_of(" \t\r\n\xef\xbb\xbf"), content.size()));
   const auto format = std::find_if(kFormats.begin(), kFormats.end(),
                                    [&](const Format& known) { return content.starts_with(known.start); });
-  if (format == kFormats.end()) return {"neither", kCheckPath};
-  return {format->name, format->remedy};
+  if (format != kFormats.end()) return {format->name, format->remedy};
+  const std::string_view text = describe_text(content);
+  if (text.empty()) return {"neither", kCheckPath};
+  return {text, text == "a Git LFS pointer" ? kFetchFromLfs
+                : text == "an HTML page"    ? kDownloadFile
+                                            : kCheckPath};
 }
 
 // ---- Writing -------------------------------------------------------------------------------------------

@@ -210,7 +210,7 @@ int default_threads() {
 }
 
 ThreadsRefused::ThreadsRefused(const std::string& what)
-    : UserError("the system", "expected to get " + what + ", found that it refuses",
+    : UserError("the system", "expected " + what + ", found a lower limit",
                 "raise 'ulimit -u', 'ulimit -v' or the container's limit, or choose fewer --threads") {}
 
 std::string ThreadPlan::describe(bool autograd_twin, bool manual_twin,

@@ -277,14 +277,18 @@ bool TwinComparer::set_rows_aside(Comparison& comparison, Batch& batch) {
     }
     return false;
   }
-  comparison.rows_set_aside += count;
   const Tensor rest = near.logical_not().nonzero().squeeze(1);
+  if (rest.numel() < 2) {  // one row has no statistics for a batch normalization
+    comparison.rows_set_aside = comparison.rows;
+    return false;
+  }
+  comparison.rows_set_aside += count;
   batch.images = batch.images.index_select(0, rest);
   batch.labels = batch.labels.index_select(0, rest);
   for (Tensor& mask : batch.masks) {
     mask = mask.index_select(0, rest);
   }
-  return rest.numel() > 0;
+  return true;
 }
 
 bool TwinComparer::measure_noise(const Batch& batch, const Pass& exact) {

@@ -459,6 +459,28 @@ TEST(TwinComparer, SetsRowsNearAKinkAside) {
   EXPECT_THAT(row(comparison, "3.weight.grad").cause, HasSubstr("missing")) << "a mean over the 39 rows left";
 }
 
+TEST(TwinComparer, SetsASingleRowThatIsLeftAsideToo) {
+  MlpSpec spec{.inputs = 12, .hidden = {9}, .classes = 5};
+  spec.normalization = Normalization::batch;  // needs two rows
+  Court court(spec);
+  {
+    const at::NoGradGuard no_grad;
+    for (const auto& [name, tensor] : court.liar.parameters()) {
+      if (name.starts_with("1.")) {
+        tensor[3] = 0;  // unit 3 is at its kink in every row
+      }
+    }
+  }
+  court.liar.of_kink_distances = [](std::vector<NamedTensor>& tensors) {
+    if (tensors[0].tensor.size(0) == 40) {
+      tensors[0].tensor.slice(0, 1).select(1, 3).fill_(1e-12);
+    }
+  };
+  const Comparison comparison = court.compare();
+  EXPECT_EQ(comparison.rows_set_aside, 40);
+  EXPECT_TRUE(comparison.is_empty());
+}
+
 TEST(TwinComparer, SaysIfAllRowsAreNearAKink) {
   at::NoGradGuard no_grad;
   Court court;

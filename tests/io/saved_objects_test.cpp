@@ -7,6 +7,7 @@
 
 #include "../support/archives.h"
 #include "../support/refusal.h"
+#include "pickles.h"
 #include "twingrad/io/tensor_pickle.h"
 
 // What programs save beside plain state dicts: other protocols, checkpoints and modules.
@@ -15,20 +16,6 @@ namespace twingrad::saved_objects_test {
 
 using namespace ::testing;
 using namespace twingrad::testing;
-
-/// The error message for a complete pickle, with protocol and end.
-std::string refusal_of_pickle(const std::string& pickle) {
-  return refusal_of([&] { read_tensor_pickle(pickle, "data.pkl"); });
-}
-std::string refusal(const std::string& instructions) { return refusal_of_pickle(pickled(instructions)); }
-
-/// The names of the tensors.
-std::vector<std::string> names_in(const std::string& instructions) {
-  const std::string pickle = pickled(instructions);
-  std::vector<std::string> names;
-  for (const PickledTensor& read : read_tensor_pickle(pickle, "data.pkl")) names.emplace_back(read.name);
-  return names;
-}
 
 // ---- Protocols 3 to 5 ----------------------------------------------------------------------------------
 

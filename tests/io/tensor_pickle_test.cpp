@@ -9,25 +9,12 @@
 
 #include "../support/archives.h"
 #include "../support/refusal.h"
+#include "pickles.h"
 
 namespace twingrad::tensor_pickle_test {
 
 using namespace ::testing;
 using namespace twingrad::testing;
-
-/// The error message for a complete pickle, with protocol and end.
-std::string refusal_of_pickle(const std::string& pickle) {
-  return refusal_of([&] { read_tensor_pickle(pickle, "data.pkl"); });
-}
-std::string refusal(const std::string& instructions) { return refusal_of_pickle(pickled(instructions)); }
-
-/// The names of the tensors.
-std::vector<std::string> names_in(const std::string& instructions) {
-  const std::string pickle = pickled(instructions);
-  std::vector<std::string> names;
-  for (const PickledTensor& read : read_tensor_pickle(pickle, "data.pkl")) names.emplace_back(read.name);
-  return names;
-}
 
 const std::string kRebuildTensor = global("torch._utils", "_rebuild_tensor_v2");
 const std::string kRebuildParameter = global("torch._utils", "_rebuild_parameter");

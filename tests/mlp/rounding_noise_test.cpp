@@ -226,8 +226,8 @@ TEST(RoundingNoise, DoesNotCrossAKink) {
 
 // ---- Backward --------------------------------------------------------------------------------------------
 
-/// The terms that a layer adds to the gradient of its input, for the upstream gradient `grad`, measured as the
-/// noise of a gradient of zeros.
+/// The terms that a layer adds to the gradient of its input, for the upstream gradient `grad`, measured as
+/// the noise of a gradient of zeros.
 Tensor input_gradient_terms(const Case& of, RoundingNoise& noise, const Tensor& grad) {
   const LayerSpec& before = of.layers[of.index - 1];
   const Tensor input = of.x.clone().requires_grad_();

@@ -60,8 +60,8 @@ struct Comparison {
   /// Why there is nothing to compare: "all 128 rows are near a kink", …; empty if there is.
   std::string obstacle() const;
   bool is_empty() const { return !obstacle().empty(); }
-  /// The first tensor that differs. Without one, the gradient with the largest relative difference, among those
-  /// that are larger than their rounding errors if there are any. nullptr if there are no tensors.
+  /// The first tensor that differs. Without one, the gradient with the largest relative difference, among
+  /// those that are larger than their rounding errors if there are any. nullptr if there are no tensors.
   const TensorComparison* worst_gradient() const;
   /// "same to rounding", "differs", or "nothing to compare: " and the obstacle
   std::string verdict() const;

@@ -113,8 +113,8 @@ struct Location {
   FilePaths files;
 };
 
-/// What a file name says: "emnist-letters-test-images-idx3-ubyte.gz" is the file of test images in the data set
-/// "emnist-letters", compressed.
+/// What a file name says: "emnist-letters-test-images-idx3-ubyte.gz" is the file of test images in the data
+/// set "emnist-letters", compressed.
 struct FileName {
   std::string dataset;  ///< empty for the names of MNIST itself
   std::size_t file;     ///< its index in kFileNames

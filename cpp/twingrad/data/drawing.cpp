@@ -221,8 +221,8 @@ GreyImage prepare_digit(const GreyImage& image, std::int64_t height, std::int64_
 
 // ---- Fashion-MNIST -------------------------------------------------------------------------------------
 
-/// Brightness as the distance from the background towards white or black, whichever is farther in total: 0 for
-/// the background, 255 for that end.
+/// Brightness as the distance from the background towards white or black, whichever is farther in total: 0
+/// for the background, 255 for that end.
 Tensor on_black(const Tensor& image) {
   const int background = median_of_border(image);
   const Tensor difference = image.to(at::kFloat).sub_(background);

@@ -28,16 +28,16 @@ enum class Preparation {
   /// side. Images of more than five times the network's size are first scaled down to that size.
   mnist,
 
-  /// An image for a network that was trained on another data set: prepared like a digit of MNIST, unless it is
-  /// finished. A finished image may fill the network's input.
+  /// An image for a network that was trained on another data set: prepared like a digit of MNIST, unless it
+  /// is finished. A finished image may fill the network's input.
   other,
 
   /// A piece of clothing, prepared as Xiao, Rasul and Vollgraf prepared Fashion-MNIST (arXiv:1708.07747,
   /// 2017, section 2): edges within 5 % of the background are trimmed, the longest edge is scaled to the
   /// network's size, the shorter one is padded with background on both sides, and the image is negated if the
   /// background is light. The background is the median of the border. It becomes black. The end of the range
-  /// towards which the image differs from it, white or black, becomes white. The authors take every n-th pixel
-  /// and sharpen; this scales with antialiasing.
+  /// towards which the image differs from it, white or black, becomes white. The authors take every n-th
+  /// pixel and sharpen; this scales with antialiasing.
   fashion_mnist,
 };
 

@@ -68,8 +68,8 @@ std::string_view describe_image_start(std::string_view file) {
 
 // ---- Orientation ---------------------------------------------------------------------------------------
 
-/// The orientation that an eXIf chunk contains, 1 to 8; 1 if it contains none or is damaged. Its data is a TIFF
-/// header and a directory of entries: tag, type, count and value.
+/// The orientation that an eXIf chunk contains, 1 to 8; 1 if it contains none or is damaged. Its data is a
+/// TIFF header and a directory of entries: tag, type, count and value.
 int exif_orientation(std::string_view exif) {
   constexpr unsigned kOrientation = 274, kShort = 3;
   const bool is_little = exif.starts_with(std::string_view("II*\0", 4));

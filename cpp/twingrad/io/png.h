@@ -14,10 +14,10 @@ namespace twingrad {
 ///   grey = (0.299 R + 0.587 G + 0.114 B) α + 255 (1 − α)
 ///
 /// The weights are the luma of ITU-R BT.601, applied to the stored values, so grey pixels do not change.
-/// 16-bit samples are rounded to 8 bits. α, by default 1, composes the image over white, or over black if white
-/// hides all ink: if the image has less than 16 levels of contrast over white and 16 or more over black. The image is
-/// turned as the orientation in its eXIf chunk says (CIPA DC-008, Exif 2.32, tag 274). Gamma, colour profiles
-/// and all other metadata are ignored. Of an animation, the first picture is read.
+/// 16-bit samples are rounded to 8 bits. α, by default 1, composes the image over white, or over black if
+/// white hides all ink: if the image has less than 16 levels of contrast over white and 16 or more over
+/// black. The image is turned as the orientation in its eXIf chunk says (CIPA DC-008, Exif 2.32, tag 274).
+/// Gamma, colour profiles and all other metadata are ignored. Of an animation, the first picture is read.
 ///
 /// Throws UserError naming the file, and where known the byte offset, for other formats, damaged images (a
 /// wrong checksum, truncated data), and more than 65,535 pixels per side or 100,000,000 in total. Bytes after

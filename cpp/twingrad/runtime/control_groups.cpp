@@ -47,8 +47,8 @@ void apply_group(ControlGroupLimits& limits, const fs::path& group) {
   }
 }
 
-/// Applies the limits of a group and of all groups around it. In a container, the path may be that of the host;
-/// then only the root of the hierarchy exists.
+/// Applies the limits of a group and of all groups around it. In a container, the path may be that of the
+/// host; then only the root of the hierarchy exists.
 void apply_groups(ControlGroupLimits& limits, const fs::path& hierarchy, const std::string& group) {
   for (fs::path path = fs::path(group).relative_path().lexically_normal();; path = path.parent_path()) {
     apply_group(limits, hierarchy / path);

@@ -14,7 +14,8 @@ namespace twingrad {
 std::int64_t parse_integer(const std::string& option, const std::string& text, std::int64_t minimum,
                            std::int64_t maximum);
 
-/// Parses a finite number or a fraction such as 1/3. Throws UserError naming the option unless minimum ≤ number ≤ maximum.
+/// Parses a finite number or a fraction such as 1/3. Throws UserError naming the option unless minimum ≤
+/// number ≤ maximum.
 double parse_number(const std::string& option, const std::string& text, double minimum, double maximum);
 
 /// "1,2.5" → {1, 2.5}. Throws UserError naming the option unless minimum ≤ number ≤ maximum for each.

@@ -97,8 +97,8 @@ const Blas& blas() {
   return found;
 }
 
-/// Throws ThreadsRefused unless there is address space for the buffers of this many threads of OpenBLAS, which
-/// waits for them forever.
+/// Throws ThreadsRefused unless there is address space for the buffers of this many threads of OpenBLAS,
+/// which waits for them forever.
 void require_address_space(int threads) {
   constexpr std::size_t kMegabyte = 1 << 20, kBufferSize = 128 * kMegabyte;
   const std::size_t size = static_cast<std::size_t>(threads) * kBufferSize;
@@ -109,8 +109,8 @@ void require_address_space(int threads) {
   munmap(address, size);
 }
 
-/// Throws ThreadsRefused unless the system allows this many more threads at once. OpenMP would end the program, and
-/// the pool that at::set_num_threads starts would wait for a missing thread forever.
+/// Throws ThreadsRefused unless the system allows this many more threads at once. OpenMP would end the
+/// program, and the pool that at::set_num_threads starts would wait for a missing thread forever.
 void require_more_threads(int count) {
   const SignalBlockGuard no_signals;
   std::promise<void> all_started;

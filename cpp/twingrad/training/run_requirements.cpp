@@ -12,10 +12,10 @@
 namespace twingrad {
 namespace {
 
-/// Bytes for each parameter of the network: weights, gradients and optimizer state of each twin, and the larger
-/// of a checkpoint, which copies them, and a comparison, which repeats the step in float64. Measured as the growth
-/// of the memory in use between 3.4 and 8.2 million parameters, in float32 with Adam: 39 for the autograd twin, 54
-/// for the manual twin, 140 for both; in float64: 77, 97, 182.
+/// Bytes for each parameter of the network: weights, gradients and optimizer state of each twin, and the
+/// larger of a checkpoint, which copies them, and a comparison, which repeats the step in float64. Measured
+/// as the growth of the memory in use between 3.4 and 8.2 million parameters, in float32 with Adam: 39 for
+/// the autograd twin, 54 for the manual twin, 140 for both; in float64: 77, 97, 182.
 double bytes_per_parameter(const RequestedRun& run) {
   const double entry = run.training.dtype == at::kDouble ? 8 : 4;
   const double copies = run.optimizer.kind == OptimizerOptions::Kind::sgd ? 2 : 4;

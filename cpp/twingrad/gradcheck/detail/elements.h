@@ -41,8 +41,8 @@ class Elements {
   double* doubles_ = nullptr;          // the memory, if it is float64 on the CPU
 };
 
-/// Copies the real numbers of a tensor of any layout, dtype and device to `to`, row-major; a complex number gives
-/// two.
+/// Copies the real numbers of a tensor of any layout, dtype and device to `to`, row-major; a complex number
+/// gives two.
 void copy_reals(const Tensor& tensor, double* to);
 
 /// The real numbers of a tensor [C]: a copy as float64 on the CPU.

@@ -11,6 +11,9 @@ install(TARGETS twingrad EXPORT twingrad-targets ARCHIVE DESTINATION ${CMAKE_INS
 if(TWINGRAD_BUILD_APP)
   install(TARGETS twingrad-app RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/twingrad)
+  install(FILES ${PROJECT_BINARY_DIR}/share/man/man1/twingrad.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+  install(FILES ${PROJECT_BINARY_DIR}/share/bash-completion/completions/twingrad
+          DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 endif()
 # The public headers: gradient checker, layers, losses, optimizers, twins, trainer, and what these include.
 foreach(directory gradcheck layers losses optim ops mlp compare)

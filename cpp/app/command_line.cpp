@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -33,6 +34,11 @@ std::string wrapped(const std::string& text) {
     column += word.size();
   }
   return result;
+}
+
+std::map<const CLI::Option*, std::vector<std::string>>& names_of_choices() {
+  static std::map<const CLI::Option*, std::vector<std::string>> names;
+  return names;
 }
 
 /// "twingrad train"
@@ -106,8 +112,14 @@ void print_json(const nlohmann::ordered_json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
-CLI::App& add_command(CLI::App& program, const std::string& name, const std::string& description) {
+CLI::App& add_command(CLI::App& program, const std::string& name, const std::string& description,
+                      const std::vector<Example>& examples) {
   CLI::App* command = program.add_subcommand(name, description);
+  std::string footer = "Examples:\n";
+  for (const auto& [line, purpose] : examples) {
+    footer += "  " + line + "\n      " + purpose + "\n";
+  }
+  command->footer(footer);
   command->allow_extras()->group("Commands");
   command->get_formatter()->column_width(kNameColumns);
   command->get_formatter()->label("Positionals", "Arguments");
@@ -115,7 +127,8 @@ CLI::App& add_command(CLI::App& program, const std::string& name, const std::str
 }
 
 void add_option(CLI::App& command, const std::string& group, const std::string& name,
-                const std::string& value_name, const std::string& default_text, const std::string& help) {
+                const std::string& value_name, const std::string& default_text, const std::string& help,
+                const std::vector<std::string>& names) {
   static bool ignored = false;  // the texts are read after parsing
   CLI::Option* option = value_name.empty() ? command.add_flag(name, ignored, wrapped(help))
                                            : command.add_option_function<std::string>(
@@ -127,6 +140,12 @@ void add_option(CLI::App& command, const std::string& group, const std::string& 
   if (!default_text.empty()) {
     option->default_str(default_text);
   }
+  names_of_choices()[option] = names;
+}
+
+std::vector<std::string> names_of_values(const CLI::Option& option) {
+  const auto found = names_of_choices().find(&option);
+  return found == names_of_choices().end() ? std::vector<std::string>() : found->second;
 }
 
 GivenOptions given_options(const CLI::App& command) {

@@ -20,13 +20,25 @@ constexpr const char* kJsonHelp = "print JSON on standard output and everything 
 /// U+FFFD.
 void print_json(const nlohmann::ordered_json& json);
 
-/// Adds a command to the program.
-CLI::App& add_command(CLI::App& program, const std::string& name, const std::string& description);
+/// A command line and what it does.
+struct Example {
+  std::string line;  ///< "twingrad data list"
+  std::string purpose;
+};
+
+/// Adds a command to the program. --help ends with the examples, which the tests run.
+CLI::App& add_command(CLI::App& program, const std::string& name, const std::string& description,
+                      const std::vector<Example>& examples);
 
 /// Adds an option to a command; if it is repeated, the last value is used. --help shows it as "--lr
 /// NUMBER=1e-3   learning rate". value_name: empty for a flag. default_text: empty if no default is shown.
+/// names: the values of a choice.
 void add_option(CLI::App& command, const std::string& group, const std::string& name,
-                const std::string& value_name, const std::string& default_text, const std::string& help);
+                const std::string& value_name, const std::string& default_text, const std::string& help,
+                const std::vector<std::string>& names);
+
+/// The values of an option that is a choice; otherwise empty.
+std::vector<std::string> names_of_values(const CLI::Option& option);
 
 /// Adds an option for each field of the table, except those with these names.
 template <typename Options>
@@ -39,7 +51,7 @@ void add_fields(CLI::App& command, const FieldTable<Options>& table,
     const bool has_default = field.has_default && !field.value_name.empty();
     const std::string kinds = field.kinds.empty() ? "" : fmt::format("{}: ", fmt::join(field.kinds, ", "));
     add_option(command, table.title, field.option, field.value_name,
-               has_default ? heading_text(field.write(Options())) : "", kinds + field.help);
+               has_default ? heading_text(field.write(Options())) : "", kinds + field.help, field.names);
   }
 }
 

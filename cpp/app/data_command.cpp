@@ -90,7 +90,9 @@ int list_or_verify(const DataOptions& options) {
 
 std::function<int()> add_data_command(CLI::App& program) {
   const auto options = std::make_shared<DataOptions>();
-  CLI::App& command = add_command(program, "data", "List the known data sets, or verify one.");
+  CLI::App& command = add_command(program, "data", "List the known data sets, or verify one.",
+                                  {{"twingrad data list", "which data sets are installed, and where"},
+                                   {"twingrad data verify fashion-mnist", "compare its checksums"}});
   command
       .add_option("action", options->action,
                   "list: show the known data sets and where they are\nverify: compare the checksums of a "

@@ -38,7 +38,11 @@ int export_weights(const ExportOptions& options) {
 }  // namespace
 
 std::function<int()> add_export_command(CLI::App& program) {
-  return command_with(add_command(program, "export", "Convert weights to .safetensors or .pt."),
+  return command_with(add_command(program, "export", "Convert weights to .safetensors or .pt.",
+                                  {{"twingrad export --model runs/first --to weights.pt",
+                                    "for net.load_state_dict(torch.load(\"weights.pt\")) in Python"},
+                                   {"twingrad export --model runs/first --twin autograd --to a.safetensors",
+                                    "the other twin, in another format"}}),
                       kExportFields, export_weights);
 }
 

@@ -17,8 +17,10 @@
 
 #include "app/command_line.h"
 #include "app/commands.h"
+#include "app/documentation.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/memory.h"
+#include "twingrad/runtime/option_values.h"
 #include "twingrad/runtime/threads.h"
 #include "twingrad/runtime/version.h"
 
@@ -45,7 +47,16 @@ int run_program(std::vector<std::string> arguments) {
   if (!arguments.empty() && arguments.front() == "help") {
     arguments.front() = "--help";
   }
+  std::string document;
+  program.add_option("--generate", document, "print a manual page (man) or a completion script (bash)")
+      ->type_name("NAME");
   if (!parse(program, std::move(arguments))) {
+    return kDone;
+  }
+  if (!document.empty()) {
+    const Names<std::string (*)(const CLI::App&)> documents = {{"man", manual_page},
+                                                               {"bash", bash_completion}};
+    fmt::print("{}", choose("--generate", document, documents)(program));
     return kDone;
   }
   const std::vector<CLI::App*> names = program.get_subcommands([](const CLI::App*) { return true; });

@@ -218,7 +218,10 @@ int classify_images(const PredictOptions& options) {
 
 std::function<int()> add_predict_command(CLI::App& program) {
   const auto options = std::make_shared<PredictOptions>();
-  CLI::App& command = add_command(program, "predict", "Classify images with both twins.");
+  CLI::App& command = add_command(program, "predict", "Classify images with both twins.",
+                                  {{"twingrad predict --model runs/first digit.png", "both twins of a run"},
+                                   {"twingrad predict --model weights.pt --like mnist --json images",
+                                    "the images of a directory, with weights from Python"}});
   command.add_option("images", options->images, "PNG files, or directories with PNG files")
       ->type_name("IMAGE");
   return command_with(command, kPredictFields, classify_images, options);

@@ -179,8 +179,13 @@ int run_train_command(const GivenOptions& command_line) {
 }  // namespace
 
 std::function<int()> add_train_command(CLI::App& program) {
-  CLI::App& command =
-      add_command(program, "train", "Train both twins in lockstep and compare all gradients.");
+  CLI::App& command = add_command(
+      program, "train", "Train both twins in lockstep and compare all gradients.",
+      {{"twingrad train --epochs 2 --out runs/first", "both twins on Fashion-MNIST"},
+       {"twingrad train --resume runs/first --epochs 3", "one epoch more"},
+       {"twingrad train --recipe fashion-mnist --epochs 2", "the options of a recipe, but for one"},
+       {"twingrad train --dataset synthetic --hidden 64,32 --activation gelu",
+        "another network, without data files"}});
   add_train_options(command);
   return [&command] { return run_train_command(given_options(command)); };
 }

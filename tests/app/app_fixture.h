@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "../support/temporary_folder.h"
+#include "twingrad/io/png.h"
 
 // Runs the program and examines its output, files and exit status.
 
@@ -149,6 +150,15 @@ class AppTest : public ::testing::Test {
   }
 
   void write(const std::string& name, const std::string& text) const { folder.write(name, text); }
+
+  /// A vertical stroke, 28×28.
+  void write_digit(const std::string& name) const {
+    GreyImage image{28, 28, std::vector<std::uint8_t>(784, 0)};
+    for (std::size_t y = 5; y < 23; ++y) {
+      image.pixels[y * 28 + 14] = 255;
+    }
+    write_png(folder.path() / name, image);
+  }
 
   testing::TemporaryFolder folder;
 };

@@ -5,7 +5,6 @@
 #include <thread>
 
 #include "app_fixture.h"
-#include "twingrad/io/png.h"
 
 // What the system may refuse: output, threads, memory, signals, names that are not UTF-8.
 
@@ -30,14 +29,6 @@ class SystemTest : public AppTest {
     return status_of(child);
   }
   std::string errors() const { return content(folder.path() / "errors"); }
-
-  void write_digit(const std::string& name) const {
-    GreyImage image{28, 28, std::vector<std::uint8_t>(784, 0)};
-    for (std::size_t y = 5; y < 23; ++y) {
-      image.pixels[y * 28 + 14] = 255;
-    }
-    write_png(folder.path() / name, image);
-  }
 };
 
 TEST_F(SystemTest, OutputThatCannotBeWrittenExitsWith2) {

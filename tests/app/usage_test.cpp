@@ -1,3 +1,6 @@
+#include <cstdlib>
+#include <regex>
+
 #include "app_fixture.h"
 
 // Help, and what the command line refuses.
@@ -116,7 +119,8 @@ TEST_F(UsageTest, MissingDataAndInvalidDirectoriesAreRefused) {
 }
 
 TEST_F(UsageTest, HelpGoesToStandardOutputWithAtMost80Columns) {
-  for (const std::string command : {"", "train ", "check ", "bench ", "predict ", "export ", "data "}) {
+  for (const std::string command :
+       {"", "train ", "compare ", "check ", "bench ", "predict ", "export ", "data "}) {
     SCOPED_TRACE(command);
     const Outcome outcome = run(command + "--help");
     EXPECT_EQ(outcome.status, 0);
@@ -130,6 +134,83 @@ TEST_F(UsageTest, HelpGoesToStandardOutputWithAtMost80Columns) {
   }
   EXPECT_EQ(run("help").output, run("--help").output);
   EXPECT_THAT(run("--version").output, AllOf(HasSubstr("twingrad 0."), HasSubstr("LibTorch")));
+}
+
+/// The command lines after "Examples:" in the help of a command.
+std::vector<std::string> examples_in(const std::string& help) {
+  std::vector<std::string> examples;
+  std::istringstream lines(help.substr(std::min(help.size(), help.find("Examples:"))));
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("  twingrad ")) {
+      examples.push_back(line.substr(std::string("  twingrad ").size()));
+    }
+  }
+  return examples;
+}
+
+TEST_F(UsageTest, ExamplesOfHelpWork) {
+  if (run_json("data list")[0]["location"] == "") {
+    GTEST_SKIP() << "Fashion-MNIST is not installed";
+  }
+  fs::create_directories(folder.path() / "images");
+  write_digit("digit.png");
+  write_digit("images/digit.png");
+  // In this order: train writes the run directory, and export the weights, that the others read.
+  for (const std::string command : {"train", "export", "compare", "check", "bench", "predict", "data"}) {
+    const std::vector<std::string> examples = examples_in(run(command + " --help").output);
+    EXPECT_GE(examples.size(), 2U) << command;
+    for (const std::string& example : examples) {
+      const Outcome outcome = run(example);
+      EXPECT_EQ(outcome.status, example.find("--bug") == std::string::npos ? 0 : 1) << example << outcome.errors;
+      EXPECT_THAT(outcome.errors, Not(HasSubstr("error"))) << example;
+    }
+  }
+  for (const char* file : {"runs/first/summary.json", "weights.pt", "a.safetensors", "gelu.svg"}) {
+    EXPECT_TRUE(fs::exists(folder.path() / file)) << file;
+  }
+}
+
+TEST_F(UsageTest, TheManualPageHasEveryCommandOptionAndExample) {
+  const std::string page = run("--generate man").output;
+  for (const std::string command : {"train", "compare", "check", "bench", "predict", "export", "data"}) {
+    EXPECT_THAT(page, HasSubstr(".SS twingrad " + command + "\n"));
+    const std::string help = run(command + " --help").output;
+    std::istringstream words(help.substr(0, help.find("Examples:")) + ' ');
+    for (std::string word; words >> word;) {
+      if (word.starts_with("--")) {
+        const std::string option = std::regex_replace(word, std::regex("[^a-z0-9-]"), "");
+        EXPECT_THAT(page, HasSubstr("\\fB" + std::regex_replace(option, std::regex("-"), "\\-") + "\\fR"));
+      }
+    }
+    for (const std::string& example : examples_in(help)) {
+      EXPECT_THAT(page, HasSubstr(std::regex_replace("twingrad " + example, std::regex("-"), "\\-")));
+    }
+  }
+}
+
+TEST_F(UsageTest, BashCompletesCommandsOptionsAndNames) {
+  write("twingrad.bash", run("--generate bash").output);
+  write("complete.bash",
+        "source ./twingrad.bash\nCOMP_WORDS=(twingrad \"$@\")\nCOMP_CWORD=$#\n_twingrad\n"
+        "echo \"${COMPREPLY[*]}\"\n");
+  const auto completed = [&](const std::string& words) {
+    const std::string line =
+        "cd '" + folder.path().string() + "' && bash complete.bash " + words + " > completed";
+    EXPECT_EQ(std::system(line.c_str()), 0) << line;  // NOLINT(cert-env33-c)
+    return content(folder.path() / "completed");
+  };
+  EXPECT_EQ(completed("tr"), "train\n");
+  EXPECT_EQ(completed("--ver"), "--version\n");
+  EXPECT_EQ(completed("train --act"), "--activation\n");
+  EXPECT_EQ(completed("train --epochs 2 --activation re"), "relu\n");
+  EXPECT_EQ(completed("train --activation = re"), "relu\n");  // bash splits --activation=re
+  EXPECT_EQ(completed("train --dataset synth"), "synthetic\n");
+  EXPECT_EQ(completed("train --recipe fash"), "fashion-mnist\n");
+  EXPECT_EQ(completed("train --hidden ''"), "\n");  // file names, by bash
+  EXPECT_EQ(completed("compare --epo"), "\n");      // not an option of this command
+  EXPECT_EQ(completed("compare --bug adam.square_n"), "adam.square_not_squared\n");
+  EXPECT_EQ(completed("check gelu_"), "gelu_tanh\n");
+  EXPECT_EQ(completed("data veri"), "verify\n");
 }
 
 }  // namespace

@@ -183,7 +183,7 @@ std::function<int()> add_train_command(CLI::App& program) {
       program, "train", "Train both twins in lockstep and compare all gradients.",
       {{"twingrad train --epochs 2 --out runs/first", "both twins on Fashion-MNIST"},
        {"twingrad train --resume runs/first --epochs 3", "one epoch more"},
-       {"twingrad train --recipe fashion-mnist --epochs 2", "the options of a recipe, but for one"},
+       {"twingrad train --recipe fashion-mnist --epochs 1", "the options of a recipe, but for one"},
        {"twingrad train --dataset synthetic --hidden 64,32 --activation gelu",
         "another network, without data files"}});
   add_train_options(command);

@@ -1,5 +1,6 @@
-// Checks a torch::autograd::Function with twingrad::gradcheck: once as it should be and once with a
-// mistake that training does not reveal. gradcheck compares the gradients with central differences of the forward pass.
+// Checks a torch::autograd::Function with twingrad::gradcheck, once as it should be and once with a mistake
+// that training does not reveal. gradcheck compares the gradients with central differences of the forward
+// pass.
 //
 // The function adds a bias to every row and applies the Gaussian error linear unit:
 //

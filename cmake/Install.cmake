@@ -1,5 +1,5 @@
-# `cmake --install`: the program, the library, its headers, the recipes and the package for
-# find_package(twingrad).
+# `cmake --install`: the program, the library, its headers, the recipes, the examples and the package
+# for find_package(twingrad).
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
@@ -28,6 +28,7 @@ foreach(header data/batches data/dataset data/idx io/grey_image io/named_tensor 
   install(FILES ${PROJECT_SOURCE_DIR}/cpp/twingrad/${header}.h
           DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/twingrad/${directory})
 endforeach()
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(EXPORT twingrad-gradcheck-targets NAMESPACE twingrad:: DESTINATION ${package_folder})
 install(EXPORT twingrad-targets NAMESPACE twingrad:: DESTINATION ${package_folder})
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/twingrad-config.cmake.in

@@ -1,4 +1,4 @@
-# Builds projects that use twingrad and runs their programs:
+# Builds projects that use twingrad and runs their programs, the examples:
 #   cmake -DHOW=installed|subdirectory -DTWINGRAD_BUILD=<build directory> -DFOLDER=<new directory>
 #         -DGENERATOR=Ninja -P build_and_run.cmake
 # `installed` installs a complete build, TWINGRAD_BUILD. `subdirectory` compiles the gradient checker, which
@@ -14,12 +14,11 @@ function(run)
   endif()
 endfunction()
 
-function(build_and_run program)
-  set(build ${FOLDER}/${program})
-  run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/${HOW} -B ${build} -G ${GENERATOR}
-      -DCMAKE_BUILD_TYPE=Release -DPROGRAM=${program} ${definitions})
-  run(${CMAKE_COMMAND} --build ${build} --target ${program})
-  run(${build}/${program})
+# build(<source directory of a project> <name of its build directory> <target>...)
+function(build source directory)
+  run(${CMAKE_COMMAND} -S ${source} -B ${FOLDER}/${directory} -G ${GENERATOR} -DCMAKE_BUILD_TYPE=Release
+      ${definitions})
+  run(${CMAKE_COMMAND} --build ${FOLDER}/${directory} --target ${ARGN})
 endfunction()
 
 set(definitions)
@@ -27,7 +26,8 @@ foreach(entry IN LISTS PASS_ON)
   list(APPEND definitions -D${entry})
 endforeach()
 if(HOW STREQUAL "subdirectory")
-  build_and_run(swish)
+  build(${CMAKE_CURRENT_LIST_DIR}/subdirectory project check_your_function)
+  run(${FOLDER}/project/check_your_function)
   return()
 endif()
 
@@ -39,12 +39,20 @@ if(NOT headers STREQUAL "gradcheck.h;gtest.h;result.h")
   message(FATAL_ERROR "expected the public headers of gradcheck, found ${headers}")
 endif()
 list(APPEND definitions -DCMAKE_PREFIX_PATH=${FOLDER}/prefix)
-build_and_run(swish)
-execute_process(COMMAND ${CMAKE_COMMAND} --build ${FOLDER}/swish --target ignored RESULT_VARIABLE status
+build(${CMAKE_CURRENT_LIST_DIR}/headers headers headers)
+
+set(examples ${FOLDER}/prefix/share/doc/twingrad/examples)
+build(${examples} examples two_ways a_layer_of_your_own)
+run(${FOLDER}/examples/two_ways)
+run(${FOLDER}/examples/a_layer_of_your_own)
+
+list(APPEND definitions -DEXAMPLES=${examples})
+build(${CMAKE_CURRENT_LIST_DIR}/installed gradcheck check_your_function)
+run(${FOLDER}/gradcheck/check_your_function)
+execute_process(COMMAND ${CMAKE_COMMAND} --build ${FOLDER}/gradcheck --target ignored RESULT_VARIABLE status
                 OUTPUT_VARIABLE output ERROR_VARIABLE output)
 string(REGEX MATCHALL "ignoring return value" warnings "${output}")
 list(LENGTH warnings count)
 if(status EQUAL 0 OR NOT count EQUAL 3)
   message(FATAL_ERROR "expected a warning for each of 3 ignored results, found ${count}:\n${output}")
 endif()
-build_and_run(relu)

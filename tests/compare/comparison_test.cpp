@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "random_comparisons.h"
+#include "twingrad/compare/compare_tensors.h"
 #include "twingrad/compare/distance.h"
 #include "twingrad/gradcheck/gtest.h"
 
@@ -529,6 +530,38 @@ TEST(TwinComparer, DoesNotCompareLossesThatAreNotFinite) {
   const Comparison comparison = one_side.compare();
   EXPECT_TRUE(comparison.is_finite);
   EXPECT_FALSE(comparison.passed()) << "NaN on one side";
+}
+
+TEST(CompareTensors, MeasuresDifferencesAndErrors) {
+  const Tensor autograd = at::tensor({1.0F, -2.0F, 4.5F});
+  Tensor manual = autograd.clone();
+  manual[2] += std::exp2(-20);
+  const TensorComparison row = compare_tensors(
+      "z", manual, autograd, autograd.to(at::kDouble) + std::exp2(-22), 1e-6, std::exp2(-23), 1);
+  EXPECT_EQ(row.entries, 3);
+  EXPECT_EQ(row.identical, 2);
+  EXPECT_EQ(row.largest, 4.5 + std::exp2(-22));
+  EXPECT_EQ(row.max_abs, std::exp2(-20));
+  EXPECT_EQ(row.max_rel, row.max_abs / row.largest);
+  EXPECT_EQ(row.max_ulp, 2) << "from 4 to 8, the unit in the last place is 4 · 2⁻²³";
+  EXPECT_EQ(row.manual_error, std::exp2(-20) - std::exp2(-22));
+  EXPECT_EQ(row.autograd_error, std::exp2(-22));
+}
+
+TEST(CompareTensors, ALargestRoundingErrorIsTheLastThatPasses) {
+  // A twin may be as wrong as rounding makes it, and the manual twin a few times as wrong as autograd's.
+  const Tensor right = at::tensor({0.5, 1.0, -0.25}, at::kDouble);
+  const double noise = 1e-6, largest = largest_rounding_error(noise);
+  EXPECT_GT(largest, noise);
+  EXPECT_LT(largest, 1e-3);
+  const auto judge = [&](double manual_error) {
+    const Tensor error = at::tensor({0.0, 1.0, 0.0}, at::kDouble);
+    return compare_tensors("z", right + error * manual_error, right + error * largest * 0.999, right, noise,
+                           1e-7, 1)
+        .verdict;
+  };
+  EXPECT_EQ(judge(0.99 * largest), Verdict::same_to_rounding);
+  EXPECT_EQ(judge(1.01 * largest), Verdict::differs);
 }
 
 // ---- Output -----------------------------------------------------------------------------------------------

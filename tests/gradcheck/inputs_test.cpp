@@ -147,6 +147,16 @@ TEST_F(GradcheckInputsTest, AComparisonThatABackwardOfZerosPassesGetsAWarning) {
               ElementsAre(HasSubstr("all gradients of output 1 by input 1 are")));
 }
 
+TEST_F(GradcheckInputsTest, AnOutputWithoutGradientMayChangeByAtol) {
+  // Powers of two: the differences are exact.
+  const GradcheckOptions options = {.eps = std::exp2(-20), .atol = std::exp2(-17)};
+  const Tensor x = at::tensor({0.5, 0.25}, at::kDouble).requires_grad_();
+  for (const auto& [slope, count] : {std::pair(std::exp2(-17), 0), {std::exp2(-16), 1}}) {
+    const GradcheckFunction function = [&](T in) -> Tensors { return {in[0] * 2, in[0].detach() * slope}; };
+    EXPECT_EQ(gradcheck(function, {x}, options).warnings.size(), count) << slope;
+  }
+}
+
 TEST_F(GradcheckInputsTest, AJacobianTooLargeForTheMemoryIsNamedWithItsSize) {
   const Tensor x = (at::rand({300000}, at::kDouble) + 1).requires_grad_();
   expect_failure(gradcheck(exp_of, {x}),

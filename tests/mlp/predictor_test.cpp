@@ -184,6 +184,13 @@ TEST_F(PredictorTest, RefusesTwoDifferentNetworks) {
   const std::filesystem::path deep = write("deep.safetensors", trained_weights(spec));
   EXPECT_THAT(refusal_of([&] { Predictor(deep, wide, "relu"); }),
               HasSubstr("the unknown \"4.weight\" [3, 3]"));
+  TensorFile file = without_metadata(trained_weights(spec));
+  file.tensors.pop_back();
+  const std::filesystem::path none = write("none.safetensors", file);
+  for (const auto& [autograd, manual] : {std::pair(none, deep), {deep, none}}) {
+    EXPECT_THAT(refusal_of([&] { Predictor(autograd, manual, "relu"); }),
+                HasSubstr("none.safetensors: expected the weights of linear layers"));
+  }
 }
 
 }  // namespace

@@ -187,6 +187,14 @@ TEST(RoundingNoise, OfASoftmaxGrowsWithItsExponents) {
   expect(LossKind::nll, Kind::log_softmax, [](double, double shifted, double) { return shifted + 1; });
 }
 
+TEST(RoundingNoise, OfALogarithmIsRelativeToItsResult) {
+  at::manual_seed(6);
+  MlpSpec spec;
+  spec.loss = LossKind::softmax_log;
+  const Case of = case_of(spec, Kind::log, [](const Tensor& x) { return x.abs().log(); });
+  expect_forward_terms(of, table(kRows, kWidth, [&](auto i, auto j) { return std::abs(at(of.y, i, j)); }));
+}
+
 TEST(RoundingNoise, HasThePatternOfItsSeed) {
   at::manual_seed(5);
   const Case of = case_of({.activation = "tanh"}, Kind::activation);

@@ -345,5 +345,24 @@ TEST(LargestDifference, IsInfiniteForIncomparableTensors) {
   EXPECT_EQ(largest_difference({}, {}).relative, infinity) << "nothing to compare";
 }
 
+TEST_F(TwinsTest, AgreeOnABatchWithoutRows) {
+  for (const auto& [name, kind] : loss_kinds()) {
+    for (const nn::Reduction reduction : {nn::Reduction::mean, nn::Reduction::sum}) {
+      SCOPED_TRACE(name);
+      MlpSpec spec{.inputs = 6, .hidden = {5}, .classes = 3, .loss = kind, .reduction = reduction};
+      const Tensor initial = draw_initial_parameters(spec, 1);
+      AutogradTwin autograd(spec, {}, initial, at::kDouble);
+      ManualTwin manual(spec, {}, initial, at::kDouble);
+      const Tensor images = at::empty({0, 6}, at::kDouble), labels = at::empty({0}, at::kLong);
+      const double expected = autograd.compute_gradients(images, labels);
+      const double loss = manual.compute_gradients(images, labels);
+      EXPECT_TRUE(loss == expected || (std::isnan(loss) && std::isnan(expected))) << loss << ", " << expected;
+      for (const auto& [parameter, gradient] : manual.gradients()) {
+        EXPECT_TRUE(gradient.eq(0).all().item<bool>()) << parameter;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace twingrad

@@ -1,5 +1,6 @@
 #include "twingrad/mlp/weights.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -101,20 +102,24 @@ TEST(Weights, OfOtherNetworksAreRefused) {
     more.tensors.push_back({"9.weight", at::zeros({3})});
     EXPECT_THAT(refusal_of([&] { network_of(more, "w"); }), StartsWith("w: expected "));
   }
-  const auto refused_with = [&](const std::string& from, const std::string& to) {
+  const auto refused_with = [&](const std::string& from, const std::string& to,
+                                const std::string& found = "") {
     TensorFile changed = file;
     std::string& text = changed.metadata[key];
     const std::size_t place = text.find(from);
     ASSERT_NE(place, std::string::npos) << from << " in " << text;
     text.replace(place, from.size(), to);
-    EXPECT_THAT(refusal_of([&] { network_of(changed, "w"); }), StartsWith("w: expected ")) << text;
+    EXPECT_THAT(refusal_of([&] { network_of(changed, "w"); }),
+                ::testing::AllOf(StartsWith("w: expected "), HasSubstr(found)))
+        << text;
   };
-  refused_with("\"inputs\":9", "\"inputs\":0");
+  refused_with("\"inputs\":9", "\"inputs\":0", "found impossible widths");
   refused_with("\"inputs\":9", "\"inputs\":10");
-  refused_with("\"inputs\":9", "\"inputs\":4611686018427387904");
+  refused_with("\"inputs\":9", "\"inputs\":4611686018427387904", "found impossible widths");
   refused_with("\"inputs\":9", "\"inputs\":\"9\"");
-  refused_with("\"classes\":3", "\"classes\":-3");
-  refused_with("\"classes\":3", "\"classes\":2147483648");
+  refused_with("\"classes\":3", "\"classes\":-3", "found impossible widths");
+  refused_with("\"classes\":3", "\"classes\":2147483648", "found impossible widths");
+  refused_with("\"classes\":3", "\"classes\":2147483647", "instead of [2147483647");  // still possible
   refused_with("\"hidden\":[6]", "\"hidden\":[]");
   refused_with("cross_entropy", "cross");
   refused_with("{", "");
@@ -214,22 +219,25 @@ TEST(LoadWeights, RefusesTensorsThatTheNetworkDoesNotHave) {
 }
 
 TEST(LoadWeights, AcceptsOtherDropoutLayers) {
-  const std::vector<MlpSpec> specs = {
-      {.inputs = 9, .hidden = {6, 5}, .classes = 3, .normalization = Normalization::layer},
-      {.inputs = 9, .hidden = {6, 5}, .classes = 3, .normalization = Normalization::layer, .dropout = 0.5},
-      {.inputs = 9,
-       .hidden = {6, 5},
-       .classes = 3,
-       .normalization = Normalization::layer,
-       .input_dropout = 0.1}};
-  for (const MlpSpec& from : specs) {
-    const TensorFile file = trained_weights(from);
-    for (const MlpSpec& to : specs) {
-      AutogradTwin twin(to, {}, draw_initial_parameters(to, 4), at::kDouble);
-      load_weights(twin, file, "w");
-      const std::vector<NamedTensor> loaded = twin.parameters();
-      for (std::size_t i = 0; i < loaded.size(); ++i) {
-        EXPECT_TRUE(at::equal(loaded[i].tensor, file.tensors[i].tensor)) << loaded[i].name;
+  const std::vector<std::pair<double, double>> dropouts = {{0, 0}, {0, 0.5}, {0.1, 0}, {0.1, 0.5}};
+  for (const Normalization normalization :
+       {Normalization::none, Normalization::layer, Normalization::batch}) {
+    MlpSpec from{.inputs = 9, .hidden = {6, 5}, .classes = 3, .normalization = normalization};
+    MlpSpec to = from;
+    for (const auto& [from_input, from_hidden] : dropouts) {
+      from.input_dropout = from_input;
+      from.dropout = from_hidden;
+      const TensorFile file = trained_weights(from);
+      for (const auto& [to_input, to_hidden] : dropouts) {
+        SCOPED_TRACE(fmt::format("from {}, {} to {}, {}", from_input, from_hidden, to_input, to_hidden));
+        to.input_dropout = to_input;
+        to.dropout = to_hidden;
+        AutogradTwin twin(to, {}, draw_initial_parameters(to, 4), at::kDouble);
+        load_weights(twin, file, "w");
+        const std::vector<NamedTensor> loaded = twin.parameters();
+        for (std::size_t i = 0; i < loaded.size(); ++i) {
+          EXPECT_TRUE(at::equal(loaded[i].tensor, file.tensors[i].tensor)) << loaded[i].name;
+        }
       }
     }
   }

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <chrono>
+#include <cmath>
 #include <set>
 
 #include "twingrad/compare/distance.h"
@@ -410,6 +411,37 @@ TEST_F(TrainerTest, SchedulesChangeTheRateOfBothTwins) {
     EXPECT_LE(result.agreements.back().max_abs_weight_difference, 1e-12);
     EXPECT_FALSE(flat_parameters(run.manual).equal(flat_parameters(constant.manual)))
         << "the schedule has an effect";
+  }
+}
+
+/// A manual twin that records its learning rates.
+class RateRecorder final : public ManualTwin {
+ public:
+  using ManualTwin::ManualTwin;
+  void set_lr(double lr) override {
+    rates.push_back(lr);
+    ManualTwin::set_lr(lr);
+  }
+  std::vector<double> rates;
+};
+
+TEST_F(TrainerTest, ASchedulePassesOverAllUpdatesOfTheRun) {
+  // 300 images: 10 batches of 30; 10 of 31, the last smaller; 11 of 29; 1 of 300.
+  for (const std::int64_t batch_size : {30, 31, 29, 300}) {
+    const std::int64_t updates = 2 * ((300 + batch_size - 1) / batch_size);
+    Training run(dataset, spec, {},
+                 {.epochs = 2,
+                  .batch_size = batch_size,
+                  .lr = 0.01,
+                  .schedule = {.kind = ScheduleOptions::Kind::cosine}});
+    RateRecorder recorder(spec, {}, run.initial, torch::kFloat);
+    EXPECT_EQ(run.go({&recorder}).steps, updates);
+    ASSERT_EQ(recorder.rates.size(), updates);
+    for (std::int64_t t = 0; t < updates; ++t) {
+      const double phase = static_cast<double>(t) / static_cast<double>(updates);
+      EXPECT_NEAR(recorder.rates[t], 0.01 * (1 + std::cos(M_PI * phase)) / 2, 1e-15)
+          << batch_size << ", " << t;
+    }
   }
 }
 

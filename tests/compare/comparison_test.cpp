@@ -244,7 +244,7 @@ TEST(TwinComparer, NamesTheLayerAtFaultAndTheCause) {
       {"2.weight", [](Tensor& g) { g.mul_(2); }, "layer 2, linear", "factor 2"},
       {"2.weight", [](Tensor& g) { g.mul_(40); }, "layer 2, linear", "missing"},
       {"2.weight", [](Tensor& g) { g.zero_(); }, "layer 2, linear", "not_filled"},
-      {"2.weight", [](Tensor& g) { g[3][2].add_(1e-3); }, "layer 2, linear", "% of the entries"},
+      {"2.weight", [](Tensor& g) { g[3][2].add_(1e-3); }, "layer 2, linear", "1.39% of the entries"},
       {"2.bias", [](Tensor& g) { g[0].fill_(NAN); }, "layer 2, linear", "non_finite"},
       {"2.bias", [](Tensor& g) { g[0].fill_(kInfinity); }, "layer 2, linear", "non_finite"},
       {"2.bias", [](Tensor& g) { g = g.narrow(0, 0, 7); }, "layer 2, linear", "the shapes differ"},
@@ -438,6 +438,19 @@ TEST(TwinComparer, SetsRowsNearAKinkAside) {
     };
     EXPECT_EQ(court.compare().rows_set_aside, 0) << "a wrong forward cannot hide";
   }
+  class WrongSides final : public AutogradTwin {
+   public:
+    using AutogradTwin::AutogradTwin;
+    std::vector<NamedTensor> kink_distances() const override {
+      std::vector<NamedTensor> distances = AutogradTwin::kink_distances();
+      for (NamedTensor& distance : distances) {
+        distance.tensor = -distance.tensor;
+      }
+      return distances;
+    }
+  } wrong(court.spec, {}, court.initial, at::kFloat);
+  court.liar.of_kink_distances = nullptr;
+  EXPECT_EQ(compare_twins(court.liar, wrong, court.batch).rows_set_aside, 0) << "nor that of autograd";
 
   MlpSpec spec{.inputs = 12, .hidden = {9, 8}, .classes = 5, .dropout = 0.5};
   Court near(spec);

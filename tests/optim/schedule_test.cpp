@@ -22,6 +22,7 @@ TEST(Schedule, OneCycleAcceptsAnExtraStepAndNoRisingPhase) {
   // directly: they differ by a dozen roundings of the base rate 0.1.
   constexpr double kTolerance = 1e-15;
   // OneCycleLR(o, 0.1, total_steps=12, cycle_momentum=False)
+  EXPECT_EQ(OneCycleLR().total_steps, 1);
   EXPECT_NEAR(OneCycleLR{.total_steps = 12}.rate(0.1, 11), 4e-07, kTolerance);
   EXPECT_NEAR(OneCycleLR{.total_steps = 12}.rate(0.1, 12), 0.0034566987425395167, kTolerance);
   // OneCycleLR(o, 0.1, total_steps=4, pct_start=0.0, cycle_momentum=False)

@@ -1,0 +1,149 @@
+"""The blocks that follow a marker: what they should contain.
+
+    <!-- output: twingrad check tanh -->                 the output of a command
+    <!-- output: … | lines: REGEX -->                    only these lines of it
+    <!-- output: … | machine: DATE, PROCESSOR -->        its numbers depend on the machine: words are compared
+    <!-- code: cpp/twingrad/layers/relu.h ReLU -->       a class or function of a file, or the whole file
+    <!-- image: images/sweep.svg COMMAND -->             a file that the command writes (machine: as above)
+    <!-- worked -->                                      named values of the worked example (worked.py)
+    <!-- machine: DATE, PROCESSOR -->                    figures of a machine, not compared
+    <!-- fragment -->                                    C++ that does not compile by itself
+"""
+
+import datetime
+import re
+
+from programs import CommandFailed, select_lines, words_of
+
+
+def machine_now():
+    processor = "unknown processor"
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("model name"):
+                processor = line.partition(":")[2].strip()
+                break
+    return f"{datetime.date.today()}, {processor}"
+
+
+def excerpt(root, argument):
+    """The file, or the class or function of this name in it with the comment above it."""
+    path, _, name = argument.partition(" ")
+    if not (root / path).is_file():
+        raise CommandFailed(f"no file {path}")
+    lines = (root / path).read_text(encoding="utf-8").rstrip("\n").split("\n")
+    if not name:
+        return "\n".join(lines)
+    declares = re.compile(rf"^(?:class|struct) {re.escape(name)}\b[^;]*$|^[\w:<>&* ]*\b{re.escape(name)}\(")
+    start = next((i for i, line in enumerate(lines) if declares.match(line)), None)
+    if start is None:
+        raise CommandFailed(f"no {name} in {path}")
+    last, depth, opened = start, 0, False
+    while last < len(lines):
+        depth += lines[last].count("{") - lines[last].count("}")
+        opened = opened or "{" in lines[last]
+        if depth == 0 and (opened or lines[last].endswith(";")):
+            break
+        last += 1
+    while start > 0 and lines[start - 1].startswith("///"):
+        start -= 1
+    return "\n".join(lines[start:last + 1])
+
+
+class Blocks:
+    """Compares the marked blocks of a page with what they should contain, and rewrites them on request."""
+
+    def __init__(self, root, programs, rewrite):
+        self.root, self.programs, self.rewrite = root, programs, rewrite
+
+    def start(self, page):
+        for marker in page.markers:
+            if marker.kind in ("output", "image"):
+                self.programs.start(self.command_of(marker))
+
+    def command_of(self, marker):
+        if marker.kind == "image":
+            return marker.argument.partition(" ")[2]
+        return marker.argument
+
+    def expected(self, marker):
+        if marker.kind == "code":
+            return excerpt(self.root, marker.argument)
+        text = self.programs.output(self.command_of(marker))
+        if "lines" in marker.options:
+            text = select_lines(text, marker.options["lines"])
+        return f"$ {marker.argument}\n{text}"
+
+    def check(self, page):
+        """Returns the errors; when rewriting, changes the page instead."""
+        errors = self.check_images(page)
+        gallery = [m.line for m in page.markers if m.kind in ("gallery", "end")]
+        for block in reversed(page.blocks):  # from the end, so that line numbers stay valid
+            marker = block.marker
+            if not marker or marker.kind not in ("output", "code"):
+                if not gallery or not gallery[0] < block.first < gallery[-1]:
+                    errors += self.unmarked(page, block)
+                continue
+            try:
+                expected = self.expected(marker)
+            except CommandFailed as failure:
+                errors.append((marker.line, str(failure)))
+                continue
+            shown = "\n".join(page.content(block))
+            by_machine = "machine" in marker.options
+            same = words_of(shown) == words_of(expected) if by_machine else shown == expected
+            if same:
+                continue
+            if self.rewrite:
+                page.lines[block.first:block.last] = expected.split("\n")
+                if by_machine:
+                    self.stamp(page, marker)
+            else:
+                errors.append((block.first, f"{marker.kind} of '{marker.argument}' is stale: "
+                               + first_difference(shown, expected, by_machine)))
+        return errors
+
+    @staticmethod
+    def stamp(page, marker):
+        page.lines[marker.line] = page.lines[marker.line].replace(marker.options["machine"], machine_now())
+
+    def check_images(self, page):
+        errors = []
+        for marker in (m for m in page.markers if m.kind == "image"):
+            name, _, command = marker.argument.partition(" ")
+            path = self.root / page.path.parent / name
+            self.programs.output(command)
+            with open(self.programs.file(path.name), encoding="utf-8") as file:
+                expected = file.read()
+            shown = path.read_text(encoding="utf-8") if path.is_file() else ""
+            compared = words_of if "machine" in marker.options else str
+            if compared(shown) == compared(expected):
+                continue
+            if self.rewrite:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(expected, encoding="utf-8")
+                if "machine" in marker.options:
+                    self.stamp(page, marker)
+            else:
+                errors.append((marker.line, f"{name} is not what '{command}' writes"))
+        return errors
+
+    @staticmethod
+    def unmarked(page, block):
+        first = (page.content(block) or [""])[0]
+        if block.marker or page.path.parts[0] != "docs":
+            return []
+        if first.startswith("$ "):
+            return [(block.first - 1, "an output without a marker: output or machine")]
+        if block.language == "cpp":
+            return [(block.first - 1, "a C++ sample without a marker: code or fragment")]
+        return []
+
+
+def first_difference(shown, expected, by_machine):
+    compared = words_of if by_machine else str
+    left, right = shown.split("\n"), expected.split("\n")
+    for a, b in zip(left, right):
+        if compared(a) != compared(b):
+            return f"shows '{a.strip()}', expected '{b.strip()}'"
+    return f"shows {len(left)} lines, expected {len(right)}"

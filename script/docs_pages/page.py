@@ -1,0 +1,90 @@
+"""A Markdown page: its lines, fenced blocks, headings, and the markers in front of blocks."""
+
+import re
+from dataclasses import dataclass, field
+
+MARKER = re.compile(r"^<!-- (output|code|worked|machine|fragment|gallery|end|image)(?:: (.*?))? -->$")
+FENCE = re.compile(r"^( *)(```+|~~~+)(.*)$")
+
+
+@dataclass
+class Marker:
+    """<!-- kind: argument | option: value --> in a line of its own, directly in front of a block."""
+
+    kind: str
+    argument: str
+    options: dict
+    line: int  # from 0
+
+
+@dataclass
+class Block:
+    """A fenced block. Its content is lines[first:last]; the fences are the lines around it."""
+
+    language: str
+    first: int
+    last: int
+    marker: Marker = None
+
+
+@dataclass
+class Page:
+    path: object  # pathlib.Path, relative to the repository
+    lines: list
+    blocks: list = field(default_factory=list)
+    markers: list = field(default_factory=list)
+
+    @classmethod
+    def read(cls, root, path):
+        page = cls(path, (root / path).read_text(encoding="utf-8").split("\n"))
+        page.find_blocks()
+        return page
+
+    def find_blocks(self):
+        self.blocks, self.markers = [], []
+        opened, marker = None, None
+        for number, line in enumerate(self.lines):
+            fence = FENCE.match(line)
+            if opened:
+                if fence and fence[2].startswith(opened[0]) and not fence[3].strip():
+                    self.blocks.append(Block(opened[1], opened[2], number, opened[3]))
+                    opened = None
+                continue
+            if fence:
+                opened = (fence[2], fence[3].strip(), number + 1, marker)
+            found = MARKER.match(line)
+            marker = self.read_marker(found, number) if found else None
+            if marker:
+                self.markers.append(marker)
+        self.unclosed = opened is not None
+
+    @staticmethod
+    def read_marker(found, number):
+        argument, *options = (found[2] or "").split(" | ")
+        pairs = dict(option.split(": ", 1) for option in options)
+        return Marker(found[1], argument.strip(), pairs, number)
+
+    def content(self, block):
+        return self.lines[block.first:block.last]
+
+    def prose(self):
+        """(number, line) of the lines outside of fenced blocks and markers."""
+        inside = {n for b in self.blocks for n in range(b.first - 1, b.last + 1)} | {m.line for m in self.markers}
+        return [(n, line) for n, line in enumerate(self.lines) if n not in inside]
+
+    def anchors(self):
+        """The anchors of the headings, as GitHub makes them."""
+        found, counts = set(), {}
+        for _, line in self.prose():
+            heading = re.match(r"^#{1,6} +(.*?)(?: +#+)?$", line)
+            if heading:
+                anchor = anchor_of(heading[1])
+                counts[anchor] = counts.get(anchor, -1) + 1
+                found.add(anchor + (f"-{counts[anchor]}" if counts[anchor] else ""))
+        found.update(re.findall(r'<a (?:id|name)="([^"]+)"', "\n".join(self.lines)))
+        return found
+
+
+def anchor_of(heading):
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").replace("*", "")
+    return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")

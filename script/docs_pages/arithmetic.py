@@ -209,28 +209,25 @@ def longest(text, from_left):
     return None
 
 
-def wrong_equations(line):
-    """Descriptions of the equations in this line whose sides differ."""
+def equations(line):
+    """Yields the two sides of each equation of numbers in this line."""
     text = re.sub(r"\\(?:cdot|times)\b ?", "·", line).replace("\\,", "").replace("&minus;", "−")
-    signs = [m.start() for m in SIGN.finditer(text) if text[m.start() - 1:m.start()] not in "<>!=:+-*/"
+    signs = [m.start() for m in SIGN.finditer(text) if text[m.start() - 1:m.start()] not in tuple("<>!=:+-*/")
              and text[m.start() + 1:m.start() + 2] != "="]
-    found = []
     for index, sign in enumerate(signs):
         start = signs[index - 1] + 1 if index else 0
         end = signs[index + 1] if index + 1 < len(signs) else len(text)
         left, right = longest(text[start:sign], False), longest(text[sign + 1:end], True)
-        if not left or not right or not (left[0].has_operator or right[0].has_operator):
-            continue
-        if differ(left[1], right[1]):
-            found.append(f"{left[0].text.strip()} is {left[1].value:.10g}, not {right[0].text.strip()}")
-    return found
+        if left and right and (left[0].has_operator or right[0].has_operator):
+            yield left, right
+
+
+def wrong_equations(line):
+    """Descriptions of the equations in this line whose sides differ."""
+    return [f"{left.text.strip()} is {value.value:.10g}, not {right.text.strip()}"
+            for (left, value), (right, other) in equations(line) if differ(value, other)]
 
 
 def count_equations(line):
     """The number of equations that wrong_equations checks."""
-    total = 0
-    sides = SIGN.split(line)
-    for left, right in zip(sides, sides[1:]):
-        pair = longest(left, False), longest(right, True)
-        total += bool(all(pair) and (pair[0][0].has_operator or pair[1][0].has_operator))
-    return total
+    return sum(1 for _ in equations(line))

@@ -2,7 +2,8 @@
 
     <!-- output: twingrad check tanh -->                 the output of a command
     <!-- output: … | lines: REGEX -->                    only these lines of it
-    <!-- output: … | machine: DATE, PROCESSOR -->        its numbers depend on the machine: words are compared
+    <!-- output: … | machine: DATE, PROCESSOR -->        its numbers depend on the machine: words are compared,
+                                                         except those that `any: REGEX` matches
     <!-- code: cpp/twingrad/layers/relu.h ReLU -->       a class or function of a file, or the whole file
     <!-- image: images/sweep.svg COMMAND -->             a file that the command writes (machine: as above)
     <!-- worked -->                                      named values of the worked example (worked.py)
@@ -72,7 +73,8 @@ class Blocks:
         text = self.programs.output(self.command_of(marker))
         if "lines" in marker.options:
             text = select_lines(text, marker.options["lines"])
-        return f"$ {marker.argument}\n{text}"
+        is_example = marker.argument.startswith("docs-")  # a program of tests/docs, which has no command line
+        return text if is_example else f"$ {marker.argument}\n{text}"
 
     def check(self, page):
         """Returns the errors; when rewriting, changes the page instead."""
@@ -90,17 +92,16 @@ class Blocks:
                 errors.append((marker.line, str(failure)))
                 continue
             shown = "\n".join(page.content(block))
-            by_machine = "machine" in marker.options
-            same = words_of(shown) == words_of(expected) if by_machine else shown == expected
-            if same:
+            compared = comparable(marker)
+            if compared(shown) == compared(expected):
                 continue
             if self.rewrite:
                 page.lines[block.first:block.last] = expected.split("\n")
-                if by_machine:
+                if "machine" in marker.options:
                     self.stamp(page, marker)
             else:
                 errors.append((block.first, f"{marker.kind} of '{marker.argument}' is stale: "
-                               + first_difference(shown, expected, by_machine)))
+                               + first_difference(shown, expected, compared)))
         return errors
 
     @staticmethod
@@ -116,7 +117,7 @@ class Blocks:
             with open(self.programs.file(path.name), encoding="utf-8") as file:
                 expected = file.read()
             shown = path.read_text(encoding="utf-8") if path.is_file() else ""
-            compared = words_of if "machine" in marker.options else str
+            compared = comparable(marker)
             if compared(shown) == compared(expected):
                 continue
             if self.rewrite:
@@ -140,8 +141,14 @@ class Blocks:
         return []
 
 
-def first_difference(shown, expected, by_machine):
-    compared = words_of if by_machine else str
+def comparable(marker):
+    """What must be equal: the words if a machine decides the numbers, otherwise the text."""
+    if "machine" not in marker.options:
+        return str
+    return lambda text: words_of(text, marker.options.get("any"))
+
+
+def first_difference(shown, expected, compared):
     left, right = shown.split("\n"), expected.split("\n")
     for a, b in zip(left, right):
         if compared(a) != compared(b):

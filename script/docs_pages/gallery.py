@@ -130,7 +130,7 @@ class Sources:
             outer_first, outer_last = enclosing(text, first - 1)
             code = split_arguments(text, last + 2, outer_last)[0]
         column = text.index(code) + len(code) - len(code.lstrip())
-        column -= text.rindex("\n", 0, column) + 1
+        column -= text.rfind("\n", 0, column) + 1
         code = code.strip()
         body = re.match(r"^\[[^\]]*\]\([^()]*(?:\([^()]*\)[^()]*)*\)\s*\{(.*)\}$", code, re.S)
         if body:
@@ -153,6 +153,10 @@ def cause_of(detail):
 def sentence(text):
     """The text with a capital letter, unless it begins with a symbol or a name of the code."""
     return text[0].upper() + text[1:] if re.match(r"^(?:[a-z]{2,}|a)(?= |, |')", text) else text
+
+
+def wrapped(text):
+    return textwrap.wrap(text, 110, break_long_words=False, break_on_hyphens=False)
 
 
 def formulas_of(path):
@@ -232,8 +236,8 @@ class Gallery:
         else:
             title = f"`{mistake}`"
             also = " Entries: " + ", ".join(f"`{m['entry']}`" for m in members) + "."
-        lines = ["", f"### {title}", "", f"{why}.{also}", "", "```cpp", *first["code"].split("\n"), "```", "",
-                 self.verdict(members)]
+        lines = ["", f"### {title}", "", *wrapped(f"{why}.{also}"), "", "```cpp", *first["code"].split("\n"), "```", "",
+                 *wrapped(self.verdict(members))]
         return lines + ["", "```", *self.commands(first), "```"]
 
     @staticmethod

@@ -19,12 +19,13 @@ class Links:
 
     def check(self, page):
         errors = []
-        for number, line in page.prose():
-            without_code = re.sub(r"`[^`]*`", lambda m: "x" * len(m[0]), line)
-            for match in LINK.finditer(without_code):
-                target = line[match.start(1):match.end(1)]
-                if problem := self.problem(page, target):
-                    errors.append((number, f"link {target}: {problem}"))
+        prose = dict(page.prose())
+        text = "\n".join(prose.get(number, "") for number in range(len(page.lines)))
+        without_code = re.sub(r"`[^`\n]*`", lambda m: "x" * len(m[0]), text)
+        for match in LINK.finditer(without_code):
+            target = text[match.start(1):match.end(1)]
+            if problem := self.problem(page, target):
+                errors.append((text.count("\n", 0, match.start()), f"link {target}: {problem}"))
         return errors
 
     def problem(self, page, target):

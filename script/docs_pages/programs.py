@@ -48,8 +48,10 @@ class CommandFailed(Exception):
     """The command ended with an error: wrong usage, for example an option that does not exist."""
 
 
-def words_of(text):
-    """The text with each number replaced: what does not depend on the machine. Runs of blanks count once."""
+def words_of(text, variable=None):
+    """The text with each number, and each match of `variable`, replaced: what does not depend on the machine.
+    Runs of blanks and of the stars of a bar count once."""
+    text = re.sub(r"\*+", "*", re.sub(variable, "#", text, flags=re.M) if variable else text)
     text = re.sub(r"[-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?", "#", text)
     return re.sub(r"[ \t]+", " ", text)
 

@@ -144,10 +144,11 @@ class Sources:
 # ---- The page -----------------------------------------------------------------------------------------------
 
 def cause_of(detail):
-    """The cause in the first bad row of the gradient checker's table."""
+    """The cause in the first bad row of the gradient checker's table, without the numbers of the case."""
     match = re.search(r"^  BAD .*\de[-+]\d\d +\S+  +(\S.*)$", detail, re.M)
-    cause = match[1].strip() if match else ""
-    return "" if cause == "no known pattern" else cause
+    cause, _, details = match[1].strip().partition(": ") if match else ("", "", "")
+    _, separator, explanation = details.partition("; ")
+    return "" if cause == "no known pattern" else cause + separator + explanation
 
 
 def sentence(text):

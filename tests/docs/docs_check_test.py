@@ -190,7 +190,7 @@ class GalleryParts(unittest.TestCase):
     def test_small_parts(self):
         self.assertEqual(sentence("the sum"), "The sum")
         self.assertEqual(sentence("x ≥ 0"), "x ≥ 0")
-        self.assertEqual(cause_of("  BAD  y [2]  x [2]  4  2  1.00e+00  1.00e+00  sign: wrong"), "sign: wrong")
+        self.assertEqual(cause_of("  BAD  y [2]  x [2]  4  2  1.00e+00  1.00e+00  extra 1/N: N = 4; a mean"), "extra 1/N; a mean")
         self.assertEqual(words_of("a 1.5e-07  b [2, 3]"), words_of("a 3 b [7, 7]"))
         self.assertEqual(select_lines("a\nb\nc\nb", "b"), "…\nb\n…")
 

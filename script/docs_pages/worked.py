@@ -5,7 +5,8 @@ left must have the value that docs-worked-example computes:
 
     z1[0,0] = x[0,0]·W1[0,0] + x[0,1]·W1[0,1] + b1[0] = 1·0.5 + 0.5·(−0.4) + 0.1 = 0.4
 
-A matrix is compared entry by entry:
+If a side of names is followed by a side of numbers with the same operations, each number must be the value of the
+name in its place: a changed sign is found even in a term that is 0. A matrix is compared entry by entry:
 
     W1 = [  0.5  −0.4 ]
          [ −0.3   0.2 ]
@@ -14,9 +15,45 @@ A matrix is compared entry by entry:
 import json
 import re
 
-from arithmetic import NAME, SIGN, Number, differ, half_unit, parse
+from arithmetic import FUNCTIONS, NAME, SIGN, NotArithmetic, Number, differ, half_unit, parse, tokens_of
 
 ROW = re.compile(rf"^ *(?:(?P<name>{NAME}) *= *)?\[ *(?P<entries>[-−\d][-−\d. e]*?) *\] *$")
+
+
+def operands(side, values):
+    """The operations of an expression without + and −, and its operands: (is negated, value, half a unit)."""
+    operations, found, is_negated = [], [], False
+    for kind, text, _ in tokens_of(side):
+        if text in "-−":
+            is_negated = not is_negated
+        elif kind == "name" and text not in FUNCTIONS:
+            found.append((is_negated, values[text.replace(" ", "")], 0.0))
+            is_negated = False
+        elif kind == "number":
+            found.append((is_negated, float(text.replace(",", "").replace("−", "-")), half_unit(text)))
+            is_negated = False
+        elif text not in "+()":
+            operations.append(text)
+    return operations, found
+
+
+def has_name(side):
+    return any(name not in FUNCTIONS for name in re.findall(NAME, side))
+
+
+def misplaced(named, numbers, values):
+    """The names in an expression that the next one, with the same operations, replaces by other numbers."""
+    try:
+        (operations, names), (others, literals) = operands(named, values), operands(numbers, values)
+    except (KeyError, NotArithmetic):
+        return False
+    if operations != others or len(names) != len(literals):
+        return False
+    for (minus, value, _), (also_minus, literal, unit) in zip(names, literals):
+        value, literal = -value if minus else value, -literal if also_minus else literal
+        if (value == 0 and minus != also_minus) or abs(value - literal) > unit * (1 + 1e-9):
+            return True
+    return False
 
 
 def flatten(name, value, into):
@@ -83,7 +120,10 @@ class Worked:
             elif differ(known, found[1]):
                 errors.append(f"{sides[0]} is {known.value:.10g} in the library, but {side} is "
                               f"{found[1].value:.10g}")
-        return errors
+        if errors:
+            return errors
+        pairs = [(a, b) for a, b in zip(sides[1:], sides[2:]) if has_name(a) and not has_name(b)]
+        return [f"'{b}' does not have the values of '{a}'" for a, b in pairs if misplaced(a, b, self.values)]
 
     def finish(self, matrix):
         if not matrix:

@@ -22,7 +22,7 @@ class Programs:
     """Programs with known outputs."""
 
     OUTPUTS = {
-        "docs-worked-example": '{"z": [[0.4, -0.2]], "x": 0.5, "w": 0.8, "g₁": -0.184943716}',
+        "docs-worked-example": '{"z": [[0.4, -0.2]], "x": 0.5, "w": 0.8, "n": 0.0, "g₁": -0.184943716}',
         "twingrad --help": "Commands:\n  check  Check.\n",
         "twingrad check --help": "  --bug NAME  plant\n  --sweep\n",
         "twingrad check --list-bugs": "relu.upstream_forgotten  why\n",
@@ -96,6 +96,12 @@ class WorkedExample(Case):
         self.assertEqual(len(self.errors("z[0,0] = −x·w = 0.5·0.8 = 0.4")), 1)
         self.assertEqual(len(self.errors("z = [ 0.4  0.2 ]")), 1)
         self.assertEqual(len(self.errors("g₁ = 0.1849")), 1)
+
+    def test_changed_sign_of_a_term_that_is_zero(self):
+        self.assertEqual(self.errors("z[0,0] = x·w + n·x − n = 0.5·0.8 + 0·0.5 − 0 = 0.4"), [])
+        self.assertEqual(len(self.errors("z[0,0] = x·w + n·x − n = 0.5·0.8 − 0·0.5 − 0 = 0.4")), 1)
+        self.assertEqual(len(self.errors("z[0,0] = x·w − n·x − n = 0.5·0.8 + 0·0.5 − 0 = 0.4")), 1)
+        self.assertEqual(len(self.errors("z[0,0] = x·w + n·x − n = 0.5·0.8 + 0·(−0.5) − 0 = 0.4")), 1)
 
     def test_stale_value(self):
         self.assertEqual(len(self.errors("z[0,0] = 0.41")), 1)

@@ -17,8 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def pages_of(root):
-    names = ["README.md", "CONTRIBUTING.md"] + sorted(p.relative_to(root).as_posix() for p in root.glob("docs/*.md"))
-    return [Page.read(root, Path(name)) for name in names]
+    paths = [Path("README.md"), Path("CONTRIBUTING.md")]
+    paths += sorted(path.relative_to(root) for path in root.glob("docs/*.md"))
+    return [Page.read(root, path) for path in paths]
 
 
 def refresh_gallery(page, gallery, rewrite):
@@ -34,14 +35,18 @@ def refresh_gallery(page, gallery, rewrite):
         page.lines[first:last] = expected
         page.find_blocks()
         return []
-    wrong = next((i for i, (a, b) in enumerate(zip(page.lines[first:last], expected)) if a != b), len(expected))
+    pairs = enumerate(zip(page.lines[first:last], expected))
+    wrong = next((number for number, (shown, right) in pairs if shown != right), len(expected))
     return [(first + wrong, "the gallery is stale; run script/docs")]
 
 
 def equation_errors(page):
-    worked = {n for b in page.blocks if b.marker and b.marker.kind == "worked" for n in range(b.first, b.last)}
-    code = {n for b in page.blocks if b.language not in ("", "text", "math") for n in range(b.first, b.last)}
-    lines = [(n, line) for n, line in enumerate(page.lines) if n not in worked | code and "<!--" not in line]
+    """The wrong equations outside of code and of the worked example, and the number of all of them."""
+    lines = page.paragraphs()
+    for block in page.blocks:
+        is_worked = block.marker and block.marker.kind == "worked"
+        if block.language in ("", "text", "math") and not is_worked:
+            lines += enumerate(page.content(block), block.first)
     errors = [(n, e) for n, line in lines for e in arithmetic.wrong_equations(line)]
     return errors, sum(arithmetic.count_equations(line) for _, line in lines)
 
@@ -63,7 +68,8 @@ def main():
     failures = {page.path: [] for page in pages}
     for page in pages:
         before = list(page.lines)
-        failures[page.path] += attempt(lambda page=page: refresh_gallery(page, gallery, rewrite) + blocks.check(page))
+        failures[page.path] += attempt(lambda page=page: refresh_gallery(page, gallery, rewrite))
+        failures[page.path] += attempt(lambda page=page: blocks.check(page))
         page.find_blocks()
         if page.lines != before:
             (ROOT / page.path).write_text("\n".join(page.lines), encoding="utf-8")
@@ -81,8 +87,8 @@ def main():
             print(f"{path}:{number + 1}: {message}", file=sys.stderr)
     shown = sum(m.kind in ("output", "code", "image") for page in pages for m in page.markers)
     total = sum(len(errors) for errors in failures.values())
-    print(f"docs: {len(pages)} pages, {shown} outputs and samples, {worked.count} values of the worked example, "
-          f"{equations} other equations: {total or 'no'} error{'' if total == 1 else 's'}")
+    print(f"docs: {len(pages)} pages, {shown} outputs and samples, {worked.count} values of the worked "
+          f"example, {equations} other equations: {total or 'no'} error{'' if total == 1 else 's'}")
     return 1 if total else 0
 
 

@@ -54,7 +54,7 @@ def tokens_of(text):
 
 
 class Expression:
-    """A recursive-descent parser. `values` maps names to numbers; a name that is missing is not arithmetic."""
+    """A recursive-descent parser. `values` maps names to numbers; another name is not arithmetic."""
 
     def __init__(self, text, values=None):
         self.text, self.values = text, values or {}
@@ -185,7 +185,7 @@ def differ(left, right):
     return abs(left.value - right.value) > (left.error + right.error) * (1 + 1e-9) + rounding
 
 
-# ---- Equations in running text ------------------------------------------------------------------------------
+# ---- Equations in running text -----------------------------------------------------------------------------
 
 SIGN = re.compile(r"[=≈]")
 # What may stand next to a complete expression: a word, a bracket, a quote, punctuation; no operator.
@@ -194,7 +194,7 @@ OPERATORS = set("+-−·×*/^√²³<>≤≥∝%")
 
 def longest(text, from_left):
     """The longest prefix (or suffix) of the text that is arithmetic and complete."""
-    cuts = [m.end() for m in re.finditer(r"\S", text)] if from_left else [m.start() for m in re.finditer(r"\S", text)]
+    cuts = [m.end() if from_left else m.start() for m in re.finditer(r"\S", text)]
     for cut in reversed(cuts) if from_left else cuts:
         part, rest = (text[:cut], text[cut:]) if from_left else (text[cut:], text[:cut])
         touching = rest[:1] if from_left else rest[-1:]

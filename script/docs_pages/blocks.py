@@ -2,7 +2,7 @@
 
     <!-- output: twingrad check tanh -->                 the output of a command
     <!-- output: … | lines: REGEX -->                    only these lines of it
-    <!-- output: … | machine: DATE, PROCESSOR -->        its numbers depend on the machine: words are compared,
+    <!-- output: … | machine: DATE, PROCESSOR -->        a machine decides its numbers: words are compared,
                                                          except those that `any: REGEX` matches
     <!-- code: cpp/twingrad/layers/relu.h ReLU -->       a class or function of a file, or the whole file
     <!-- image: images/sweep.svg COMMAND -->             a file that the command writes (machine: as above)

@@ -1,5 +1,5 @@
-"""The bug gallery of docs/bugs.md, made from the catalogue: what each planted bug computes, taken from the source,
-the references that reject it, and the commands that show it."""
+"""The bug gallery of docs/bugs.md: what each planted bug of the catalogue computes, from its source, the
+references that reject it, and the commands that show it."""
 
 import json
 import re
@@ -12,8 +12,8 @@ CATALOGUE = "cpp/twingrad/catalogue"
 # Groups in the order of the page: heading, source, and the entries by the first part of their names.
 GROUPS = [
     ("Products and sums", "layers", ["linear", "matmul", "bias", "append_ones"]),
-    ("Activations", "activations", ["relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu", "softplus",
-                                    "sigmoid", "tanh", "hardtanh", "softsign"]),
+    ("Activations", "activations", ["relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu",
+                                    "softplus", "sigmoid", "tanh", "hardtanh", "softsign"]),
     ("Softmax and logarithm", "layers", ["softmax", "unshifted_softmax", "log_softmax", "log"]),
     ("Dropout and residual blocks", "layers", ["dropout", "residual"]),
     ("Normalizations", "normalizations", ["batch_norm", "layer_norm", "rms_norm"]),
@@ -23,7 +23,8 @@ GROUPS = [
     ("Adam and AdamW", "optimizers", ["adam", "adamw"]),
     ("RMSprop and Adagrad", "optimizers", ["rmsprop", "adagrad"]),
     ("Schedules and clipping", "schedules", ["schedule", "clip_by_norm"]),
-    ("Running statistics", "running_statistics", ["batch_norm.running_statistics", "batch_norm.cumulative_average"]),
+    ("Running statistics", "running_statistics",
+     ["batch_norm.running_statistics", "batch_norm.cumulative_average"]),
     ("Defaults", "defaults", ["defaults"]),
     ("Validation", "validation", ["validation"]),
     ("Shards", "shards", ["shards"]),
@@ -38,11 +39,11 @@ HEADERS = {"dropout": "layers/dropout", "schedule": "optim/schedule", "clip_by_n
            "negative_log_likelihood": "losses/log_likelihood_loss", "shards": "mlp/manual_shard"}
 
 REFERENCES = {"autograd": "autograd", "finite-difference": "central differences", "float32": "float32",
-              "torch::optim": "`torch::optim`", "torch::nn::utils": "`torch::nn::utils`", "LibTorch": "LibTorch",
-              "Python": "Python's tables"}
+              "torch::optim": "`torch::optim`", "torch::nn::utils": "`torch::nn::utils`",
+              "LibTorch": "LibTorch", "Python": "Python's tables"}
 
 
-# ---- The wrong line, from the source ------------------------------------------------------------------------
+# ---- The wrong line, from the source -----------------------------------------------------------------------
 
 def scan(text, start, end):
     """Yields (position, character, depth) of the code in text[start:end], strings skipped."""
@@ -141,7 +142,7 @@ class Sources:
         return "\n".join([head] + [line[indent:].rstrip() for line in rest])
 
 
-# ---- The page -----------------------------------------------------------------------------------------------
+# ---- The page ----------------------------------------------------------------------------------------------
 
 def cause_of(detail):
     """The cause in the first bad row of the gradient checker's table, without the numbers of the case."""
@@ -183,14 +184,15 @@ class Gallery:
             chosen = [b for b in bugs if self.group_of(b) == heading]
             seen += len(chosen)
             contents.append(f"- [{heading}](#{self.anchor(heading)}): {len(chosen)}")
-            body += ["", f"## {heading}", "", f"Source of the bugs: [{source}.cpp](../{CATALOGUE}/{source}.cpp)."]
+            link = f"[{source}.cpp](../{CATALOGUE}/{source}.cpp)"
+            body += ["", f"## {heading}", "", f"Source of the bugs: {link}."]
             header = ""
             for members in self.same_source(source, chosen).values():
                 if header != (header := self.header_of(members[0]["entry"])):
                     body += self.right(header)
                 body += self.item(members)
         if seen != len(bugs):
-            raise CommandFailed(f"{len(bugs) - seen} planted bugs belong to no group of script/docs_pages/gallery.py")
+            raise CommandFailed(f"{len(bugs) - seen} planted bugs belong to no group of gallery.py")
         rejected = sum(bool(b["rejected by"]) for b in bugs)
         return [f"{len(bugs)} planted bugs, {rejected} rejected:", "", *contents, *body, ""]
 
@@ -206,7 +208,7 @@ class Gallery:
 
     def header_of(self, entry):
         """The header of an entry, from the first part of its name."""
-        known = max((name for name in HEADERS if entry == name or entry.startswith(name + ".")), key=len, default="")
+        known = max((n for n in HEADERS if entry == n or entry.startswith(n + ".")), key=len, default="")
         base = entry.partition(".")[0]
         for path in [HEADERS.get(known), f"layers/{base}", f"optim/{base}"]:
             if path and (self.root / "cpp/twingrad" / f"{path}.h").is_file():
@@ -218,7 +220,8 @@ class Gallery:
         formulas = formulas_of(self.root / header) if header else []
         if not formulas:
             return []
-        return ["", f"The right formulas, from [{header.rpartition('/')[2]}](../{header}):", "", "```", *formulas, "```"]
+        link = f"[{header.rpartition('/')[2]}](../{header})"
+        return ["", f"The right formulas, from {link}:", "", "```", *formulas, "```"]
 
     def same_source(self, source, bugs):
         """The bugs by their place in the source: one wrong line may be planted in several entries."""
@@ -237,8 +240,8 @@ class Gallery:
         else:
             title = f"`{mistake}`"
             also = " Entries: " + ", ".join(f"`{m['entry']}`" for m in members) + "."
-        lines = ["", f"### {title}", "", *wrapped(f"{why}.{also}"), "", "```cpp", *first["code"].split("\n"), "```", "",
-                 *wrapped(self.verdict(members))]
+        lines = ["", f"### {title}", "", *wrapped(f"{why}.{also}")]
+        lines += ["", "```cpp", *first["code"].split("\n"), "```", "", *wrapped(self.verdict(members))]
         return lines + ["", "```", *self.commands(first), "```"]
 
     @staticmethod
@@ -249,7 +252,8 @@ class Gallery:
         causes = list(dict.fromkeys(c for m in members if (c := cause_of(m["detail"]))))
         text = f"Rejected by {listed(rejected)}" if rejected else "Not rejected"
         text += f"; not visible to {listed(not_seen)}" if not_seen else ""
-        return text + "." + "".join(f" Suggested cause: {cause}{'' if cause.endswith('?') else '.'}" for cause in causes[:1])
+        cause = f" Suggested cause: {causes[0]}" if causes else ""
+        return text + "." + cause + ("." if cause and not cause.endswith("?") else "")
 
     @staticmethod
     def commands(bug):

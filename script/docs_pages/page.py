@@ -69,8 +69,21 @@ class Page:
 
     def prose(self):
         """(number, line) of the lines outside of fenced blocks and markers."""
-        inside = {n for b in self.blocks for n in range(b.first - 1, b.last + 1)} | {m.line for m in self.markers}
+        inside = {n for block in self.blocks for n in range(block.first - 1, block.last + 1)}
+        inside |= {marker.line for marker in self.markers}
         return [(n, line) for n, line in enumerate(self.lines) if n not in inside]
+
+    def paragraphs(self):
+        """(number, text) of each paragraph, list item, heading and table row, on one line."""
+        previous, found = -2, []
+        for number, line in self.prose():
+            starts = number != previous + 1 or re.match(r"^ *(?:[-*|#>]|\d+\.) ?", line) or not line.strip()
+            if starts or not found or not found[-1][1].strip() or found[-1][1].startswith("#"):
+                found.append((number, line))
+            else:
+                found[-1] = (found[-1][0], found[-1][1].rstrip() + " " + line.strip())
+            previous = number
+        return found
 
     def anchors(self):
         """The anchors of the headings, as GitHub makes them."""

@@ -31,8 +31,8 @@ class Programs:
     def run(self, command):
         words = shlex.split(command)
         try:
-            done = subprocess.run(words, env=self.environment, cwd=self.directory.name, text=True, timeout=300,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            done = subprocess.run(words, env=self.environment, cwd=self.directory.name, text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, check=False)
         except OSError as error:
             raise SystemExit(f"docs: error: {words[0]}: expected a built program in {self.build}, found none "
                              f"({error.strerror}); build it with script/docs") from error

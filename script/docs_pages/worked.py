@@ -1,12 +1,12 @@
 """The worked example: named values of a page are compared with those of the library.
 
-In a block after <!-- worked -->, every side of every equation is evaluated, names included, and the name at the
-left must have the value that docs-worked-example computes:
+In a block after <!-- worked -->, every side of every equation is evaluated, names included, and the name at
+the left must have the value that docs-worked-example computes:
 
     z1[0,0] = x[0,0]·W1[0,0] + x[0,1]·W1[0,1] + b1[0] = 1·0.5 + 0.5·(−0.4) + 0.1 = 0.4
 
-If a side of names is followed by a side of numbers with the same operations, each number must be the value of the
-name in its place: a changed sign is found even in a term that is 0. A matrix is compared entry by entry:
+If a side of names is followed by a side of numbers with the same operations, each number must be the value of
+the name in its place: a changed sign is found even in a term that is 0. A matrix is compared entry by entry:
 
     W1 = [  0.5  −0.4 ]
          [ −0.3   0.2 ]

@@ -63,7 +63,8 @@ class Equations(unittest.TestCase):
 
     def test_right(self):
         for line in ("0.10 · 0.50 + 0.20 · (−0.30) + 0.10 = 0.09", "gives 2 + 3 = 5, and", "1/√2 = 0.7071",
-                     "`exp(0.4) / (exp(0.4) + exp(−0.28)) ≈ 0.6637`", "$2 \\cdot 3 = 6$", "128 · 784 = 100,352",
+                     "`exp(0.4) / (exp(0.4) + exp(−0.28)) ≈ 0.6637`", "$2 \\cdot 3 = 6$",
+                     "128 · 784 = 100,352",
                      "2^−24 = 6.0e-8", "(0.4099 + 0.6733) / 2 = 0.5416", "log(2) = 0.6931", "max(1, 3)² = 9"):
             self.assert_right(line)
 
@@ -76,6 +77,13 @@ class Equations(unittest.TestCase):
         self.assert_wrong("1/√2 = 0.7072")
         self.assert_wrong("128 · 784 = 100,353")
         self.assert_wrong("(0.4099 + 0.6733) / 2 = 0.5418")
+
+    def test_paragraphs_are_joined(self):
+        text = "Of 128 ·\n784 = 5 it\n- one item\n  goes on\n\n# Heading\ntext"
+        page = Page(Path("a.md"), text.split("\n"))
+        page.find_blocks()
+        texts = [text for _, text in page.paragraphs()]
+        self.assertEqual(texts, ["Of 128 · 784 = 5 it", "- one item goes on", "", "# Heading", "text"])
 
     def test_symbols_are_not_equations(self):
         for line in ("a + 2 = 5", "x1 = 3", "`--lr 0.1`", "h = ∛ε = 6e-6", "x − 3 = 2", "w[0] = 1"):
@@ -130,8 +138,9 @@ class Outputs(Case):
         self.assertEqual(len(self.errors(marker + block.replace("agrees", "passes"))), 1)
 
     def test_code(self):
-        (self.root / "layer.h").write_text("#pragma once\n/// What it is.\nclass Layer {\n  int x;\n};\nint other;\n")
-        block = "```cpp\n/// What it is.\nclass Layer {\n  int x;\n};\n```\n"
+        layer = "/// What it is.\nclass Layer {\n  int x;\n};\n"
+        (self.root / "layer.h").write_text(f"#pragma once\n{layer}int other;\n")
+        block = f"```cpp\n{layer}```\n"
         self.assertEqual(self.errors("<!-- code: layer.h Layer -->\n" + block), [])
         self.assertEqual(len(self.errors("<!-- code: layer.h Layer -->\n" + block.replace("x;", "y;"))), 1)
         self.assertEqual(len(self.errors("<!-- code: layer.h Renamed -->\n" + block)), 1)
@@ -155,7 +164,8 @@ class LinksAndNames(Case):
 
     def test_links(self):
         self.page("# Two words\n\n## `a.b` and C++\n", "docs/other.md")
-        self.assertEqual(self.link_errors("[a](other.md#two-words) [b](other.md#ab-and-c) [c](https://x.y)\n"), [])
+        right = "[a](other.md#two-words) [b](other.md#ab-and-c) [c](https://x.y)\n"
+        self.assertEqual(self.link_errors(right), [])
         self.assertEqual(len(self.link_errors("[a](other.md#two-word)\n")), 1)
         self.assertEqual(len(self.link_errors("[a](missing.md)\n")), 1)
         self.assertEqual(len(self.link_errors("[over two\nlines](missing.md)\n")), 1)
@@ -184,19 +194,20 @@ class GalleryParts(unittest.TestCase):
         return sources.wrong_code("x", {"name": f"{entry}.{mistake}", "entry": entry, "why": why})[1]
 
     def test_code_of_a_bug(self):
-        self.assertEqual(self.wrong('{{name + ".sign", "a, b", [](const Backward& b) { return -b; }}}', "mse", "sign",
-                                    "a, b"), "return -b;")
-        self.assertEqual(self.wrong('{"gelu", {"density", "w" "hy", [](T x, T) { return x; }, {}}}', "gelu", "density",
-                                    "why"), "return x;")
-        self.assertEqual(self.wrong('f<L>("mse", {"two", "why", {}}, [](const Tensor& d) { return d; })', "mse", "two",
-                                    "why"), "return d;")
-        self.assertEqual(self.wrong('{wrong_options("sgd.off", "why", {}), bug("sgd.on", "why", 1)}', "sgd", "off",
-                                    "why"), "make_optimizer({})")
+        named = '{{name + ".sign", "a, b", [](const Backward& b) { return -b; }}}'
+        self.assertEqual(self.wrong(named, "mse", "sign", "a, b"), "return -b;")
+        followed = '{"gelu", {"density", "w" "hy", [](T x, T) { return x; }, {}}}'
+        self.assertEqual(self.wrong(followed, "gelu", "density", "why"), "return x;")
+        set_later = 'f<L>("mse", {"two", "why", {}}, [](const Tensor& d) { return d; })'
+        self.assertEqual(self.wrong(set_later, "mse", "two", "why"), "return d;")
+        options = '{wrong_options("sgd.off", "why", {}), bug("sgd.on", "why", 1)}'
+        self.assertEqual(self.wrong(options, "sgd", "off", "why"), "make_optimizer({})")
 
     def test_small_parts(self):
         self.assertEqual(sentence("the sum"), "The sum")
         self.assertEqual(sentence("x ≥ 0"), "x ≥ 0")
-        self.assertEqual(cause_of("  BAD  y [2]  x [2]  4  2  1.00e+00  1.00e+00  extra 1/N: N = 4; a mean"), "extra 1/N; a mean")
+        row = "  BAD  y [2]  x [2]  4  2  1.00e+00  1.00e+00  extra 1/N: N = 4; a mean"
+        self.assertEqual(cause_of(row), "extra 1/N; a mean")
         self.assertEqual(words_of("a 1.5e-07  b [2, 3]"), words_of("a 3 b [7, 7]"))
         self.assertEqual(select_lines("a\nb\nc\nb", "b"), "…\nb\n…")
 

@@ -1,7 +1,7 @@
-// Runs every planted bug of the catalogue. Prints as JSON, one object per bug: its name, entry and
-// explanation, the references that reject it and those that do not see it, the output of the gradient checker,
-// and the options of `twingrad compare` for a network that contains the entry, if there is one. script/docs
-// makes docs/bugs.md from it.
+// Runs every planted bug of the catalogue. Prints one JSON object per bug: its name, entry and explanation,
+// the references that reject it and those that do not see it, the output of the gradient checker, and the
+// options of `twingrad compare` for a network that contains the entry, if there is one. script/docs makes
+// docs/bugs.md from it.
 
 #include "twingrad/catalogue/planted_bugs.h"
 

@@ -79,7 +79,7 @@ def main():
         found, count = equation_errors(page)
         equations += count
         failures[page.path] += [(0, "a fenced block is not closed")] if page.unclosed else []
-        failures[page.path] += found + links.check(page)
+        failures[page.path] += found + page.marker_errors() + links.check(page)
         for check in (worked.check, commands.check):
             failures[page.path] += attempt(lambda page=page, check=check: check(page))
     for path, errors in failures.items():

@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
-MARKER = re.compile(r"^<!-- (output|code|worked|machine|fragment|gallery|end|image)(?:: (.*?))? -->$")
+KINDS = ("output", "code", "worked", "machine", "fragment", "image", "gallery", "end")
+MARKER = re.compile(rf"^<!-- ({'|'.join(KINDS)})(?:: (.*?))? -->$")
 FENCE = re.compile(r"^( *)(```+|~~~+)(.*)$")
 
 
@@ -62,7 +63,23 @@ class Page:
     def read_marker(found, number):
         argument, *options = (found[2] or "").split(" | ")
         pairs = dict(option.split(": ", 1) for option in options)
+        if found[1] == "machine":
+            pairs["machine"] = argument
         return Marker(found[1], argument.strip(), pairs, number)
+
+    def marker_errors(self):
+        """Markers that would otherwise be ignored."""
+        followed = {id(block.marker) for block in self.blocks}
+        known = {marker.line for marker in self.markers}
+        errors = [(number, f"not a marker: {line.strip()}") for number, line in self.prose()
+                  if line.startswith("<!--") and number not in known]
+        for marker in self.markers:
+            if marker.kind in ("output", "code", "worked", "fragment") and id(marker) not in followed:
+                errors.append((marker.line, f"{marker.kind}: expected a fenced block in the next line"))
+            machine = marker.options.get("machine")
+            if machine is not None and not re.match(r"^\d{4}-\d\d-\d\d, \S", machine):
+                errors.append((marker.line, f"machine: expected a date and a processor, found '{machine}'"))
+        return errors
 
     def content(self, block):
         return self.lines[block.first:block.last]

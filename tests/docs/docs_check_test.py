@@ -149,6 +149,12 @@ class Outputs(Case):
         self.assertEqual(len(self.errors("```\n$ twingrad check\nall agree\n```\n")), 1)
         self.assertEqual(len(self.errors("```cpp\nint x;\n```\n")), 1)
 
+    def test_markers_are_not_ignored(self):
+        self.assertEqual(self.page("<!-- machine: 2026-01-01, x -->\n| a |\n").marker_errors(), [])
+        for text in ("<!-- outputs: twingrad -->\n```\n```\n", "<!-- worked -->\n\n```\n```\n",
+                     "<!-- machine: some time -->\n| a |\n"):
+            self.assertEqual(len(self.page(text).marker_errors()), 1, text)
+
     def test_rewrites(self):
         page = self.page("<!-- output: twingrad check tanh | lines: other -->\n```\nold\n```\n")
         self.assertEqual(Blocks(self.root, Programs(), rewrite=True).check(page), [])

@@ -1,17 +1,18 @@
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <twingrad/gradcheck/gradcheck.h>
 
 #include <iostream>
 
 class Linear : public torch::autograd::Function<Linear> {
  public:
-  static torch::Tensor forward(torch::autograd::AutogradContext* context, torch::Tensor x,
-                               torch::Tensor weight, torch::Tensor bias) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, at::Tensor x, at::Tensor weight,
+                            at::Tensor bias) {
     context->save_for_backward({x, weight});
-    return torch::matmul(x, weight.t()) + bias;
+    return at::matmul(x, weight.t()) + bias;
   }
-  static std::vector<torch::Tensor> backward(torch::autograd::AutogradContext* context,
-                                             std::vector<torch::Tensor> grad_y) {
+  static std::vector<at::Tensor> backward(torch::autograd::AutogradContext* context,
+                                          std::vector<at::Tensor> grad_y) {
     const auto saved = context->get_saved_variables();
     return {grad_y[0].matmul(saved[1]), grad_y[0].t().matmul(saved[0]),
             grad_y[0][-1]};  // wrong: should be .sum(0)
@@ -19,12 +20,10 @@ class Linear : public torch::autograd::Function<Linear> {
 };
 
 int main() {
-  torch::manual_seed(1);
-  const auto random = [](at::IntArrayRef shape) {
-    return torch::randn(shape, torch::kDouble).requires_grad_();
-  };
+  at::manual_seed(1);
+  const auto random = [](at::IntArrayRef shape) { return at::randn(shape, at::kDouble).requires_grad_(); };
   const twingrad::GradcheckResult result = twingrad::gradcheck(
-      [](const std::vector<torch::Tensor>& in) -> std::vector<torch::Tensor> {
+      [](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {
         return {Linear::apply(in[0], in[1], in[2])};
       },
       {random({4, 3}), random({2, 3}), random({2})},

@@ -242,11 +242,11 @@ TEST(TwinComparer, NamesTheLayerAtFaultAndTheCause) {
   const std::vector<Lie> lies = {
       {"2.weight", [](Tensor& g) { g.neg_(); }, "layer 2, linear", "sign"},
       {"2.weight", [](Tensor& g) { g.mul_(2); }, "layer 2, linear", "factor 2"},
-      {"2.weight", [](Tensor& g) { g.mul_(40); }, "layer 2, linear", "missing"},
-      {"2.weight", [](Tensor& g) { g.zero_(); }, "layer 2, linear", "not_filled"},
+      {"2.weight", [](Tensor& g) { g.mul_(40); }, "layer 2, linear", "missing mean, "},
+      {"2.weight", [](Tensor& g) { g.zero_(); }, "layer 2, linear", "not filled"},
       {"2.weight", [](Tensor& g) { g[3][2].add_(1e-3); }, "layer 2, linear", "1.39% of the entries"},
-      {"2.bias", [](Tensor& g) { g[0].fill_(NAN); }, "layer 2, linear", "non_finite"},
-      {"2.bias", [](Tensor& g) { g[0].fill_(kInfinity); }, "layer 2, linear", "non_finite"},
+      {"2.bias", [](Tensor& g) { g[0].fill_(NAN); }, "layer 2, linear", "not finite"},
+      {"2.bias", [](Tensor& g) { g[0].fill_(kInfinity); }, "layer 2, linear", "not finite"},
       {"2.bias", [](Tensor& g) { g = g.narrow(0, 0, 7); }, "layer 2, linear", "the shapes differ"},
       {"2.bias", [](Tensor& g) { g = Tensor(); }, "layer 2, linear", "missing in the manual twin"},
       {"3.output", [](Tensor& g) { g.neg_(); }, "layer 4, linear", "sign"},
@@ -470,7 +470,7 @@ TEST(TwinComparer, SetsRowsNearAKinkAside) {
   EXPECT_EQ(comparison.rows, 40);
   EXPECT_EQ(comparison.rows_set_aside, 1);
   comparison = near.with_gradient("3.weight", [](Tensor& g) { g.mul_(39); });
-  EXPECT_THAT(row(comparison, "3.weight.grad").cause, HasSubstr("missing")) << "a mean over the 39 rows left";
+  EXPECT_THAT(row(comparison, "3.weight.grad").cause, HasSubstr("missing mean, ")) << "a mean over the 39 rows left";
 }
 
 TEST(TwinComparer, SetsASingleRowThatIsLeftAsideToo) {

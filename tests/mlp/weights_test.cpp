@@ -212,7 +212,7 @@ TEST(LoadWeights, RefusesTensorsThatTheNetworkDoesNotHave) {
   for (int i = 0; i < 10; ++i) {
     file.tensors.push_back({std::to_string(i + 5) + ".weight", at::ones({1})});
   }
-  EXPECT_THAT(refusal(file), HasSubstr(" and 7 more; "));
+  EXPECT_THAT(refusal(file), HasSubstr("the unknown \"8.weight\" [1] and 7 more; "));
   file = trained_weights(spec);
   file.tensors[0].tensor = at::ones({6, 8});
   EXPECT_THAT(refusal(file), HasSubstr("found \"0.weight\" [6, 8] instead of [6, 9]; "));

@@ -70,6 +70,24 @@ TEST(Matmul, WritesOnlyTheOutput) {
   EXPECT_EQ(whole.sum().item<float>(), 7 * 6 * 4 - (8 * 9 - 7 * 6));
 }
 
+TEST(Matmul, RowsAndColumnsMayOverlapInMemory) {
+  const Tensor numbers = torch::randn({40});
+  for (const auto& [rows, columns] : {std::pair<std::int64_t, std::int64_t>{5, 2}, {2, 5}, {4, 4}}) {
+    for (std::int64_t stride = 1; stride <= 6; ++stride) {
+      SCOPED_TRACE(::testing::Message() << rows << "x" << columns << ", stride " << stride);
+      for (const Tensor& matrix : {numbers.as_strided({rows, columns}, {1, stride}),
+                                   numbers.as_strided({rows, columns}, {stride, 1})}) {
+        const Tensor copy = matrix.contiguous(), right = torch::randn({columns, 3}),
+                     left = torch::randn({3, rows});
+        Tensor out = torch::empty({rows, 3});
+        EXPECT_TRUE(matmul(out, matrix, right).allclose(copy.mm(right), 1e-5, 1e-5));
+        out = torch::empty({3, columns});
+        EXPECT_TRUE(matmul(out, left, matrix).allclose(left.mm(copy), 1e-5, 1e-5));
+      }
+    }
+  }
+}
+
 TEST(Matmul, AProductWithInnerSizeZeroIsZero) {
   Tensor out = torch::ones({2, 3});
   EXPECT_TRUE(matmul(out, torch::ones({2, 0}), torch::ones({0, 3})).equal(torch::zeros({2, 3})));

@@ -47,8 +47,13 @@ std::string cause_of(const Tensor& manual, const Tensor& reference, double bound
     case GradcheckCause::unknown:
     case GradcheckCause::none:
       return share;
-    default:
-      return fmt::format("{}, {}", to_string(found.cause), share);
+    case GradcheckCause::non_finite:
+      return "not finite, " + share;
+    default: {
+      std::string words = to_string(found.cause);  // "missing_mean"
+      std::replace(words.begin(), words.end(), '_', ' ');
+      return fmt::format("{}, {}", words, share);
+    }
   }
 }
 

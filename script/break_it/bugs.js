@@ -1,5 +1,6 @@
 // The planted bugs that this network can show. The names and explanations are those of
-// `twingrad check --list-bugs`. `show`: the values that make the bug visible if it is not.
+// `twingrad check --list-bugs`. `show`: values that make the bug visible if it is not; `more`: values that
+// make it plain; `needsCheck`: a network with usual inputs does not show it, only `twingrad check` does.
 
 const TINY_GRADIENTS = { text: "make the gradients tiny: both samples in class 0, b2[0] = 20",
   t: { "0,0": 0, "0,1": 0 }, b2: { "0,0": 20 } };
@@ -8,8 +9,8 @@ const BUGS = [
   { name: "cross_entropy.missing_one_over_n",
     why: "the mean's factor 1/N belongs to the gradient too; Adam hides its absence",
     right: "grad_logits = (p − y) / N", wrong: "grad_logits = p − y",
-    look: "Every gradient is twice too large, but the new weights hardly differ: Adam divides by the size of " +
-      "the gradient." },
+    look: "Every gradient is twice too large, but the new weights hardly differ: Adam divides by the size " +
+      "of the gradient." },
   { name: "cross_entropy.sign",
     why: "the gradient of the likelihood instead of the loss: the sign is wrong",
     right: "grad_logits = (p − y) / N", wrong: "grad_logits = −(p − y) / N",
@@ -21,8 +22,9 @@ const BUGS = [
   { name: "relu.slope_one_at_zero",
     why: "x ≥ 0 instead of x > 0: no random input is exactly 0",
     right: "grad_z1 = grad_h · [z1 > 0]", wrong: "grad_z1 = grad_h · [z1 ≥ 0]",
-    look: "Only an entry of z1 that is exactly 0 shows it. There the loss has a kink, and central differences " +
-      "return the mean of both slopes.",
+    look: "Only an entry of z1 that is exactly 0 shows it. There the loss has a kink, and central " +
+      "differences return the mean of both slopes.",
+    needsCheck: true,
     show: { text: "set b1[0] to −0.3, so that z1[0,0] is exactly 0", b1: { "0,0": -0.3 } } },
   { name: "relu.upstream_forgotten",
     why: "the local slope is returned, as if ∂L/∂y were 1",
@@ -55,12 +57,14 @@ const BUGS = [
   { name: "adam.epsilon_inside_the_root",
     why: "√(v̂ + ε) instead of √v̂ + ε: shows only in tiny gradients",
     right: "w ← w − lr · m̂ / (√v̂ + ε)", wrong: "w ← w − lr · m̂ / √(v̂ + ε)",
-    look: "The new weights differ from the 7th or 8th decimal on. With tiny gradients, the steps nearly vanish.",
+    look: "The new weights differ from the 7th or 8th decimal on. With tiny gradients, the steps nearly " +
+      "vanish.",
     more: TINY_GRADIENTS },
   { name: "adam.epsilon_before_the_correction",
     why: "ε is added to √v, not to √v̂: a published variant that differs only for tiny gradients",
     right: "w ← w − lr · m̂ / (√v̂ + ε)", wrong: "w ← w − lr · m̂ / ((√v + ε) / √(1 − β₂ᵗ))",
-    look: "The new weights differ from the 6th or 7th decimal on. With tiny gradients, the steps are too short.",
+    look: "The new weights differ from the 6th or 7th decimal on. With tiny gradients, the steps are too " +
+      "short.",
     more: TINY_GRADIENTS },
   { name: "adam.square_not_squared",
     why: "v averages |g| instead of g²",
@@ -75,8 +79,8 @@ const BUGS = [
     why: "in a square batch the shapes fit",
     right: "grad_logits = p · (grad_p − Σ over the classes of grad_p · p)",
     wrong: "grad_logits = p · (grad_p − Σ over the samples of grad_p · p)",
-    look: "Two samples and two classes: the shapes agree, so no error is raised. With one sample of each class, " +
-      "even the numbers agree.",
+    look: "Two samples and two classes: the shapes agree, so no error is raised. With one sample of each " +
+      "class, even the numbers agree.",
     show: { text: "put both samples in class 0", t: { "0,1": 0 } } },
   { name: "softmax.sum_treated_as_constant", loss: "softmax_log",
     why: "the denominator depends on the input too",
@@ -86,6 +90,7 @@ const BUGS = [
     why: "1/x looks right until a probability is 0",
     right: "grad_p = grad_log_p / (p + ε)", wrong: "grad_p = grad_log_p / p",
     look: "With p = 0, the gradient is infinite, and 0 / 0 is NaN. From there, NaN spreads to all weights.",
+    needsCheck: true,
     show: { text: "set b2[0] to 1000, so that a probability is exactly 0", b2: { "0,0": 1000 } } },
   { name: "log.derivative_of_exp", loss: "softmax_log",
     why: "exp is its own derivative, log is not",
@@ -100,3 +105,10 @@ const BUGS = [
     right: "grad_log_p = −y / N", wrong: "grad_log_p = y / N",
     look: "Every gradient has the wrong sign, and the loss after the step is larger than before." },
 ];
+
+/** The command that shows the bug in the C++ program. */
+function commandOf(bug) {
+  if (bug.needsCheck) return `twingrad check --bug ${bug.name}`;
+  return `twingrad compare --bug ${bug.name}` + (bug.loss ? ` --loss ${bug.loss}` : "") +
+    (bug.more ? " --dtype float64" : "");
+}

@@ -41,7 +41,8 @@
     const valid = input.value.trim() !== "" && value >= least && value <= MOST;
     input.setAttribute("aria-invalid", String(!valid));
     if (valid) return update(() => change(value));
-    find(".finding").textContent = `Expected a number from ${shortNumber(least)} to ${MOST.toLocaleString("en")}.`;
+    const expected = `Expected a number from ${shortNumber(least)} to ${MOST.toLocaleString("en")}.`;
+    find(".finding").textContent = expected;
   }
 
   function makeEditor({ td, name, i, j }) {
@@ -51,7 +52,8 @@
       editor.addEventListener("change", () => update(() => { network.t[i][j] = Number(editor.value); }));
     } else {
       Object.assign(editor, { type: "number", step: "0.1" });
-      editor.addEventListener("input", () => readNumber(editor, -MOST, value => { network[name][i][j] = value; }));
+      const change = value => { network[name][i][j] = value; };
+      editor.addEventListener("input", () => readNumber(editor, -MOST, change));
     }
     editor.setAttribute("aria-label", symbol(name, i, j));
     td.classList.add("edit");
@@ -137,8 +139,9 @@
   function agreementText() {
     const { entries, kinks, largest, failures } = agreement();
     const agree = entries - kinks - failures;
-    return `Central differences agree with ${agree === entries ? `all ${entries}` : `${agree} of ${entries}`} correct ` +
-      `gradients (largest difference ${cellNumber(largest)})` + (kinks ? `; ${kinks} are at the kink of a ReLU` : "") +
+    const which = agree === entries ? `all ${entries}` : `${agree} of ${entries}`;
+    return `Central differences agree with ${which} correct gradients (largest difference ` +
+      `${cellNumber(largest)})` + (kinks ? `; ${kinks} are at the kink of a ReLU` : "") +
       (failures ? `; at ${failures}, the loss is not smooth enough for h = 1e−5` : "") + ".";
   }
 
@@ -149,8 +152,9 @@
     }
     const [first] = wrong;
     const [what, parameter] = first.name.split(".");
-    return parameter ? `First wrong number: ${ADAM_SYMBOLS[what].replace("w", "the new weight")} of ${parameter}, ` +
-      `${first.from}` : `First wrong gradient: ${first.name}, ${first.from}`;
+    const quantity = what === "new" ? "the new weight" : ADAM_SYMBOLS[what];
+    return parameter ? `First wrong number: ${quantity} of ${parameter}, ${first.from}`
+      : `First wrong gradient: ${first.name}, ${first.from}`;
   }
 
   function detailText(changes) {
@@ -162,7 +166,7 @@
     const second = name.startsWith("grad_") ? `, and central differences give ` +
       shortNumber(centralDifference(network, name.slice("grad_".length), i, j).value) : "";
     return `${symbol(name, i, j)} is ${value}; right is ${right}${second}. Of its ${all} entries, ${length} ` +
-      `${length === 1 ? "is" : "are"} wrong, and ${later.length} later tensors because of it.${changed}`;
+      `${length === 1 ? "is" : "are"} wrong, and ${later.length} later tensors because of it.` + changed;
   }
 
   function showFinding(changes) {
@@ -172,7 +176,8 @@
     find(".detail").textContent = detailText(changes);
     const planted = bugNamed(bug);
     find("#go").hidden = wrong.length === 0;
-    find("#go").textContent = wrong.length === 0 ? "" : `Go to ${symbol(wrong[0].name, ...wrong[0].cells[0])}`;
+    const firstWrong = wrong.map(({ name, cells: [first] }) => symbol(name, ...first))[0];
+    find("#go").textContent = `Go to ${firstWrong}`;
     const example = planted && (wrong.length === 0 ? planted.show : planted.more);
     find("#show").hidden = !example;
     find("#show").textContent = example ? `Show it: ${example.text}` : "";
@@ -182,9 +187,7 @@
     find(".right-line").textContent = planted.right;
     find(".wrong-line").textContent = planted.wrong;
     find(".look").textContent = planted.look;
-    find(".command").textContent = planted.show ? `twingrad check --bug ${bug}`
-      : `twingrad compare --bug ${bug}` + (planted.loss ? ` --loss ${planted.loss}` : "") +
-        (planted.more ? " --dtype float64" : "");
+    find(".command").textContent = commandOf(planted);
   }
 
   // ---- The formula of one number ----
@@ -208,10 +211,11 @@
     const [mine, right] = [step.terms[name][i][j], correct.terms[name][i][j]];
     if (EDITABLE.includes(name)) {
       const isData = name === "x" || name === "t";
-      return [line(symbol(name, i, j), `= ${shortNumber(mine.value)}, ${isData ? "an input" : "a parameter"}: edit it`)];
+      const kind = isData ? "an input" : "a parameter";
+      return [line(symbol(name, i, j), `= ${shortNumber(mine.value)}, ${kind}: edit it`)];
     }
     const bad = isWrong(cell);
-    const [value, rightValue] = bad ? twoNumbers(mine.value, right.value) : [shortNumber(mine.value), ""];
+    const [value, rightValue] = bad ? twoNumbers(mine.value, right.value) : [shortNumber(mine.value)];
     const lines = [line(symbol(name, i, j), `= ${written(mine)}${value}`, bad ? "wrong" : "")];
     if (bad) lines.push(line("right:", `${written(right)}${rightValue}`, "right"));
     if (!name.startsWith("grad_")) return lines;
@@ -236,7 +240,8 @@
   // ---- Keyboard: one tab stop per table, arrow keys inside ----
 
   function makeGrid(grid) {
-    const rows = [...grid.querySelectorAll("tbody tr")].map(row => [...row.querySelectorAll("td[data-cell]")]);
+    const all = (part, selector) => [...part.querySelectorAll(selector)];
+    const rows = all(grid, "tbody tr").map(row => all(row, "td[data-cell]"));
     grid.setAttribute("role", "grid");
     const choose = td => {
       for (const other of rows.flat()) other.tabIndex = other === td ? 0 : -1;
@@ -247,8 +252,8 @@
       const i = rows.findIndex(row => row.includes(event.target));
       if (i < 0) return;
       const j = rows[i].indexOf(event.target);
-      const next = { ArrowUp: [i - 1, j], ArrowDown: [i + 1, j], ArrowLeft: [i, j - 1], ArrowRight: [i, j + 1],
-        Home: [i, 0], End: [i, rows[i].length - 1] }[event.key];
+      const next = { ArrowUp: [i - 1, j], ArrowDown: [i + 1, j], ArrowLeft: [i, j - 1],
+        ArrowRight: [i, j + 1], Home: [i, 0], End: [i, rows[i].length - 1] }[event.key];
       const td = next && rows[next[0]]?.[next[1]];
       if (next) event.preventDefault();
       if (td) td.focus();
@@ -317,7 +322,8 @@
       if (isOfLoss && needed !== event.target.value) plant("none");
       network.loss = event.target.value;
     }));
-    find("#lr").addEventListener("input", event => readNumber(event.target, 0, value => { network.lr = value; }));
+    const setRate = value => { network.lr = value; };
+    find("#lr").addEventListener("input", event => readNumber(event.target, 0, setRate));
     find("#random").addEventListener("click", () => update(() => {
       for (const name of ["x", ...PARAMETERS]) {
         network[name] = network[name].map(row => row.map(() => Math.round(200 * Math.random() - 100) / 100));

@@ -10,7 +10,9 @@
   const over = (top, bottom) => [0, 1, 2].map(i => top[3] * top[i] + (1 - top[3]) * bottom[i]).concat(1);
   const background = element => {
     const layers = [];
-    for (let at = element; at; at = at.parentElement) layers.push(colour(getComputedStyle(at).backgroundColor));
+    for (let at = element; at; at = at.parentElement) {
+      layers.push(colour(getComputedStyle(at).backgroundColor));
+    }
     return layers.reverse().reduce((below, layer) => over(layer, below), [1, 1, 1, 1]);
   };
   const luminance = rgb => rgb.slice(0, 3)
@@ -22,10 +24,12 @@
   const low = elements.filter(element => {
     const style = getComputedStyle(element);
     const below = background(element);
-    const [dark, light] = [luminance(over(colour(style.color), below)), luminance(below)].sort((a, b) => a - b);
+    const both = [luminance(over(colour(style.color), below)), luminance(below)];
+    const [dark, light] = both.sort((a, b) => a - b);
     const size = parseFloat(style.fontSize);
     const least = size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5;
     return (light + 0.05) / (dark + 0.05) < least;
   });
-  return { texts: elements.length, low: low.map(element => `${element.className}: ${element.textContent.trim()}`) };
+  const described = low.map(element => `${element.className}: ${element.textContent.trim()}`);
+  return { texts: elements.length, low: described };
 })()

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Compares the arithmetic of docs/break-it.html with the library: break_it_test.py PROGRAM.
+"""Compares docs/break-it.html with the library: break_it_test.py PROGRAM TWINGRAD.
 
-PROGRAM is built from break_it.cpp. The page's own script runs in node or, without it, in Chromium.
+PROGRAM is built from break_it.cpp; TWINGRAD is the command line program. The page's own script runs in node
+or, without it, in Chromium.
 
 Exit status: 0 passed, 1 failed, 77 neither node nor Chromium is installed."""
 import json
@@ -36,7 +37,8 @@ def core():
 
 def in_node(node, expression):
     program = f"{core()}\nprocess.stdout.write(JSON.stringify({expression}));"
-    return json.loads(subprocess.run([node, "-"], input=program, text=True, check=True, capture_output=True).stdout)
+    result = subprocess.run([node, "-"], input=program, text=True, check=True, stdout=subprocess.PIPE)
+    return json.loads(result.stdout)
 
 
 def in_chromium(program, expression):
@@ -72,6 +74,7 @@ def networks(example):
 
 class BreakItTest(unittest.TestCase):
     program = None
+    twingrad = None
     evaluate = None
 
     @classmethod
@@ -143,6 +146,18 @@ class BreakItTest(unittest.TestCase):
             visible |= {step["bug"]} if first else set()
         self.assertEqual(visible | {"log.epsilon_forgotten"}, {bug["name"] for bug in self.bugs})
 
+    def test_names_commands_that_show_the_bug(self):
+        commands = self.evaluate("BUGS.map(commandOf)")
+        # One for each combination of options; the names of the bugs are tested above.
+        distinct = {re.sub("--bug [^ ]+", "", command): command.split() for command in commands}
+        self.assertGreater(len(distinct), 2)
+        for name, *arguments in distinct.values():
+            self.assertEqual(name, "twingrad")
+            if arguments[0] == "compare":
+                arguments += ["--dataset", "synthetic"]
+            status = subprocess.run([self.twingrad, *arguments], stdout=subprocess.DEVNULL).returncode
+            self.assertEqual(status, 1, arguments)
+
     @staticmethod
     def same(tensor, right):
         largest = max((abs(v) for row in right for v in row if v is not None), default=0)
@@ -156,8 +171,8 @@ def main():
         print("not run: neither node nor Chromium is installed; run script/bootstrap --with-browser")
         sys.exit(77)
     BreakItTest.evaluate = staticmethod(evaluate)
-    BreakItTest.program = sys.argv[1]
-    unittest.main(argv=sys.argv[:1] + sys.argv[2:])
+    BreakItTest.program, BreakItTest.twingrad = sys.argv[1:3]
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:])
 
 
 if __name__ == "__main__":

@@ -75,6 +75,9 @@ class BreakItTest(unittest.TestCase):
             field.focus(); field.select(); }})()""")
         self.browser.call("Input.insertText", text=value)
 
+    def finish_animations(self):
+        self.browser.evaluate("document.getAnimations().forEach(animation => animation.finish())")
+
     def press(self, key, count=1):
         text = {"text": "\r"} if key == "Enter" else {}
         for _ in range(count):
@@ -245,7 +248,7 @@ class BreakItTest(unittest.TestCase):
             for bug in ("none", "relu.mask_from_gradient", "adam.square_not_squared"):
                 self.plant(bug)
                 self.browser.evaluate("document.querySelector('#go:not([hidden])')?.click()")
-                time.sleep(1.5)  # the end of the animation
+                self.finish_animations()
                 result = self.browser.evaluate(contrast)
                 self.assertGreater(result["texts"], 200)
                 self.assertEqual(result["low"], [], (theme, bug))
@@ -281,7 +284,7 @@ class BreakItTest(unittest.TestCase):
             self.plant(bug)
             if height < 1200:
                 self.browser.evaluate("document.querySelector('#go:not([hidden])')?.click()")
-            time.sleep(1.6)
+            self.finish_animations()
             self.browser.screenshot(self.screenshots / f"break-{name}.png")
 
 

@@ -2,16 +2,19 @@
 // {"bug", "loss", "lr", "x", "t", "W1", "b1", "W2", "b2"}. Prints a list of all tensors of one training step
 // under the names of the page, and the explanation of the bug.
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include <iostream>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "twingrad/catalogue/planted_bugs.h"
 #include "twingrad/catalogue/targets.h"
 #include "twingrad/mlp/manual_twin.h"
-#include "twingrad/mlp/training_loss.h"
 
 namespace {
 

@@ -2,13 +2,14 @@
 
 const SUM = 0, PRODUCT = 1, ATOM = 2; // how strongly the outermost operation of a term binds
 
-/** "0.6637", "−1.32e−9": four decimals without trailing zeros, or three digits and an exponent. */
+/** "0.6637", "0.01849", "−1.323e−9": four decimals or more, four digits, no trailing zeros. */
 function shortNumber(value) {
   if (value === 0) return "0";
   if (!Number.isFinite(value)) return String(value).replace("-", "−").replace("Infinity", "∞");
   const size = Math.abs(value);
-  const text = size < 1e-3 || size >= 1e5 ? value.toExponential(3).replace("+", "") : value.toFixed(4);
-  return text.replace(/\.?0+(?=e|$)/, "").replace(/-/g, "−");
+  const text = size < 1e-3 || size >= 1e5 ? value.toExponential(3).replace("+", "")
+    : size < 0.1 ? value.toPrecision(4) : value.toFixed(4);
+  return text.replace(/(\.\d*?)0+(?=e|$)/, "$1").replace(/\.(?=e|$)/, "").replace(/-/g, "−");
 }
 
 /** parts: the terms that it is computed from. */

@@ -163,8 +163,9 @@
     const [{ name, cells: [[i, j]], cells: { length } }, ...later] = wrong;
     const [value, right] = twoNumbers(step.value(name, i, j), correct.value(name, i, j));
     const all = step.values(name).flat().length;
-    const second = name.startsWith("grad_") ? `, and central differences give ` +
-      shortNumber(centralDifference(network, name.slice("grad_".length), i, j).value) : "";
+    const quotient = name.startsWith("grad_") && centralDifference(network, name.slice("grad_".length), i, j);
+    const second = !quotient ? "" : `, and central differences give ${shortNumber(quotient.value)}` +
+      (quotient.atKink ? " (at a kink, the mean of both slopes)" : "");
     return `${symbol(name, i, j)} is ${value}; right is ${right}${second}. Of its ${all} entries, ${length} ` +
       `${length === 1 ? "is" : "are"} wrong, and ${later.length} later tensors because of it.` + changed;
   }

@@ -122,13 +122,13 @@ class BreakItTest(unittest.TestCase):
     def test_right_values_and_central_differences(self):
         self.plant("linear.bias_of_one_row")
         self.assertEqual(self.text("td[data-cell='grad_b2,0,0']"), "−0.1681\n0.0769")
-        self.assertIn("right is 0.0769, and central differences give 0.0769", self.text(".detail"))
+        self.assertIn("right is 0.0769, and central differences give 0.07687", self.text(".detail"))
         self.browser.evaluate("document.querySelector('#go').click()")
         lines = self.text("#explain-text").split("\n")
         self.assertEqual([line for line in lines if line],
                          ["grad_b2[0] = grad_logits[0,0] = −0.1681 = −0.1681",
                           "right: grad_logits[0,0] + grad_logits[1,0] = −0.1681 + 0.245 = 0.0769",
-                          "central difference: 0.0769"])
+                          "central difference: 0.07687"])
 
     def test_an_edit_changes_forward_backward_and_update(self):
         names = ("z1,0,0", "loss,0,0", "grad_logits,0,0", "grad_W1,0,0", "new.W1,0,0")

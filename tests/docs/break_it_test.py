@@ -6,6 +6,7 @@ or, without it, in Chromium.
 
 Exit status: 0 passed, 1 failed, 77 neither node nor Chromium is installed."""
 import json
+import math
 import pathlib
 import random
 import re
@@ -29,6 +30,12 @@ CALCULATION = """steps.map(({ bug, ...network }) => {
   const [first] = wrongTensors(step, correct);
   return { tensors, first: first && first.name };
 })"""
+
+# Evaluates to [name, text with numbers, value] for every number of `steps`.
+TEXTS = """steps.flatMap(({ bug, ...network }) => Object.entries(run(network, bug).terms).flatMap(
+  ([name, rows]) => rows.flat().map(term => [name, term.text(true), term.value])))"""
+
+FUNCTIONS = {"exp": math.exp, "log": math.log, "sqrt": math.sqrt, "max": max, "abs": abs}
 
 
 def core():
@@ -70,6 +77,15 @@ def networks(example):
             {**example, "b1": [[-0.3, 0, -0.2]]},  # z1[0,0] = 0
             {**example, "t": [[0, 0]], "b2": [[20, 0]]},
             {**drawn(4), "b2": [[400, -300]]}]
+
+
+def value_of(text):
+    """The value of a formula as the page shows it: "0.5·(−0.4) + [0.2 > 0]"."""
+    for sign, operator in (("−", "-"), ("·", "*"), ("²", "**2"), ("≥", ">="), (" = ", " == ")):
+        text = text.replace(sign, operator)
+    text = re.sub(r"\[([^\]]*)\]", r"(\1)", text)
+    text = re.sub(r"√(\d[\d.]*(e-?\d+)?)", r"sqrt(\1)", text).replace("√", "sqrt")
+    return eval(text, {"__builtins__": {}}, FUNCTIONS)  # a text of the page
 
 
 class BreakItTest(unittest.TestCase):
@@ -115,6 +131,15 @@ class BreakItTest(unittest.TestCase):
                         self.assertLessEqual(distance, BOUND, (step, name, a, b))
         print(f"{numbers:,} numbers of {len(self.steps)} steps, largest difference {worst:.1e}")
         self.assertGreater(numbers, 10_000)
+
+    def test_formulas_with_numbers_have_the_value_shown(self):
+        steps = [{**step, "lr": 0.1} for step in self.steps if step["x"] == self.steps[0]["x"]]
+        texts = self.evaluate(f"(steps => {TEXTS})({json.dumps(steps)})")
+        self.assertGreater(len(texts), 5000)
+        for name, text, value in texts:
+            if value is not None:  # the numbers in a text are rounded to four digits
+                bound = 3e-3 * max(0.1, abs(value))
+                self.assertAlmostEqual(value_of(text), value, delta=bound, msg=(name, text))
 
     def test_compares_every_tensor_of_the_page(self):
         names = set().union(*(result["tensors"] for result in self.expected))

@@ -166,8 +166,9 @@
     const quotient = name.startsWith("grad_") && centralDifference(network, name.slice("grad_".length), i, j);
     const second = !quotient ? "" : `, and central differences give ${shortNumber(quotient.value)}` +
       (quotient.atKink ? " (at a kink, the mean of both slopes)" : "");
-    return `${symbol(name, i, j)} is ${value}; right is ${right}${second}. Of its ${all} entries, ${length} ` +
-      `${length === 1 ? "is" : "are"} wrong, and ${later.length} later tensors because of it.` + changed;
+    const count = `${length} ${length === 1 ? "is" : "are"} wrong`;
+    return `${symbol(name, i, j)} is ${value}; right is ${right}${second}. Of its ${all} entries, ${count}, ` +
+      `and ${later.length} later tensors because of it.` + changed;
   }
 
   function showFinding(changes) {

@@ -167,8 +167,8 @@
     const second = !quotient ? "" : `, and central differences give ${shortNumber(quotient.value)}` +
       (quotient.atKink ? " (at a kink, the mean of both slopes)" : "");
     const count = `${length} ${length === 1 ? "is" : "are"} wrong`;
-    return `${symbol(name, i, j)} is ${value}; right is ${right}${second}. Of its ${all} entries, ${count}, ` +
-      `and ${later.length} later tensors because of it.` + changed;
+    return `${symbol(name, i, j)} is ${value}; right is ${right}${second}. Of its ${all} entries, ` +
+      `${count}, and ${later.length} later tensors because of it.` + changed;
   }
 
   function showFinding(changes) {

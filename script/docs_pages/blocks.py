@@ -6,6 +6,9 @@
                                                          except those that `any: REGEX` matches
     <!-- code: cpp/twingrad/layers/relu.h ReLU -->       a class or function of a file, or the whole file
     <!-- image: images/sweep.svg COMMAND -->             a file that the command writes (machine: as above)
+    <!-- terminal: images/train.svg COMMAND -->          a picture of the command and its output
+    <!-- screenshot: images/report.png FILE -->          a page, which another command writes, in Chromium; it is
+                                                         drawn again on request and not compared
     <!-- worked -->                                      named values of the worked example (worked.py)
     <!-- machine: DATE, PROCESSOR -->                    figures of a machine, not compared
     <!-- fragment -->                                    C++ that does not compile by itself
@@ -13,7 +16,10 @@
 
 import datetime
 import re
+import shutil
+import subprocess
 
+import terminal
 from programs import CommandFailed, select_lines, words_of
 
 
@@ -59,11 +65,11 @@ class Blocks:
 
     def start(self, page):
         for marker in page.markers:
-            if marker.kind in ("output", "image"):
+            if marker.kind in ("output", "image", "terminal"):
                 self.programs.start(self.command_of(marker))
 
     def command_of(self, marker):
-        if marker.kind == "image":
+        if marker.kind in ("image", "terminal"):
             return marker.argument.partition(" ")[2]
         return marker.argument
 
@@ -79,6 +85,8 @@ class Blocks:
     def check(self, page):
         """Returns the errors; when rewriting, changes the page instead."""
         errors = self.check_images(page)
+        if self.rewrite:
+            self.take_screenshots(page)
         gallery = [m.line for m in page.markers if m.kind in ("gallery", "end")]
         for block in reversed(page.blocks):  # from the end, so that line numbers stay valid
             marker = block.marker
@@ -110,14 +118,19 @@ class Blocks:
 
     def check_images(self, page):
         errors = []
-        for marker in (m for m in page.markers if m.kind == "image"):
+        for marker in (m for m in page.markers if m.kind in ("image", "terminal")):
             name, _, command = marker.argument.partition(" ")
             path = self.root / page.path.parent / name
-            self.programs.output(command)
-            with open(self.programs.file(path.name), encoding="utf-8") as file:
-                expected = file.read()
+            expected = self.programs.output(command)
+            if marker.kind == "terminal":
+                expected = terminal.picture(command, expected)
+            else:
+                with open(self.programs.file(path.name), encoding="utf-8") as file:
+                    expected = file.read()
             shown = path.read_text(encoding="utf-8") if path.is_file() else ""
             compared = comparable(marker)
+            if marker.kind == "terminal":
+                compared = lambda picture, words=compared: words(terminal.text_of(picture))
             if compared(shown) == compared(expected):
                 continue
             if self.rewrite:
@@ -128,6 +141,19 @@ class Blocks:
             else:
                 errors.append((marker.line, f"{name} is not what '{command}' writes"))
         return errors
+
+    def take_screenshots(self, page):
+        chromium = shutil.which("chromium")
+        for marker in (m for m in page.markers if m.kind == "screenshot"):
+            name, _, file = marker.argument.partition(" ")
+            if not chromium:
+                print(f"docs: {name} stays as it is: chromium is not installed")
+                continue
+            picture = (self.root / page.path.parent / name).resolve()
+            subprocess.run([chromium, "--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,1000",
+                            f"--screenshot={picture}", f"file://{self.programs.file(file)}"],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, check=True)
+            self.stamp(page, marker)
 
     @staticmethod
     def unmarked(page, block):

@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
-KINDS = ("output", "code", "worked", "machine", "fragment", "image", "gallery", "end")
+KINDS = ("output", "code", "worked", "machine", "fragment", "image", "terminal", "screenshot",
+         "gallery", "end")
 MARKER = re.compile(rf"^<!-- ({'|'.join(KINDS)})(?:: (.*?))? -->$")
 FENCE = re.compile(r"^( *)(```+|~~~+)(.*)$")
 

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "script" / "docs_pages"))
 
 import arithmetic  # noqa: E402
+import terminal  # noqa: E402
 from blocks import Blocks  # noqa: E402
 from gallery import Sources, cause_of, sentence  # noqa: E402
 from links import Links  # noqa: E402
@@ -136,6 +137,27 @@ class Outputs(Case):
         block = "```\n$ twingrad check tanh\ntanh 9e-09 agrees\n…\n```\n"
         self.assertEqual(self.errors(marker + block), [])
         self.assertEqual(len(self.errors(marker + block.replace("agrees", "passes"))), 1)
+
+    def test_a_picture_of_a_terminal_shows_the_output(self):
+        marker = "<!-- terminal: train.svg twingrad check tanh | machine: 2026-01-01, some processor -->\n"
+        self.assertEqual(len(self.errors(marker)), 1, "there is no picture")
+        page = self.page(marker)
+        self.assertEqual(Blocks(self.root, Programs(), rewrite=True).check(page), [])
+        picture = self.root / "docs" / "train.svg"
+        shown = picture.read_text()
+        self.assertIn(">$ twingrad check tanh</text>", shown)
+        self.assertIn(">other line</text>", shown)
+        self.assertEqual(self.errors(marker), [])
+        picture.write_text(shown.replace("1.5e-08", "9e-09"))
+        self.assertEqual(self.errors(marker), [], "a machine decides its numbers")
+        picture.write_text(shown.replace("agrees", "differs"))
+        self.assertEqual(len(self.errors(marker)), 1)
+
+    def test_long_lines_of_a_terminal_are_broken(self):
+        shown = terminal.picture("a", "x" * (terminal.COLUMNS + 1) + " <&>")
+        self.assertIn(f">{'x' * terminal.COLUMNS}</text>", shown)
+        self.assertIn(">x &lt;&amp;&gt;</text>", shown)
+        self.assertEqual(terminal.text_of(shown), "x" * (terminal.COLUMNS + 1) + " <&>")
 
     def test_code(self):
         layer = "/// What it is.\nclass Layer {\n  int x;\n};\n"

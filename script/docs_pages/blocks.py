@@ -150,7 +150,7 @@ class Blocks:
                 print(f"docs: {name} stays as it is: chromium is not installed")
                 continue
             picture = (self.root / page.path.parent / name).resolve()
-            subprocess.run([chromium, "--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,1000",
+            subprocess.run([chromium, "--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,1320",
                             f"--screenshot={picture}", f"file://{self.programs.file(file)}"],
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, check=True)
             self.stamp(page, marker)

@@ -470,7 +470,8 @@ TEST(TwinComparer, SetsRowsNearAKinkAside) {
   EXPECT_EQ(comparison.rows, 40);
   EXPECT_EQ(comparison.rows_set_aside, 1);
   comparison = near.with_gradient("3.weight", [](Tensor& g) { g.mul_(39); });
-  EXPECT_THAT(row(comparison, "3.weight.grad").cause, HasSubstr("missing mean, ")) << "a mean over the 39 rows left";
+  EXPECT_THAT(row(comparison, "3.weight.grad").cause, HasSubstr("missing mean, "))
+      << "a mean over the 39 rows left";
 }
 
 TEST(TwinComparer, SetsASingleRowThatIsLeftAsideToo) {
@@ -543,6 +544,18 @@ TEST(TwinComparer, DoesNotCompareLossesThatAreNotFinite) {
   const Comparison comparison = one_side.compare();
   EXPECT_TRUE(comparison.is_finite);
   EXPECT_FALSE(comparison.passed()) << "NaN on one side";
+  class WithoutLoss final : public AutogradTwin {
+   public:
+    using AutogradTwin::AutogradTwin;
+    double forward(const Tensor& images, const Tensor& labels) override {
+      AutogradTwin::forward(images, labels);
+      return NAN;
+    }
+  } other_side(court.spec, {}, court.initial, at::kFloat);
+  Court honest;
+  const Comparison of_autograd = compare_twins(honest.liar, other_side, honest.batch);
+  EXPECT_TRUE(of_autograd.is_finite) << "the manual twin's loss is";
+  EXPECT_FALSE(of_autograd.passed());
 }
 
 TEST(CompareTensors, MeasuresDifferencesAndErrors) {

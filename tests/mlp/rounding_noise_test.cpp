@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 
+#include "twingrad/mlp/autograd_twin.h"
 #include "twingrad/mlp/kinks.h"
 
 namespace twingrad::rounding_noise_test {
@@ -370,6 +371,36 @@ TEST(RoundingNoise, OfTheGradientsOfANormalizationIsThatOfItsTerms) {
                                          })[0]))
         << of.layer().name;
   }
+}
+
+TEST(RoundingNoise, OfTheGradientOfALossIncludesTheTermsThatCancel) {
+  // Without weights there is no noise before the loss: p = 1/3, and p − [k = t] is the difference of two terms.
+  const MlpSpec spec{.inputs = 4, .hidden = {}, .classes = 3};
+  AutogradTwin twin(spec, {}, at::zeros({15}), at::kDouble);
+  twin.keep_intermediate_gradients(true);
+  const Tensor images = at::rand({1, 4}, at::kDouble), labels = at::zeros({1}, at::kLong);
+  const auto gradient = [&] {
+    twin.forward(images, labels);
+    twin.backward();
+    return find_tensor(twin.gradients(), "logits", {1, 3}).clone();
+  };
+  const Tensor exact = gradient();
+  ASSERT_TRUE(twin.simulate_rounding(kEpsilon, kAllPositive));
+  const Tensor change = gradient() - exact;
+  EXPECT_TRUE(change.allclose(kEpsilon * at::tensor({1.0, 1.0, 2.0 / 3}, at::kDouble), 0, 1e-9)) << change;
+  for (const auto& [name, error] : twin.local_rounding_errors()) {
+    EXPECT_GT(error, 0) << name;
+  }
+}
+
+TEST(RoundingNoise, OfASingleNumberIsRecorded) {
+  MlpSpec spec{.inputs = 2, .hidden = {1}, .classes = 1, .loss = LossKind::mse};
+  AutogradTwin twin(spec, {}, at::ones({5}), at::kDouble);
+  ASSERT_TRUE(twin.simulate_rounding(kEpsilon, kAllPositive));
+  twin.compute_gradients(at::ones({1, 2}, at::kDouble), at::zeros({1}, at::kLong));
+  const std::map<std::string, double> errors = twin.local_rounding_errors();
+  ASSERT_EQ(errors.count("0.output"), 1U);
+  EXPECT_NEAR(errors.at("0.output"), 3 * kEpsilon, 0.1 * kEpsilon);  // 1 · 1 + 1 · 1 + 1
 }
 
 }  // namespace twingrad::rounding_noise_test

@@ -106,7 +106,8 @@ TEST_F(ReportTest, ComparesRuns) {
             "a#1/report.html\nb/report.html\npages/comparison.html\n");
   EXPECT_THAT(file("pages/comparison.html"),
               AllOf(HasSubstr("<h1>2 runs</h1>"), HasSubstr("href=\"../a%231/report.html\""),
-                    HasSubstr(">optimizer.lr</th><td><bdi>0.001</bdi></td><td><bdi>0.01</bdi></td>"),
+                    HasSubstr(">optimizer.lr</th><td class=\"text\"><bdi>0.001</bdi></td><td "
+                              "class=\"text\"><bdi>0.01</bdi></td>"),
                     Not(HasSubstr("training.seed")), HasSubstr(">run 2</text>")));
 }
 

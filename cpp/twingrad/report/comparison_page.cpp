@@ -57,9 +57,9 @@ std::string results_of(const std::vector<LinkedReport>& runs) {
   for (std::size_t i = 0; i < runs.size(); ++i) {
     rows.push_back(result_row(i, runs[i]));
   }
-  return table({"run", "data set", "network", "epochs", "test accuracy, autograd", "manual", "test loss",
-                "training time", "manual faster by", "gradients agree to"},
-               rows);
+  return table({"run", "data set", "network", "epochs", "test accuracy, autograd", "test accuracy, manual",
+                "test loss", "training time", "manual faster by", "gradients agree to"},
+               rows, /*texts=*/2);
 }
 
 /// The settings and versions of a run by name: "optimizer.lr".
@@ -109,7 +109,7 @@ std::string differences_of(const std::vector<LinkedReport>& runs) {
   for (std::size_t i = 0; i < runs.size(); ++i) {
     columns.push_back(fmt::format("run {}", i + 1));
   }
-  return table(columns, rows);
+  return table(columns, rows, runs.size());
 }
 
 /// The runs to draw: all, or the most accurate that a plot can show, in their order.

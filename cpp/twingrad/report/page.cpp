@@ -51,18 +51,21 @@ std::string figures(const std::vector<std::string>& figures) {
   return fmt::format("<div class=\"figures\">\n{}</div>\n", fmt::join(figures, ""));
 }
 
-std::string table(const std::vector<std::string>& columns,
-                  const std::vector<std::vector<std::string>>& rows) {
+std::string table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows,
+                  std::size_t texts) {
+  const auto attribute = [&](std::size_t column) {
+    return column > 0 && column <= texts ? " class=\"text\"" : "";
+  };
   std::string markup = "<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr>";
-  for (const std::string& column : columns) {
-    markup += fmt::format("<th scope=\"col\">{}</th>", column);
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    markup += fmt::format("<th scope=\"col\"{}>{}</th>", attribute(i), columns[i]);
   }
   markup += "</tr></thead>\n<tbody>\n";
   for (const std::vector<std::string>& row : rows) {
     markup += "<tr>";
     for (std::size_t i = 0; i < row.size(); ++i) {
-      markup +=
-          i == 0 ? fmt::format("<th scope=\"row\">{}</th>", row[i]) : fmt::format("<td>{}</td>", row[i]);
+      markup += i == 0 ? fmt::format("<th scope=\"row\">{}</th>", row[i])
+                       : fmt::format("<td{}>{}</td>", attribute(i), row[i]);
     }
     markup += "</tr>\n";
   }

@@ -35,8 +35,10 @@ std::string plot_figure(const LinePlot& plot, const std::string& caption, const 
 /// Figures side by side, or below each other on a narrow screen.
 std::string figures(const std::vector<std::string>& figures);
 
-/// A table; cells are markup. The first column is a heading of its row; the others are aligned right.
-std::string table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows);
+/// A table; cells are markup. The first column is a heading of its row. It and the following `texts` columns
+/// are aligned left, the others right.
+std::string table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows,
+                  std::size_t texts = 0);
 
 /// The most points of a curve: few enough for a page of 300 KB.
 constexpr std::size_t kMostPoints = 200;

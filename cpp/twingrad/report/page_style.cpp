@@ -20,6 +20,7 @@ main { max-width: 1040px; margin: 0 auto; padding: 56px 24px 96px; }
 h1 { margin: 4px 0 0; font-size: clamp(28px, 5vw, 40px); line-height: 1.15; letter-spacing: -.01em;
   overflow-wrap: anywhere; }
 h2 { margin: 0 0 8px; font-size: 24px; line-height: 1.25; }
+h2 + .figures, h2 + figure, h2 + .scroll, h2 + dl { margin-top: 20px; }
 h3 { margin: 0 0 10px; font-size: 16px; line-height: 1.35; }
 p { margin: 0 0 12px; max-width: 44em; overflow-wrap: anywhere; }
 a { color: var(--right); }
@@ -45,6 +46,7 @@ th, td { padding: 6px 14px 6px 0; text-align: right; border-bottom: 1px solid va
 th { font-weight: 500; }
 th:first-child { text-align: left; }
 thead th { color: var(--faint); white-space: normal; vertical-align: bottom; line-height: 1.3; }
+th.text, td.text { text-align: left; }
 .confusion { font-size: 14px; }
 .confusion th, .confusion td { padding: 5px 7px; border: 1px solid var(--page); }
 .confusion td { min-width: 42px; text-align: center; }
@@ -53,13 +55,14 @@ thead th { color: var(--faint); white-space: normal; vertical-align: bottom; lin
 .confusion .right { background: color-mix(in srgb, var(--right) var(--share), transparent); }
 .confusion .wrong { background: color-mix(in srgb, var(--wrong) var(--share), transparent); }
 .confusion .none { color: var(--faint); }
-.mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(172px, 1fr)); gap: 32px 28px;
+.mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(204px, 1fr)); gap: 32px 28px;
   margin: 0; padding: 0; list-style: none; }
 .mistakes li { font-size: 14px; line-height: 1.4; overflow-wrap: anywhere; }
 .mistakes img { display: block; width: 112px; height: 112px; object-fit: contain; margin-bottom: 8px;
   background: #000; image-rendering: pixelated; }
 .mistakes strong { display: block; }
-.mistakes div { display: grid; grid-template-columns: 1fr 56px 56px; gap: 4px; max-width: 196px;
+.mistakes + figcaption { margin-top: 24px; }
+.mistakes div { display: grid; grid-template-columns: 1fr 52px 48px; max-width: 180px;
   margin-top: 2px; font-size: 13px; font-variant-numeric: tabular-nums; }
 .mistakes div span { text-align: right; }
 .mistakes div span:first-child { text-align: left; color: var(--faint); }

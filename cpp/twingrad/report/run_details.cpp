@@ -97,7 +97,7 @@ std::string confusion_figure(const RunReport& report) {
              : figure("Most frequent confusions", most_frequent_confusions(report, counts, classes));
 }
 
-std::string short_percent(double fraction) { return fmt::format("{:.1f} %", 100 * fraction); }
+std::string short_percent(double fraction) { return fmt::format("{:.1f}\u00a0%", 100 * fraction); }
 
 std::string mistake_item(const RunReport& report, const Facts& mistake) {
   const std::string label = class_text(report, count_at(mistake, "/label"));
@@ -130,8 +130,8 @@ std::string mistakes_figure(const RunReport& report) {
   }
   return figure(
       "Surest mistakes", "<ul class=\"mistakes\">\n" + items + "</ul>\n",
-      "Wrong answers with the highest probabilities. Percentages: the probability of the wrong class "
-      "· of the right one, by each twin.");
+      "Wrong answers with the highest probabilities. Percentages: the probability of the wrong class, "
+      "then of the right one, by each twin.");
 }
 
 std::string term(const std::string& name, const std::string& description) {

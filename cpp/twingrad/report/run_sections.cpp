@@ -194,7 +194,7 @@ const Agreement* worst_agreement(const RunReport& report) {
   return worst == agreements.end() ? nullptr : &*worst;
 }
 
-std::string percent_text(double fraction) { return fmt::format("{:.2f} %", 100 * fraction); }
+std::string percent_text(double fraction) { return fmt::format("{:.2f}\u00a0%", 100 * fraction); }
 
 std::string learning_section(const RunReport& report) {
   if (report.metrics.epochs.empty()) {

@@ -19,7 +19,7 @@ double seconds_of(const RunReport& report, const std::string& twin);
 /// The agreement with the largest difference of gradients, or nullptr.
 const Agreement* worst_agreement(const RunReport& report);
 
-/// A fraction as "85.78 %".
+/// A fraction as "85.78 %", with a space that does not break.
 std::string percent_text(double fraction);
 
 /// A class by name, or its number.

@@ -31,8 +31,8 @@ class Browser:
 
         options = ["--headless", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu", "--mute-audio",
                    "--no-sandbox", "--disable-dev-shm-usage", "--user-data-dir=" + self.profile.name]
-        self.process = subprocess.Popen([program, *options, "about:blank"], preexec_fn=connect, close_fds=False,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([program, *options, "about:blank"], preexec_fn=connect,
+                                        close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(read_commands)
         os.close(write_events)
         self.buffer = b""
@@ -79,7 +79,7 @@ class Browser:
 
     def note(self, method, params):
         if method == "Runtime.exceptionThrown":
-            self.errors.append(params["exceptionDetails"].get("exception", {}).get("description", "exception"))
+            self.errors.append(str(params["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
             self.errors.append(str(params["args"]))
         elif method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):

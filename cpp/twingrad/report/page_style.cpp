@@ -92,7 +92,8 @@ summary { cursor: pointer; font-weight: 600; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: 10px; }
   .settings dd { margin-bottom: 0; }
-  .mistakes { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .mistakes { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 28px 16px; }
+  .mistakes div { grid-template-columns: 1fr 47px 42px; font-size: 12.5px; }
 }
 @media print {
   body { font-size: 11pt; }

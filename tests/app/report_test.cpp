@@ -57,7 +57,7 @@ TEST_F(ReportTest, HasTheConfusionMatrixOfTheLastEpoch) {
 }
 
 TEST_F(ReportTest, TellsThatARunWasStopped) {
-  const Outcome outcome = train("--quiet --out run --optimizer sgd --lr 1e6");
+  const Outcome outcome = train("--loss exercise --init normal --hidden 128 --quiet --out run");
   ASSERT_EQ(outcome.status, 1);
   EXPECT_THAT(file("run/report.html"),
               AllOf(HasSubstr("stopped by a failed check"), HasSubstr("class=\"notice\"")));

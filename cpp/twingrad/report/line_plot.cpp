@@ -30,7 +30,7 @@ Frame column_frame(const LinePlot& plot) {
   for (const PlotLine& line : plot.lines) {
     longest = std::max(longest, line.label.size());
   }
-  Frame frame = {440, 300, 62, 428, 12, 242, 20, 46, 14, 17, 5, 5};
+  Frame frame = {440, 300, 70, 428, 12, 242, 20, 46, 14, 17, 5, 5};
   if (longest > 0) {
     frame.right -= kLineGap + kCharacter * static_cast<double>(longest) - 12;
   }

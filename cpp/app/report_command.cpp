@@ -65,7 +65,10 @@ int write_reports(const ReportOptions& options) {
 
 std::function<int()> add_report_command(CLI::App& program) {
   const auto options = std::make_shared<ReportOptions>();
-  CLI::App& command = add_command(program, "report", "Write the report of a run again, or compare runs.");
+  CLI::App& command = add_command(program, "report", "Write the report of a run again, or compare runs.",
+                                  {{"twingrad report runs/first", "runs/first/report.html, from its files"},
+                                   {"twingrad report runs/first runs/second --out comparison.html",
+                                    "results, settings and curves of both"}});
   command.add_option("directories", options->directories, "directories of runs; several are compared")
       ->type_name("DIR");
   return command_with(command, kReportFields, write_reports, options);

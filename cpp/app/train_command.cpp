@@ -105,7 +105,7 @@ std::string command_of(const std::vector<std::string>& options, const std::strin
 }
 
 /// Runs the trainer and writes the report, also after a failed check.
-TrainingResult run_and_report(Trainer& trainer, ReportWriter& report, TrainingProgress progress) {
+TrainingResult train_and_report(Trainer& trainer, ReportWriter& report, TrainingProgress progress) {
   try {
     return trainer.run(stop_requested, std::move(progress));
   } catch (const CheckFailed& error) {
@@ -148,7 +148,7 @@ int train(const RunDescription& run, const TrainCommandOptions& options, const R
   ReportWriter report(run, twins, folder->path(), command_of(record.options, record.initial_weights));
   Trainer trainer(run.network, twins, train_images, test_images, run.training,
                   {folder.get(), &console, &checkpoints, &report});
-  const TrainingResult result = run_and_report(trainer, report, std::move(progress));
+  const TrainingResult result = train_and_report(trainer, report, std::move(progress));
 
   const std::string files = write_weights(twins, run, folder->path());
   const nlohmann::ordered_json summary = summary_of(run, result);
@@ -226,7 +226,7 @@ std::function<int()> add_train_command(CLI::App& program) {
       {{"twingrad train --epochs 2 --out runs/first", "both twins on Fashion-MNIST"},
        {"twingrad train --resume runs/first --epochs 3", "one epoch more"},
        {"twingrad train --recipe fashion-mnist --epochs 1", "the options of a recipe, but for one"},
-       {"twingrad train --dataset synthetic --hidden 64,32 --activation gelu",
+       {"twingrad train --dataset synthetic --hidden 64,32 --activation gelu --out runs/second",
         "another network, without data files"}});
   add_train_options(command);
   return [&command] { return run_train_command(given_options(command)); };

@@ -47,7 +47,7 @@ th { font-weight: 500; }
 th:first-child { text-align: left; }
 thead th { color: var(--faint); white-space: normal; vertical-align: bottom; line-height: 1.3; }
 th.text, td.text { text-align: left; }
-td.text { min-width: 5em; max-width: 15em; white-space: normal; overflow-wrap: anywhere; }
+td.text { min-width: 8.5em; max-width: 15em; white-space: normal; overflow-wrap: anywhere; }
 .confusion { font-size: 14px; }
 .confusion th, .confusion td { padding: 5px 7px; border: 1px solid var(--page); }
 .confusion td { min-width: 42px; text-align: center; }

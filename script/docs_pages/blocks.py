@@ -143,7 +143,7 @@ class Blocks:
         return errors
 
     def take_screenshots(self, page):
-        chromium = shutil.which("chromium")
+        chromium = shutil.which("chromium") or shutil.which("chromium-headless-shell")
         for marker in (m for m in page.markers if m.kind == "screenshot"):
             name, _, file = marker.argument.partition(" ")
             if not chromium:

@@ -23,7 +23,7 @@ foreach(directory gradcheck layers losses optim ops mlp compare)
 endforeach()
 foreach(header data/batches data/dataset data/idx io/grey_image io/named_tensor io/tensor_file
                runtime/error runtime/names runtime/threads
-               training/observer training/options training/progress training/trainer)
+               training/observer training/options training/progress training/test_results training/trainer)
   get_filename_component(directory ${header} DIRECTORY)
   install(FILES ${PROJECT_SOURCE_DIR}/cpp/twingrad/${header}.h
           DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/twingrad/${directory})

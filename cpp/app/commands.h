@@ -17,6 +17,7 @@ std::function<int()> add_train_command(CLI::App& program);
 std::function<int()> add_compare_command(CLI::App& program);
 std::function<int()> add_check_command(CLI::App& program);
 std::function<int()> add_bench_command(CLI::App& program);
+std::function<int()> add_report_command(CLI::App& program);
 std::function<int()> add_predict_command(CLI::App& program);
 std::function<int()> add_export_command(CLI::App& program);
 std::function<int()> add_data_command(CLI::App& program);

@@ -36,9 +36,9 @@ int run_program(std::vector<std::string> arguments) {
                            "show the versions of twingrad and LibTorch");
   program.require_subcommand(0, 1);
   const std::vector<std::function<int()>> commands = {
-      add_train_command(program), add_compare_command(program), add_check_command(program),
-      add_bench_command(program), add_predict_command(program), add_export_command(program),
-      add_data_command(program)};
+      add_train_command(program),  add_compare_command(program), add_check_command(program),
+      add_bench_command(program),  add_report_command(program),  add_predict_command(program),
+      add_export_command(program), add_data_command(program)};
   program.footer("'twingrad COMMAND --help' shows the options of a command.");
   program.formatter(std::make_shared<CLI::Formatter>());  // the commands have a wider column
   program.get_formatter()->column_width(14);

@@ -1,9 +1,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
 #include <csignal>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string_view>
 
 #include "app/command_line.h"
 #include "app/commands.h"
@@ -14,6 +17,7 @@
 #include "twingrad/io/tensor_file.h"
 #include "twingrad/mlp/weights.h"
 #include "twingrad/report/console.h"
+#include "twingrad/report/report_writer.h"
 #include "twingrad/report/run_description.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/memory.h"
@@ -63,7 +67,7 @@ std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription
 /// Writes the weights of each twin. Returns a list of the files of the run, for the last line of the output.
 std::string write_weights(const std::vector<Twin*>& twins, const RunDescription& run,
                           const std::filesystem::path& directory) {
-  std::string files = "metrics.jsonl, summary.json, checkpoint/";
+  std::string files = "report.html, metrics.jsonl, metrics.csv, summary.json, checkpoint/";
   for (const Twin* twin : twins) {
     const std::string file = twin->name() + ".safetensors";
     write_tensor_file(directory / file, weights_of(*twin, run.network,
@@ -75,9 +79,45 @@ std::string write_weights(const std::vector<Twin*>& twins, const RunDescription&
   return files;
 }
 
+/// A word for a shell: quoted unless it has only plain characters.
+std::string shell_word(const std::string& text) {
+  const auto is_plain = [](unsigned char c) {
+    return std::isalnum(c) != 0 ||
+           std::string_view("-_=./,:+@%").find(static_cast<char>(c)) != std::string_view::npos;
+  };
+  if (!text.empty() && std::all_of(text.begin(), text.end(), is_plain)) {
+    return text;
+  }
+  std::string word = "'";
+  for (const char c : text) {
+    word += c == '\'' ? "'\\''" : std::string(1, c);
+  }
+  return word + "'";
+}
+
+/// The command that repeats a run.
+std::string command_of(const std::vector<std::string>& options, const std::string& initial_weights) {
+  std::string command = "twingrad train";
+  for (const std::string& option : options) {
+    command += " " + shell_word(option);
+  }
+  return initial_weights.empty() ? command : command + " " + shell_word("--init=" + initial_weights);
+}
+
+/// Runs the trainer and writes the report, also after a failed check.
+TrainingResult train_and_report(Trainer& trainer, ReportWriter& report, TrainingProgress progress) {
+  try {
+    return trainer.run(stop_requested, std::move(progress));
+  } catch (const CheckFailed& error) {
+    report.finish_failed(error.what());
+    throw;
+  }
+}
+
 /// Trains as described. Returns the exit status.
-int train(const RunDescription& run, const TrainCommandOptions& options, const nlohmann::json& record,
+int train(const RunDescription& run, const TrainCommandOptions& options, const RunRecord& record,
           std::optional<Resumption>& resumption) {
+  const nlohmann::json recorded = to_json(record);  // before anything is written, because it can be refused
   const auto workers = std::make_shared<ThreadPool>(run.threads.workers);
   const data::ImageTensors train_images(run.dataset.train, run.training.device, workers);
   const data::ImageTensors test_images(run.dataset.test, run.training.device, workers);
@@ -104,14 +144,16 @@ int train(const RunDescription& run, const TrainCommandOptions& options, const n
 
   std::signal(SIGINT, request_stop);
   std::signal(SIGTERM, request_stop);
-  CheckpointWriter checkpoints(twins, *folder, record);
+  CheckpointWriter checkpoints(twins, *folder, recorded);
+  ReportWriter report(run, twins, folder->path(), command_of(record.options, record.initial_weights));
   Trainer trainer(run.network, twins, train_images, test_images, run.training,
-                  {folder.get(), &console, &checkpoints});
-  const TrainingResult result = trainer.run(stop_requested, std::move(progress));
+                  {folder.get(), &console, &checkpoints, &report});
+  const TrainingResult result = train_and_report(trainer, report, std::move(progress));
 
   const std::string files = write_weights(twins, run, folder->path());
   const nlohmann::ordered_json summary = summary_of(run, result);
   folder->write_summary(summary);
+  report.finish(result);
   console.ending(result, folder->path().string(), files);
   if (options.json) {
     print_json(summary);
@@ -173,7 +215,7 @@ int run_train_command(const GivenOptions& command_line) {
                          .settings = settings,
                          .initial_weights = options.initial_weights,
                          .threads = run.threads};
-  return train(run, options, to_json(record), resumption);
+  return train(run, options, record, resumption);
 }
 
 }  // namespace
@@ -184,7 +226,7 @@ std::function<int()> add_train_command(CLI::App& program) {
       {{"twingrad train --epochs 2 --out runs/first", "both twins on Fashion-MNIST"},
        {"twingrad train --resume runs/first --epochs 3", "one epoch more"},
        {"twingrad train --recipe fashion-mnist --epochs 1", "the options of a recipe, but for one"},
-       {"twingrad train --dataset synthetic --hidden 64,32 --activation gelu",
+       {"twingrad train --dataset synthetic --hidden 64,32 --activation gelu --out runs/second",
         "another network, without data files"}});
   add_train_options(command);
   return [&command] { return run_train_command(given_options(command)); };

@@ -120,7 +120,7 @@ TEST_F(UsageTest, MissingDataAndInvalidDirectoriesAreRefused) {
 
 TEST_F(UsageTest, HelpGoesToStandardOutputWithAtMost80Columns) {
   for (const std::string command :
-       {"", "train ", "compare ", "check ", "bench ", "predict ", "export ", "data "}) {
+       {"", "train ", "compare ", "check ", "bench ", "report ", "predict ", "export ", "data "}) {
     SCOPED_TRACE(command);
     const Outcome outcome = run(command + "--help");
     EXPECT_EQ(outcome.status, 0);
@@ -156,12 +156,14 @@ TEST_F(UsageTest, ExamplesOfHelpWork) {
   write_digit("digit.png");
   write_digit("images/digit.png");
   // In this order: train writes the run directory, and export the weights, that the others read.
-  for (const std::string command : {"train", "export", "compare", "check", "bench", "predict", "data"}) {
+  for (const std::string command :
+       {"train", "export", "compare", "check", "bench", "report", "predict", "data"}) {
     const std::vector<std::string> examples = examples_in(run(command + " --help").output);
     EXPECT_GE(examples.size(), 2U) << command;
     for (const std::string& example : examples) {
       const Outcome outcome = run(example);
-      EXPECT_EQ(outcome.status, example.find("--bug") == std::string::npos ? 0 : 1) << example << outcome.errors;
+      EXPECT_EQ(outcome.status, example.find("--bug") == std::string::npos ? 0 : 1)
+          << example << outcome.errors;
       EXPECT_THAT(outcome.errors, Not(HasSubstr("error"))) << example;
     }
   }
@@ -172,7 +174,8 @@ TEST_F(UsageTest, ExamplesOfHelpWork) {
 
 TEST_F(UsageTest, TheManualPageHasEveryCommandOptionAndExample) {
   const std::string page = run("--generate man").output;
-  for (const std::string command : {"train", "compare", "check", "bench", "predict", "export", "data"}) {
+  for (const std::string command :
+       {"train", "compare", "check", "bench", "report", "predict", "export", "data"}) {
     EXPECT_THAT(page, HasSubstr(".SS twingrad " + command + "\n"));
     const std::string help = run(command + " --help").output;
     std::istringstream words(help.substr(0, help.find("Examples:")) + ' ');

@@ -3,6 +3,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -32,7 +33,8 @@ class Browser:
         options = ["--headless", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu", "--mute-audio",
                    "--no-sandbox", "--disable-dev-shm-usage", "--user-data-dir=" + self.profile.name]
         self.process = subprocess.Popen([program, *options, "about:blank"], preexec_fn=connect,
-                                        close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                        close_fds=False, start_new_session=True,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(read_commands)
         os.close(write_events)
         self.buffer = b""
@@ -49,8 +51,13 @@ class Browser:
         return self
 
     def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
+        os.close(self.commands)  # Chromium then ends
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        os.close(self.events)
         self.profile.cleanup()
 
     def call(self, method, **parameters):

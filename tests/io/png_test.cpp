@@ -319,6 +319,14 @@ TEST(Png, ReadsWhatItWrote) {
   EXPECT_EQ(read_png(folder.path() / "a.png"), image);
 }
 
+TEST(Png, EncodesPalettes) {
+  const PaletteImage image{1, 4, {0, 2, 1, 3}, {{10, 10, 10, 255}, {20, 20, 20, 255}, {30, 30, 30, 255}, {}}};
+  const GreyImage decoded = decode_png(encode_png(image), "a");
+  EXPECT_EQ(decoded, (GreyImage{1, 4, {10, 30, 20, 255}})) << "the last is transparent, over white";
+  EXPECT_THROW(encode_png(PaletteImage{1, 1, {1}, {{0, 0, 0, 255}}}), std::invalid_argument);
+  EXPECT_THROW(encode_png(PaletteImage{1, 1, {0}, {}}), std::invalid_argument);
+}
+
 TEST(Png, RefusesToWriteAnInvalidImage) {
   const TemporaryFolder folder;
   EXPECT_THROW(write_png(folder.path() / "a.png", {2, 2, {1, 2, 3}}), std::invalid_argument);

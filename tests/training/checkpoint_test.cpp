@@ -78,6 +78,7 @@ std::string end_of(const CompleteRun& run) {
     metrics.seconds = metrics.samples_per_second = 0;
   }
   end.progress.result.seconds.clear();
+  end.progress.result.seconds_by_part.clear();
   return content_of(end);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 namespace twingrad {
@@ -23,6 +24,7 @@ struct Agreement {
   std::string verdict;              ///< Comparison::verdict
   double autograd_loss = 0;         ///< of the rows that were compared
   double manual_loss = 0;
+  std::map<std::string, double> gradients = {};  ///< max|a − m| / max|a| of each; not in checkpoints
 };
 
 }  // namespace twingrad

@@ -303,25 +303,48 @@ GreyImage read_png(const std::filesystem::path& path) {
   return decode_png(read_whole_file(path, kLargestPngFile), path.string());
 }
 
-void write_png(const std::filesystem::path& path, const GreyImage& image) {
+namespace {
+
+template <typename Image>
+std::string encode(const Image& image, std::uint32_t format, const void* palette, std::uint32_t colours) {
   if (image.height < 1 || image.width < 1 || image.height > kLargestPngSide ||
       image.width > kLargestPngSide ||
       image.pixels.size() != static_cast<std::uint64_t>(image.height * image.width)) {
-    throw std::invalid_argument("write_png: expected an image of height × width pixels");
+    throw std::invalid_argument("encode_png: expected an image of height × width pixels");
   }
   png_image png{};
   png.version = PNG_IMAGE_VERSION;
   png.height = static_cast<std::uint32_t>(image.height);
   png.width = static_cast<std::uint32_t>(image.width);
-  png.format = PNG_FORMAT_GRAY;
+  png.format = format;
+  png.colormap_entries = colours;
 
   std::string file(PNG_IMAGE_PNG_SIZE_MAX(png), '\0');
   png_alloc_size_t size = file.size();
-  if (png_image_write_to_memory(&png, file.data(), &size, 0, image.pixels.data(), 0, nullptr) == 0) {
+  if (png_image_write_to_memory(&png, file.data(), &size, 0, image.pixels.data(), 0, palette) == 0) {
     throw std::bad_alloc();  // nothing else can fail
   }
   file.resize(size);
-  write_atomically(path, file);
+  return file;
+}
+
+}  // namespace
+
+std::string encode_png(const GreyImage& image) { return encode(image, PNG_FORMAT_GRAY, nullptr, 0); }
+
+std::string encode_png(const PaletteImage& image) {
+  const auto colours = static_cast<std::uint32_t>(image.palette.size());
+  const bool is_valid = colours > 0 && colours <= 256 &&
+                        std::all_of(image.pixels.begin(), image.pixels.end(),
+                                    [&](std::uint8_t pixel) { return pixel < colours; });
+  if (!is_valid) {
+    throw std::invalid_argument("encode_png: expected pixels that are indices of 1 to 256 colours");
+  }
+  return encode(image, PNG_FORMAT_RGBA_COLORMAP, image.palette.data(), colours);
+}
+
+void write_png(const std::filesystem::path& path, const GreyImage& image) {
+  write_atomically(path, encode_png(image));
 }
 
 }  // namespace twingrad

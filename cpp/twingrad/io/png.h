@@ -1,8 +1,11 @@
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "twingrad/io/grey_image.h"
 
@@ -27,6 +30,18 @@ GreyImage read_png(const std::filesystem::path& path);
 
 /// Decodes an image from memory; `name` replaces the file name in messages.
 GreyImage decode_png(std::string_view file, const std::string& name);
+
+/// An image of at most 256 colours.
+struct PaletteImage {
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  std::vector<std::uint8_t> pixels;                  ///< [height, width]: indices of colours
+  std::vector<std::array<std::uint8_t, 4>> palette;  ///< red, green, blue, alpha
+};
+
+/// Encodes an image as PNG in memory. Throws std::invalid_argument unless it has height × width > 0 pixels.
+std::string encode_png(const GreyImage& image);
+std::string encode_png(const PaletteImage& image);
 
 /// Writes the image as 8-bit grey PNG, atomically; read_png returns the same image. Throws UserError as
 /// write_atomically does, and std::invalid_argument unless the image has height × width > 0 pixels.

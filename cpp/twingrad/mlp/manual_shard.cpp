@@ -20,6 +20,7 @@
 #include "twingrad/layers/softmax.h"
 #include "twingrad/mlp/training_loss.h"
 #include "twingrad/mlp/visit_loss.h"
+#include "twingrad/runtime/monotonic_clock.h"
 #include "twingrad/runtime/signals.h"
 
 namespace twingrad {
@@ -209,6 +210,7 @@ void ManualShard::compute_gradients(const Tensor& images, const Tensor& labels, 
   const AutogradDispatchGuard guard;
   const int blocks = blocks_of(rows.size);
   double loss = 0;
+  seconds_in_forward_ = 0;
   for (int i = 0; i < blocks; ++i) {
     const auto [first, size] = part_of(rows.size, blocks, i);
     const Range block{rows.first + first, size};
@@ -216,7 +218,9 @@ void ManualShard::compute_gradients(const Tensor& images, const Tensor& labels, 
     if (can_be_split_) {
       no_signals.emplace();  // for the entire block: a guard per product would cost more
     }
+    const double start = monotonic_seconds();
     forward(images, labels, block);
+    seconds_in_forward_ += monotonic_seconds() - start;
     loss += loss_value_;
     rows_of(logits, block).copy_(outputs_[logits_index_]);
     backward();

@@ -52,6 +52,8 @@ class ManualShard {
   std::vector<NamedTensor> buffers() const;
   /// The contribution of these rows to the loss of the batch.
   double loss() const { return loss_value_; }
+  /// The time that forward took in the last compute_gradients.
+  double seconds_in_forward() const { return seconds_in_forward_; }
   /// The result at this index of result_names, for these rows, and its gradient.
   const at::Tensor& output(std::size_t index) const { return outputs_[index]; }
   const at::Tensor& output_gradient(std::size_t index) const { return output_gradients_[index]; }
@@ -78,6 +80,7 @@ class ManualShard {
   std::vector<at::Tensor> outputs_;           ///< in the order of result_names, from the last forward
   std::vector<at::Tensor> output_gradients_;  ///< ∂L/∂y of each, from the last backward
   double loss_value_ = 0;
+  double seconds_in_forward_ = 0;
   double weight_ = 1;     ///< of the loss of the current rows in the loss of the batch
   at::Tensor grad_loss_;  ///< the same as a tensor
   at::Tensor sum_;        ///< of the gradients of the blocks so far

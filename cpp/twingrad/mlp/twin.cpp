@@ -5,7 +5,17 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "twingrad/runtime/monotonic_clock.h"
+
 namespace twingrad {
+
+double Twin::compute_gradients(const at::Tensor& images, const at::Tensor& labels) {
+  const double start = monotonic_seconds();
+  const double loss = forward(images, labels);
+  seconds_in_forward_ = monotonic_seconds() - start;
+  backward();
+  return loss;
+}
 
 const at::Tensor& find_tensor(const std::vector<NamedTensor>& tensors, const std::string& name,
                               at::IntArrayRef shape) {

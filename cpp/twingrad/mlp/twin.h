@@ -41,11 +41,10 @@ class Twin {
 
   /// forward and backward in one call, if intermediate results are not needed: afterwards, only the gradients
   /// of the parameters and the logits are available. Returns the same loss as forward.
-  virtual double compute_gradients(const at::Tensor& images, const at::Tensor& labels) {
-    const double loss = forward(images, labels);
-    backward();
-    return loss;
-  }
+  virtual double compute_gradients(const at::Tensor& images, const at::Tensor& labels);
+
+  /// The part of the last compute_gradients that forward took, in seconds of wall time; the rest is backward.
+  double seconds_in_forward() const { return seconds_in_forward_; }
 
   /// One step of the optimizer.
   virtual void update() = 0;
@@ -116,6 +115,9 @@ class Twin {
   /// deviation that it is divided by. If it is not small, the inputs are equal up to rounding, and all
   /// results are noise.
   virtual double normalization_noise() const { return 0; }
+
+ protected:
+  double seconds_in_forward_ = 0;
 };
 
 /// The parameters and buffers of a twin, which share memory with it.

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "twingrad/report/console.h"
+#include "twingrad/runtime/text.h"
 
 namespace twingrad {
 namespace {

@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "twingrad/runtime/text.h"
+
 namespace twingrad {
 namespace {
 
@@ -68,15 +70,6 @@ std::string describe_speed(double autograd_seconds, double manual_seconds) {
 }
 
 }  // namespace
-
-std::string with_separators(std::int64_t number) {
-  std::string digits = std::to_string(number);
-  for (auto place = static_cast<std::ptrdiff_t>(digits.size()) - 3; place > (number < 0 ? 1 : 0);
-       place -= 3) {
-    digits.insert(static_cast<std::size_t>(place), 1, ',');
-  }
-  return digits;
-}
 
 Console::Style Console::style_of(std::FILE* stream) {
   const bool terminal = isatty(fileno(stream)) == 1;

@@ -43,7 +43,4 @@ class Console final : public TrainingObserver {
   double autograd_seconds_ = 0;
 };
 
-/// 353210 → "353,210"
-std::string with_separators(std::int64_t number);
-
 }  // namespace twingrad

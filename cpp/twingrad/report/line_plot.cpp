@@ -3,143 +3,57 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <limits>
 #include <numbers>
 #include <stdexcept>
 
 namespace twingrad {
 namespace {
 
-// The page and the frame around the curves, in pixels. The curves are labelled to the right of the frame.
-constexpr double kWidth = 960;
-constexpr double kHeight = 600;
-constexpr double kLeft = 86;
-constexpr double kRight = 742;
-constexpr double kTop = 84;
-constexpr double kBottom = 528;
-constexpr double kLabelHeight = 19;
-
-struct Palette {
-  const char *page, *ink, *faint, *grid, *frame;
-  std::array<const char*, kMostPlotLines> lines;  ///< differ in lightness as well as in hue
+/// The size of a plot and the frame around its curves, in pixels. The curves are labelled to the right of the
+/// frame.
+struct Frame {
+  double width, height;
+  double left, right, top, bottom;
+  double tick_gap, x_label_gap, y_label_at;  ///< from the frame to the labels of the ticks and of the x axis
+  double label_height;
+  int x_divisions, y_divisions;
 };
 
-constexpr Palette kLight = {
-    "#ffffff", "#1f2328",
-    "#59636e", "#e4e7eb",
-    "#b1b8c0", {"#0072b2", "#c44e00", "#00805e", "#a8458a", "#8a6a00", "#2a91c8", "#7a4fd0", "#444b54"}};
-constexpr Palette kDark = {
-    "#0d1117", "#e6edf3",
-    "#9aa4b0", "#21262d",
-    "#4d5661", {"#4fb3ee", "#ff9a52", "#35c99b", "#e58cc8", "#e0bf4a", "#9bd7f5", "#b79bff", "#c3cbd4"}};
+constexpr Frame kDocument = {960, 600, 86, 742, 84, 528, 22, 52, 24, 19, 6, 6};
+constexpr double kLineGap = 26;  ///< from the frame to the label of a curve
 
-/// The colours as CSS, without custom properties, which several SVG viewers do not support.
-std::string colours(const Palette& palette) {
-  std::string css = fmt::format(
-      "text {{ fill: {1}; }}\n.subtitle, .tick, .guide-label {{ fill: {2}; }}\n.page {{ fill: {0}; }}\n"
-      ".grid {{ stroke: {3}; }}\n.frame {{ stroke: {4}; }}\n.guide {{ stroke: {2}; }}\n"
-      ".halo {{ stroke: {0}; }}\n",
-      palette.page, palette.ink, palette.faint, palette.grid, palette.frame);
-  for (std::size_t i = 0; i < palette.lines.size(); ++i) {
-    css += fmt::format(".line{0} {{ stroke: {1}; }}\n.name{0} {{ fill: {1}; }}\n", i, palette.lines[i]);
+/// A frame for a column of a page, readable on a phone.
+Frame column_frame(const LinePlot& plot) {
+  constexpr double kCharacter = 8.4;  // a wide one at 14 pixels
+  std::size_t longest = 0;
+  for (const PlotLine& line : plot.lines) {
+    longest = std::max(longest, line.label.size());
   }
-  return css;
+  Frame frame = {440, 300, 70, 428, 12, 242, 20, 46, 14, 17, 5, 5};
+  if (longest > 0) {
+    frame.right -= kLineGap + kCharacter * static_cast<double>(longest) - 12;
+  }
+  return frame;
 }
 
-std::string style() {
-  return "<style>\ntext { font: 14px system-ui, sans-serif; }\n"
-         ".title { font-size: 20px; font-weight: 600; }\n.tick, .guide-label { font-size: 13px; }\n"
-         ".frame, .guide, .curve, .lead { fill: none; }\n.guide { stroke-width: 1.6; stroke-dasharray: 6 5; "
-         "}\n"
-         ".halo { stroke-width: 5; stroke-linejoin: round; paint-order: stroke; }\n"
-         ".curve { stroke-width: 2.2; stroke-linejoin: round; stroke-linecap: round; }\n"
-         ".lead { stroke-opacity: .55; }\n" +
-         colours(kLight) + "@media (prefers-color-scheme: dark) {\n" + colours(kDark) + "}\n</style>\n";
+const char* class_of(Stroke stroke) {
+  return stroke == Stroke::wide ? " wide" : stroke == Stroke::dashed ? " dashed" : "";
 }
 
-std::string escaped(const std::string& text) {
-  std::string safe;
-  for (const char c : text) {
-    safe += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : std::string(1, c);
-  }
-  return safe;
+int colour_of(const LinePlot& plot, std::size_t line) {
+  const int colour = plot.lines[line].colour;
+  return colour < 0 ? static_cast<int>(line) : colour;
 }
-
-/// The range of an axis and its position on the page.
-class Scale {
- public:
-  /// from, to: the pixels of the smallest and the largest value.
-  Scale(const PlotAxis& axis, double from, double to)
-      : logarithmic_(axis.logarithmic), from_(from), to_(to) {}
-
-  bool shows(double value) const { return std::isfinite(value) && (!logarithmic_ || value > 0); }
-
-  void include(double value) {
-    low_ = std::min(low_, measure(value));
-    high_ = std::max(high_, measure(value));
-  }
-
-  /// Extends the range to powers of ten, or to multiples of a step that is 1, 2 or 5 times a power of ten.
-  void round_out() {
-    if (high_ - low_ < (logarithmic_ ? 1 : std::numeric_limits<double>::min())) {
-      low_ -= 0.5;
-      high_ += 0.5;
-    }
-    const double raw = (high_ - low_) / 6;
-    const double power = std::pow(10, std::floor(std::log10(raw)));
-    step_ = power * (raw / power > 5 ? 10 : raw / power > 2 ? 5 : raw / power > 1 ? 2 : 1);
-    if (logarithmic_) {
-      step_ = high_ - low_ > 9 ? 2 : 1;
-    }
-    const double end = logarithmic_ ? 1 : step_;
-    low_ = std::floor(low_ / end + 1e-9) * end;
-    high_ = std::ceil(high_ / end - 1e-9) * end;
-  }
-
-  double pixel(double value) const {
-    return from_ + (measure(value) - low_) / (high_ - low_) * (to_ - from_);
-  }
-
-  /// The labelled values.
-  std::vector<double> ticks() const {
-    std::vector<double> values;
-    const double first = std::ceil(low_ / step_ - 1e-9) * step_;
-    for (int i = 0; first + i * step_ <= high_ + step_ * 1e-9; ++i) {
-      const double tick = first + i * step_;
-      values.push_back(logarithmic_ ? std::pow(10, std::round(tick)) : tick);
-    }
-    return values;
-  }
-
-  /// A label as SVG text: 10⁻⁶ or 0.25.
-  std::string text(double tick) const {
-    if (logarithmic_) {
-      const auto exponent = static_cast<int>(std::lround(std::log10(tick)));
-      return fmt::format("10<tspan dy=\"-6\" font-size=\"10\">{}{}</tspan>", exponent < 0 ? "−" : "",
-                         std::abs(exponent));
-    }
-    return fmt::format("{:.6g}", std::abs(tick) < step_ * 1e-9 ? 0 : tick);
-  }
-
- private:
-  double measure(double value) const { return logarithmic_ ? std::log10(value) : value; }
-
-  bool logarithmic_;
-  double from_, to_;
-  double low_ = std::numeric_limits<double>::infinity();
-  double high_ = -std::numeric_limits<double>::infinity();
-  double step_ = 1;
-};
 
 struct Scales {
-  Scale x, y;
+  PlotScale x, y;
   bool show(const PlotPoint& point) const { return x.shows(point.x) && y.shows(point.y); }
 };
 
-Scales scales_of(const LinePlot& plot) {
-  Scales scales{{plot.x, kLeft, kRight}, {plot.y, kBottom, kTop}};
+Scales scales_of(const LinePlot& plot, const Frame& frame) {
+  Scales scales{{plot.x, frame.left, frame.right, frame.x_divisions},
+                {plot.y, frame.bottom, frame.top, frame.y_divisions}};
   bool any = false;
   for (const PlotLine& line : plot.lines) {
     for (const PlotPoint& point : line.points) {
@@ -160,30 +74,30 @@ Scales scales_of(const LinePlot& plot) {
   return scales;
 }
 
-std::string axes(const LinePlot& plot, const Scales& scales) {
+std::string axes(const LinePlot& plot, const Scales& scales, const Frame& frame) {
   std::string svg;
   for (const double tick : scales.x.ticks()) {
     const double x = scales.x.pixel(tick);
     svg += fmt::format(
         "<line class=\"grid\" x1=\"{0:.1f}\" y1=\"{1}\" x2=\"{0:.1f}\" y2=\"{2}\"/>"
         "<text class=\"tick\" x=\"{0:.1f}\" y=\"{3}\" text-anchor=\"middle\">{4}</text>\n",
-        x, kTop, kBottom, kBottom + 22, scales.x.text(tick));
+        x, frame.top, frame.bottom, frame.bottom + frame.tick_gap, scales.x.text(tick));
   }
   for (const double tick : scales.y.ticks()) {
     const double y = scales.y.pixel(tick);
     svg += fmt::format(
         "<line class=\"grid\" x1=\"{1}\" y1=\"{0:.1f}\" x2=\"{2}\" y2=\"{0:.1f}\"/>"
         "<text class=\"tick\" x=\"{3}\" y=\"{4:.1f}\" text-anchor=\"end\">{5}</text>\n",
-        y, kLeft, kRight, kLeft - 10, y + 5, scales.y.text(tick));
+        y, frame.left, frame.right, frame.left - 10, y + 5, scales.y.text(tick));
   }
-  svg += fmt::format("<rect class=\"frame\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/>\n", kLeft, kTop,
-                     kRight - kLeft, kBottom - kTop);
-  const double middle_y = (kTop + kBottom) / 2;
-  svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", (kLeft + kRight) / 2,
-                     kBottom + 52, escaped(plot.x.label));
+  svg += fmt::format("<rect class=\"frame\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/>\n", frame.left,
+                     frame.top, frame.right - frame.left, frame.bottom - frame.top);
+  svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
+                     (frame.left + frame.right) / 2, frame.bottom + frame.x_label_gap,
+                     escape_markup(plot.x.label));
   svg += fmt::format(
-      "<text x=\"24\" y=\"{0}\" text-anchor=\"middle\" transform=\"rotate(-90 24 {0})\">{1}</text>\n",
-      middle_y, escaped(plot.y.label));
+      "<text x=\"{2}\" y=\"{0}\" text-anchor=\"middle\" transform=\"rotate(-90 {2} {0})\">{1}</text>\n",
+      (frame.top + frame.bottom) / 2, escape_markup(plot.y.label), frame.y_label_at);
   return svg;
 }
 
@@ -192,7 +106,7 @@ struct Pixel {
 };
 
 /// Clips a line segment to the frame. Returns whether anything is left.
-bool clip_to_frame(Pixel& from, Pixel& to) {
+bool clip_to_frame(Pixel& from, Pixel& to, const Frame& frame) {
   const double dx = to.x - from.x;
   const double dy = to.y - from.y;
   double begin = 0;
@@ -206,17 +120,17 @@ bool clip_to_frame(Pixel& from, Pixel& to) {
       end = -1;
     }
   };
-  keep(dx, kRight - from.x);
-  keep(-dx, from.x - kLeft);
-  keep(dy, kBottom - from.y);
-  keep(-dy, from.y - kTop);
+  keep(dx, frame.right - from.x);
+  keep(-dx, from.x - frame.left);
+  keep(dy, frame.bottom - from.y);
+  keep(-dy, from.y - frame.top);
   const Pixel start = from;
   from = {start.x + begin * dx, start.y + begin * dy};
   to = {start.x + end * dx, start.y + end * dy};
   return begin < end;
 }
 
-std::string guides(const LinePlot& plot, const Scales& scales) {
+std::string guides(const LinePlot& plot, const Scales& scales, const Frame& frame) {
   std::string svg;
   for (const PlotGuide& guide : plot.guides) {
     Pixel from{scales.x.pixel(guide.from.x), scales.y.pixel(guide.from.y)};
@@ -224,7 +138,7 @@ std::string guides(const LinePlot& plot, const Scales& scales) {
     if (from.x > to.x) {
       std::swap(from, to);  // the label must not be upside down
     }
-    if (!clip_to_frame(from, to)) {
+    if (!clip_to_frame(from, to, frame)) {
       continue;
     }
     svg += fmt::format("<line class=\"guide\" x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>\n",
@@ -234,82 +148,142 @@ std::string guides(const LinePlot& plot, const Scales& scales) {
     svg += fmt::format(
         "<text class=\"guide-label halo\" text-anchor=\"middle\" transform=\"translate({:.1f} {:.1f}) "
         "rotate({:.1f})\" dy=\"-6\">{}</text>\n",
-        x, y, std::atan2(to.y - from.y, to.x - from.x) * 180 / std::numbers::pi, escaped(guide.label));
+        x, y, std::atan2(to.y - from.y, to.x - from.x) * 180 / std::numbers::pi, escape_markup(guide.label));
   }
   return svg;
 }
 
 /// Moves overlapping labels apart, each as little as possible. at: the preferred positions, ascending.
-std::vector<double> spread(const std::vector<double>& at) {
+std::vector<double> spread(const std::vector<double>& at, const Frame& frame) {
   std::vector<double> places = at;
   const auto count = static_cast<double>(at.size());
   for (std::size_t i = 0; i < places.size(); ++i) {
-    const double least = i == 0 ? kTop + 6 : places[i - 1] + kLabelHeight;
+    const double least = i == 0 ? frame.top + 6 : places[i - 1] + frame.label_height;
     places[i] = std::max(places[i], least);
   }
   // Labels beyond the end move back and push those before them.
-  double most = std::max(kBottom, kTop + count * kLabelHeight);
-  for (std::size_t i = places.size(); i-- > 0; most = places[i] - kLabelHeight) {
+  double most = std::max(frame.bottom, frame.top + count * frame.label_height);
+  for (std::size_t i = places.size(); i-- > 0; most = places[i] - frame.label_height) {
     places[i] = std::min(places[i], most);
   }
   return places;
 }
 
-std::string curves(const LinePlot& plot, const Scales& scales) {
-  struct End {
-    std::size_t line;
-    Pixel at;
-  };
+/// The points of a line that the axes show, in the order of x.
+std::vector<PlotPoint> shown_points(const PlotLine& line, const Scales& scales) {
+  std::vector<PlotPoint> points;
+  std::copy_if(line.points.begin(), line.points.end(), std::back_inserter(points),
+               [&](const PlotPoint& point) { return scales.show(point); });
+  std::stable_sort(points.begin(), points.end(),
+                   [](const PlotPoint& a, const PlotPoint& b) { return a.x < b.x; });
+  return points;
+}
+
+/// The values of a line for the script of a page.
+std::string values_of(const PlotLine& line, const std::vector<PlotPoint>& points) {
+  std::string x, y;
+  for (const PlotPoint& point : points) {
+    x += fmt::format("{}{:.7g}", x.empty() ? "" : " ", point.x);
+    y += fmt::format("{}{:.4g}", y.empty() ? "" : " ", point.y);
+  }
+  return fmt::format(" data-name=\"{}\" data-x=\"{}\" data-y=\"{}\"",
+                     escape_markup(line.name.empty() ? line.label : line.name), x, y);
+}
+
+/// The end of a curve, which is labelled.
+struct CurveEnd {
+  std::size_t line;
+  Pixel at;
+};
+
+std::string curves(const LinePlot& plot, const Scales& scales, bool has_values, std::vector<CurveEnd>& ends) {
+  constexpr std::size_t kMostMarks = 15;  // more would hide the curve
   std::string svg;
-  std::vector<End> ends;
   for (std::size_t i = 0; i < plot.lines.size(); ++i) {
-    std::vector<PlotPoint> points;
-    std::copy_if(plot.lines[i].points.begin(), plot.lines[i].points.end(), std::back_inserter(points),
-                 [&](const PlotPoint& point) { return scales.show(point); });
+    const std::vector<PlotPoint> points = shown_points(plot.lines[i], scales);
     if (points.empty()) {
       continue;
     }
-    std::sort(points.begin(), points.end(), [](const PlotPoint& a, const PlotPoint& b) { return a.x < b.x; });
-    std::string path;
+    const char* stroke = class_of(plot.lines[i].stroke);
+    std::string path, marks;
     Pixel last{};
     for (const PlotPoint& point : points) {
       last = {scales.x.pixel(point.x), scales.y.pixel(point.y)};
-      path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : " L", last.x, last.y);
+      path += fmt::format("{}{} {}", path.empty() ? "M" : "L", coordinate(last.x), coordinate(last.y));
+      marks += fmt::format("<circle class=\"mark{} mark{}\" cx=\"{}\" cy=\"{}\" r=\"{}\"/>", stroke,
+                           colour_of(plot, i), coordinate(last.x), coordinate(last.y),
+                           plot.lines[i].stroke == Stroke::wide ? 5 : 2.4);
     }
-    svg += fmt::format("<path class=\"curve line{}\" d=\"{}\"/>\n", i, path);
-    ends.push_back({i, last});
+    const std::size_t most_marks = plot.lines[i].stroke == Stroke::thin ? kMostMarks : 1;
+    svg += fmt::format("<path class=\"curve{} line{}\" d=\"{}\"{}/>{}\n", stroke, colour_of(plot, i), path,
+                       has_values ? values_of(plot.lines[i], points) : "",
+                       points.size() <= most_marks ? marks : "");
+    if (!plot.lines[i].label.empty()) {
+      ends.push_back({i, last});
+    }
   }
-  std::stable_sort(ends.begin(), ends.end(), [](const End& a, const End& b) { return a.at.y < b.at.y; });
+  return svg;
+}
+
+std::string line_labels(const LinePlot& plot, std::vector<CurveEnd> ends, const Frame& frame) {
+  std::stable_sort(ends.begin(), ends.end(),
+                   [](const CurveEnd& a, const CurveEnd& b) { return a.at.y < b.at.y; });
   std::vector<double> wanted;
-  for (const End& end : ends) {
+  for (const CurveEnd& end : ends) {
     wanted.push_back(end.at.y);
   }
-  const std::vector<double> places = spread(wanted);
+  const std::vector<double> places = spread(wanted, frame);
+  std::string svg;
   for (std::size_t i = 0; i < ends.size(); ++i) {
     const auto& [line, at] = ends[i];
     svg += fmt::format(
         "<path class=\"lead line{0}\" d=\"M{1:.1f} {2:.1f} L{3} {4:.1f} L{5} {4:.1f}\"/>"
         "<text class=\"name{0}\" x=\"{6}\" y=\"{7:.1f}\">{8}</text>\n",
-        line, at.x + 2, at.y, kRight + 16, places[i], kRight + 22, kRight + 26, places[i] + 5,
-        escaped(plot.lines[line].label));
+        colour_of(plot, line), at.x + 2, at.y, frame.right + kLineGap - 10, places[i],
+        frame.right + kLineGap - 4, frame.right + kLineGap, places[i] + 5,
+        escape_markup(plot.lines[line].label));
   }
   return svg;
 }
 
+std::string contents(const LinePlot& plot, const Frame& frame, bool has_values) {
+  const Scales scales = scales_of(plot, frame);
+  std::vector<CurveEnd> ends;
+  const std::string drawn = curves(plot, scales, has_values, ends);
+  return axes(plot, scales, frame) + drawn + line_labels(plot, ends, frame) + guides(plot, scales, frame);
+}
+
 }  // namespace
 
+bool has_points(const LinePlot& plot) {
+  const Scales scales{{plot.x, 0, 1, 1}, {plot.y, 0, 1, 1}};
+  return std::any_of(plot.lines.begin(), plot.lines.end(), [&](const PlotLine& line) {
+    return std::any_of(line.points.begin(), line.points.end(),
+                       [&](const PlotPoint& point) { return scales.show(point); });
+  });
+}
+
 std::string to_svg(const LinePlot& plot) {
-  const Scales scales = scales_of(plot);
+  const std::string drawn = contents(plot, kDocument, /*has_values=*/false);
   return fmt::format(
              "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" "
-             "height=\"{1}\" role=\"img\">\n<title>{2}</title>\n",
-             kWidth, kHeight, escaped(plot.title)) +
-         style() + fmt::format("<rect class=\"page\" width=\"{}\" height=\"{}\"/>\n", kWidth, kHeight) +
-         fmt::format(
-             "<text class=\"title\" x=\"{0}\" y=\"38\">{1}</text>\n<text class=\"subtitle\" x=\"{0}\" "
-             "y=\"62\">{2}</text>\n",
-             24, escaped(plot.title), escaped(plot.subtitle)) +
-         axes(plot, scales) + curves(plot, scales) + guides(plot, scales) + "</svg>\n";
+             "height=\"{1}\" role=\"img\">\n<title>{2}</title>\n<style>\n{3}</style>\n"
+             "<rect class=\"page\" width=\"{0}\" height=\"{1}\"/>\n"
+             "<text class=\"title\" x=\"24\" y=\"38\">{2}</text>\n"
+             "<text class=\"subtitle\" x=\"24\" y=\"62\">{4}</text>\n",
+             kDocument.width, kDocument.height, escape_markup(plot.title), plot_style(),
+             escape_markup(plot.subtitle)) +
+         drawn + "</svg>\n";
+}
+
+std::string to_svg_element(const LinePlot& plot) {
+  const Frame frame = column_frame(plot);
+  return fmt::format(
+             "<svg class=\"plot\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\" "
+             "data-frame=\"{} {} {} {}\" data-label=\"{}\">\n",
+             frame.width, frame.height, escape_markup(plot.title), coordinate(frame.left), frame.top,
+             coordinate(frame.right), frame.bottom, escape_markup(plot.x.label)) +
+         contents(plot, frame, /*has_values=*/true) + "</svg>\n";
 }
 
 }  // namespace twingrad

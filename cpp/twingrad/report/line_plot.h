@@ -3,23 +3,26 @@
 #include <string>
 #include <vector>
 
-namespace twingrad {
+#include "twingrad/report/plot_scale.h"
+#include "twingrad/report/svg.h"
 
-/// An axis of a plot. A logarithmic axis omits values ≤ 0.
-struct PlotAxis {
-  std::string label;  ///< with its unit: "time (s)"
-  bool logarithmic = false;
-};
+namespace twingrad {
 
 struct PlotPoint {
   double x = 0;
   double y = 0;
 };
 
+/// How a curve is drawn. A thin curve in the middle of a wide one shows that the two are equal.
+enum class Stroke { thin, wide, dashed };
+
 /// A curve, labelled at its right end.
 struct PlotLine {
-  std::string label;
+  std::string label;  ///< empty: none
   std::vector<PlotPoint> points;
+  Stroke stroke = Stroke::thin;
+  int colour = -1;        ///< 0 … kPlotColours − 1; −1: the index of the line
+  std::string name = "";  ///< shown with a value under the pointer; empty: the label
 };
 
 /// A dashed grey line with a label along it, such as a bound or a power law. It does not extend the axes.
@@ -37,12 +40,20 @@ struct LinePlot {
   std::vector<PlotGuide> guides;
 };
 
-/// The number of available colours.
-constexpr std::size_t kMostPlotLines = 8;
+/// The maximum number of lines.
+constexpr std::size_t kMostPlotLines = kPlotColours;
 
 /// The plot as a self-contained SVG document of 960 × 600 pixels, without scripts or fonts. It is light or
 /// dark according to prefers-color-scheme. Non-finite points are omitted. Throws std::invalid_argument for
 /// more than kMostPlotLines lines, or if no line has a point.
 std::string to_svg(const LinePlot& plot);
+
+/// The plot as an element of an HTML page with plot_style(), as wide as its container, without title and
+/// subtitle, which the page shows. Each curve holds its values in the attributes data-x and data-y, for a
+/// script.
+std::string to_svg_element(const LinePlot& plot);
+
+/// Whether a line has a point to show; otherwise the two functions throw.
+bool has_points(const LinePlot& plot);
 
 }  // namespace twingrad

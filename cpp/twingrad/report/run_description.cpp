@@ -5,8 +5,8 @@
 
 #include "twingrad/mlp/training_loss.h"
 #include "twingrad/ops/matmul.h"
-#include "twingrad/report/console.h"
 #include "twingrad/runtime/fields.h"
+#include "twingrad/runtime/text.h"
 #include "twingrad/runtime/version.h"
 #include "twingrad/training/progress_json.h"
 #include "twingrad/training/run_record.h"
@@ -100,23 +100,28 @@ Json settings_of(const RunDescription& run) {
           {"training", training}};
 }
 
+Json to_json(const RunDescription& run) {
+  Json description = settings_of(run);
+  description["dataset"]["name"] = run.dataset.name;
+  description["dataset"]["location"] = run.dataset.location;
+  description["network"]["init"] = run.initial_weights.empty()
+                                       ? name_of(initializations(), run.network.initialization)
+                                       : run.initial_weights;
+  description["training"]["epochs"] = run.training.epochs;
+  description["threads"] = to_json(run.threads);
+  description["threads"]["blas_library"] = blas_library();
+  if (const std::string library = product_library_of(run); run.twins != Twins::autograd && !library.empty()) {
+    description["threads"]["manual"]["product_library"] = library;
+  }
+  return description;
+}
+
 Json summary_of(const RunDescription& run, const TrainingResult& result) {
   Json summary = {{"twingrad", version()},
                   {"libtorch", libtorch_version()},
                   {"status", result.interrupted ? "interrupted" : "finished"}};
-  summary.update(settings_of(run));
-  summary["dataset"]["name"] = run.dataset.name;
-  summary["dataset"]["location"] = run.dataset.location;
-  summary["network"]["init"] = run.initial_weights.empty()
-                                   ? name_of(initializations(), run.network.initialization)
-                                   : run.initial_weights;
-  summary["training"]["epochs"] = run.training.epochs;
+  summary.update(to_json(run));
   summary["training"]["steps"] = result.steps;
-  summary["threads"] = to_json(run.threads);
-  summary["threads"]["blas_library"] = blas_library();
-  if (const std::string library = product_library_of(run); run.twins != Twins::autograd && !library.empty()) {
-    summary["threads"]["manual"]["product_library"] = library;
-  }
   for (const EpochMetrics& metrics : result.last) {
     summary["twins"][metrics.twin] = to_json(metrics);
     summary["twins"][metrics.twin]["total_seconds"] = number_to_json(result.seconds.at(metrics.twin));

@@ -36,6 +36,9 @@ std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription
 /// The settings that must not change when a run is resumed: all but epochs and output.
 nlohmann::ordered_json settings_of(const RunDescription& run);
 
+/// All settings of the run, and the threads it uses.
+nlohmann::ordered_json to_json(const RunDescription& run);
+
 /// The content of summary.json: the description, and the results of each twin.
 nlohmann::ordered_json summary_of(const RunDescription& run, const TrainingResult& result);
 

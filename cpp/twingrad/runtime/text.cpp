@@ -8,6 +8,15 @@
 
 namespace twingrad {
 
+std::string with_separators(std::int64_t number) {
+  std::string digits = std::to_string(number);
+  for (auto place = static_cast<std::ptrdiff_t>(digits.size()) - 3; place > (number < 0 ? 1 : 0);
+       place -= 3) {
+    digits.insert(static_cast<std::size_t>(place), 1, ',');
+  }
+  return digits;
+}
+
 std::string printable(std::string_view text) {
   constexpr std::size_t kLongest = 80;
   std::string line;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -8,6 +9,9 @@ namespace twingrad {
 /// Escapes text from a file for a one-line message: bytes other than printable ASCII become \xNN and a
 /// backslash becomes \\. Text of more than 80 bytes is cut and ends in "…".
 std::string printable(std::string_view text);
+
+/// 353210 → "353,210"
+std::string with_separators(std::int64_t number);
 
 /// Whether the text is well-formed UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above
 /// U+10FFFF.

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "twingrad/training/progress.h"
+#include "twingrad/training/test_results.h"
 
 namespace twingrad {
 
@@ -28,6 +29,9 @@ class TrainingObserver {
   virtual void on_epoch(const EpochMetrics& /*metrics*/) {}
   /// is_report: at the start and at the end of an epoch; false for the comparisons of compare_every.
   virtual void on_agreement(const Agreement& /*agreement*/, bool /*is_report*/) {}
+
+  /// The last event of an epoch that is reported.
+  virtual void on_test_results(const TestResults& /*results*/, const TrainingResult& /*result*/) {}
 
   /// Called when a checkpoint is due: before the first step, at the interval
   /// TrainingOptions::checkpoint_every, at the end, and when the run is interrupted.

@@ -23,6 +23,14 @@ struct EpochMetrics {
   double samples_per_second = 0;
 };
 
+/// Wall time of training steps by part, in seconds.
+struct StepSeconds {
+  double gather = 0;  ///< shuffling the images and gathering batches; done once for two twins
+  double forward = 0;
+  double backward = 0;
+  double optimizer = 0;
+};
+
 /// The sums of one twin over the current epoch.
 struct Tally {
   double loss_sum = 0;
@@ -33,9 +41,10 @@ struct Tally {
 
 /// The results of a run so far.
 struct TrainingResult {
-  std::vector<EpochMetrics> last;         ///< one per twin
-  std::map<std::string, double> seconds;  ///< of all training steps, by twin
-  std::vector<Agreement> agreements;      ///< with two twins; the first is before the first update
+  std::vector<EpochMetrics> last;                           ///< one per twin
+  std::map<std::string, double> seconds;                    ///< of all training steps, by twin
+  std::map<std::string, StepSeconds> seconds_by_part = {};  ///< the same by part
+  std::vector<Agreement> agreements;  ///< with two twins; the first is before the first update
   std::int64_t steps = 0;
   bool interrupted = false;
 };

@@ -30,6 +30,13 @@ void visit_members(auto& visitor, Is<Tally> auto& tally) {
   visitor("seconds", tally.seconds);
 }
 
+void visit_members(auto& visitor, Is<StepSeconds> auto& seconds) {
+  visitor("gather", seconds.gather);
+  visitor("forward", seconds.forward);
+  visitor("backward", seconds.backward);
+  visitor("optimizer", seconds.optimizer);
+}
+
 void visit_members(auto& visitor, Is<EpochMetrics> auto& metrics) {
   visitor("epoch", metrics.epoch);
   visitor("twin", metrics.twin);
@@ -65,6 +72,7 @@ void visit_members(auto& visitor, Is<TrainingProgress> auto& progress) {
   visitor("tallies", progress.tallies);
   visitor("last", progress.result.last);
   visitor("seconds", progress.result.seconds);
+  visitor("seconds_by_part", progress.result.seconds_by_part);
   visitor("agreements", progress.result.agreements);
 }
 
@@ -150,8 +158,24 @@ void read_json(const UntrustedJson& json, Value& value) {
 }  // namespace
 
 OrderedJson to_json(const EpochMetrics& metrics) { return write_json(metrics); }
+OrderedJson to_json(const StepSeconds& seconds) { return write_json(seconds); }
 OrderedJson to_json(const Agreement& agreement) { return write_json(agreement); }
 OrderedJson to_json(const TrainingProgress& progress) { return write_json(progress); }
+
+EpochMetrics epoch_metrics_from_json(const nlohmann::json& json) {
+  EpochMetrics metrics;
+  read_json(json, metrics);
+  return metrics;
+}
+
+Agreement agreement_from_json(const nlohmann::json& json) {
+  Agreement agreement;
+  read_json(json, agreement);
+  if (const auto found = json.find("gradients"); found != json.end()) {
+    read_json(*found, agreement.gradients);
+  }
+  return agreement;
+}
 
 TrainingProgress progress_from_json(const nlohmann::json& json) {
   TrainingProgress progress;

@@ -12,6 +12,8 @@
 
 #include "twingrad/io/atomic_file.h"
 #include "twingrad/runtime/error.h"
+#include "twingrad/runtime/fields.h"
+#include "twingrad/training/metrics_file.h"
 #include "twingrad/training/progress_json.h"
 
 namespace twingrad {
@@ -60,7 +62,9 @@ void make_folder(const fs::path& folder) {
 std::unique_ptr<RunFolder> RunFolder::begin(const fs::path& out, const std::string& dataset_name) {
   const fs::path path = out.empty() ? unused_default_folder(dataset_name) : out;
   make_folder(path);
-  return std::unique_ptr<RunFolder>(new RunFolder(path, "wxe"));
+  std::unique_ptr<RunFolder> folder(new RunFolder(path, "wxe"));
+  folder->begin_table();
+  return folder;
 }
 
 std::unique_ptr<RunFolder> RunFolder::reopen(const fs::path& path) {
@@ -106,6 +110,25 @@ void RunFolder::truncate_metrics(std::int64_t size) {
   if (::ftruncate(fileno(metrics_.get()), size) != 0 || std::fseek(metrics_.get(), size, SEEK_SET) != 0) {
     refuse_write(file, "make the directory writable");
   }
+  begin_table();
+  for (const EpochMetrics& metrics : read_metrics(path_).epochs) {
+    append_row(metrics);
+  }
+}
+
+void RunFolder::begin_table() {
+  const fs::path file = path_ / "metrics.csv";
+  table_.reset(std::fopen(file.c_str(), "we"));
+  if (!table_ || std::fputs(metrics_csv_header().c_str(), table_.get()) < 0 ||
+      std::fflush(table_.get()) != 0) {
+    refuse_write(file, "make the directory writable");
+  }
+}
+
+void RunFolder::append_row(const EpochMetrics& metrics) {
+  if (std::fputs(metrics_csv_row(metrics).c_str(), table_.get()) < 0 || std::fflush(table_.get()) != 0) {
+    refuse_write(path_ / "metrics.csv", "free some space or choose another --out");
+  }
 }
 
 void RunFolder::append(const char* kind, const nlohmann::ordered_json& members) {
@@ -116,10 +139,17 @@ void RunFolder::append(const char* kind, const nlohmann::ordered_json& members) 
   }
 }
 
-void RunFolder::on_epoch(const EpochMetrics& metrics) { append("epoch", to_json(metrics)); }
+void RunFolder::on_epoch(const EpochMetrics& metrics) {
+  append("epoch", to_json(metrics));
+  append_row(metrics);
+}
 
 void RunFolder::on_agreement(const Agreement& agreement, bool /*is_report*/) {
-  append("agreement", to_json(agreement));
+  nlohmann::ordered_json event = to_json(agreement);
+  for (const auto& [name, difference] : agreement.gradients) {
+    event["gradients"][name] = number_to_json(difference);
+  }
+  append("agreement", event);
 }
 
 void RunFolder::write_summary(const nlohmann::ordered_json& summary) const {

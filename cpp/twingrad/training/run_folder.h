@@ -11,8 +11,9 @@
 
 namespace twingrad {
 
-/// The directory of a run: metrics.jsonl with one line per event, written during the run, and summary.json,
-/// written at its end. No other process can write there during the lifetime of this object.
+/// The directory of a run: metrics.jsonl with one line per event and metrics.csv with one row per epoch and
+/// twin, both written during the run, and summary.json, written at its end. No other process can write there
+/// during the lifetime of this object.
 class RunFolder final : public TrainingObserver {
  public:
   /// Creates the directory. If `out` is empty, the directory is runs/<time>-<data set>, with a number
@@ -28,7 +29,8 @@ class RunFolder final : public TrainingObserver {
 
   /// Flushes metrics.jsonl to the disk and returns its size in bytes.
   std::int64_t metrics_size() const;
-  /// Truncates metrics.jsonl. Throws UserError if it is already shorter.
+  /// Truncates metrics.jsonl and writes metrics.csv anew. Throws UserError if metrics.jsonl is already
+  /// shorter.
   void truncate_metrics(std::int64_t size);
 
   void on_epoch(const EpochMetrics& metrics) override;
@@ -39,6 +41,8 @@ class RunFolder final : public TrainingObserver {
 
  private:
   RunFolder(std::filesystem::path path, const char* mode);
+  void begin_table();
+  void append_row(const EpochMetrics& metrics);
   void append(const char* kind, const nlohmann::ordered_json& members);
 
   struct Close {
@@ -46,6 +50,7 @@ class RunFolder final : public TrainingObserver {
   };
   std::filesystem::path path_;
   std::unique_ptr<std::FILE, Close> metrics_;
+  std::unique_ptr<std::FILE, Close> table_;  ///< metrics.csv
 };
 
 }  // namespace twingrad

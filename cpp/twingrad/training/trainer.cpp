@@ -5,12 +5,13 @@
 #include <torch/cuda.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "twingrad/compare/distance.h"
 #include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/runtime/error.h"
+#include "twingrad/runtime/monotonic_clock.h"
+#include "twingrad/training/test_examination.h"
 
 namespace twingrad {
 namespace {
@@ -39,6 +40,10 @@ std::int64_t count_correct(const at::Tensor& logits, const at::Tensor& labels) {
 
 bool is_finite(const at::Tensor& tensor) { return tensor.isfinite().all().item<bool>(); }
 
+std::string without_suffix(const std::string& text, std::string_view suffix) {
+  return text.ends_with(suffix) ? text.substr(0, text.size() - suffix.size()) : text;
+}
+
 Agreement agreement_of(const Comparison& comparison) {
   Agreement agreement{.worst = "",
                       .tensors = std::ssize(comparison.tensors),
@@ -49,14 +54,14 @@ Agreement agreement_of(const Comparison& comparison) {
                       .manual_loss = comparison.manual_loss};
   for (const TensorComparison& tensor : comparison.tensors) {
     if (tensor.part == TensorComparison::Part::gradient) {
+      agreement.gradients[without_suffix(tensor.name, ".grad")] = tensor.max_rel;
       agreement.max_abs_gradient_difference = std::max(agreement.max_abs_gradient_difference, tensor.max_abs);
     }
   }
   if (const TensorComparison* worst = comparison.worst_gradient(); worst != nullptr) {
     agreement.max_rel_gradient_difference = worst->max_rel;
     agreement.bound = worst->relative_bound();
-    agreement.worst =
-        worst->name.ends_with(".grad") ? worst->name.substr(0, worst->name.size() - 5) : worst->name;
+    agreement.worst = without_suffix(worst->name, ".grad");
   }
   return agreement;
 }
@@ -88,7 +93,7 @@ double Trainer::now() const {
   if (options_.device.is_cuda()) {
     torch::cuda::synchronize();
   }
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return monotonic_seconds();
 }
 
 TrainingResult Trainer::run(const std::atomic<bool>& stop, TrainingProgress from) {
@@ -124,6 +129,9 @@ void Trainer::run_epoch(const std::atomic<bool>& stop) {
   const double shuffle_seconds = now() - start;
   for (Tally& tally : progress_.tallies) {
     tally.seconds += shuffle_seconds;
+  }
+  for (const Twin* twin : twins_) {
+    progress_.result.seconds_by_part[twin->name()].gather += shuffle_seconds;
   }
   while (progress_.samples_done < count) {
     const std::int64_t first = progress_.samples_done;
@@ -209,7 +217,12 @@ void Trainer::step(const at::Tensor& indices, bool is_reported) {
     twin.set_dropout_masks(masks_);
     start = now();
     const double loss = twin.compute_gradients(images_, labels_);
-    tally.seconds += gather_seconds + now() - start;
+    const double seconds = now() - start;
+    tally.seconds += gather_seconds + seconds;
+    StepSeconds& parts = progress_.result.seconds_by_part[twin.name()];
+    parts.gather += gather_seconds;
+    parts.forward += twin.seconds_in_forward();
+    parts.backward += seconds - twin.seconds_in_forward();
     check_finite(twin, loss);
     tally.loss_sum += loss * static_cast<double>(indices.size(0));
     tally.correct += count_correct(twin.logits(), labels_);
@@ -218,7 +231,9 @@ void Trainer::step(const at::Tensor& indices, bool is_reported) {
   for (std::size_t i = 0; i < twins_.size(); ++i) {
     start = now();
     twins_[i]->update();
-    progress_.tallies[i].seconds += now() - start;
+    const double seconds = now() - start;
+    progress_.tallies[i].seconds += seconds;
+    progress_.result.seconds_by_part[twins_[i]->name()].optimizer += seconds;
   }
   ++progress_.result.steps;
 }
@@ -295,14 +310,20 @@ std::vector<Trainer::Evaluation> Trainer::evaluate() {
     twin->eval();
   }
   std::vector<Tally> tallies(twins_.size());
+  TestExamination examination(spec_, twins_);
   for (std::int64_t first = 0; first < test_.count(); first += kEvaluationBatch) {
     const std::int64_t size = std::min(kEvaluationBatch, test_.count() - first);
     test_.gather(at::arange(first, first + size, at::kLong), test_images_, test_labels_);
+    std::vector<at::Tensor> logits;
     for (std::size_t i = 0; i < twins_.size(); ++i) {
       const double loss = twins_[i]->forward(test_images_, test_labels_);
       check_finite(*twins_[i], loss);
       tallies[i].loss_sum += loss * static_cast<double>(size);
-      tallies[i].correct += count_correct(twins_[i]->logits(), test_labels_);
+      logits.push_back(twins_[i]->logits());
+    }
+    const std::vector<std::int64_t> correct = examination.add(logits, test_labels_, first);
+    for (std::size_t i = 0; i < twins_.size(); ++i) {
+      tallies[i].correct += correct[i];
     }
   }
   for (Twin* twin : twins_) {
@@ -313,6 +334,7 @@ std::vector<Trainer::Evaluation> Trainer::evaluate() {
   for (const Tally& tally : tallies) {
     evaluations.push_back({tally.loss_sum / count, static_cast<double>(tally.correct) / count});
   }
+  test_results_ = examination.results(progress_.epoch);
   return evaluations;
 }
 
@@ -342,6 +364,9 @@ void Trainer::report_epoch() {
   }
   if (twins_.size() == 2) {
     report(agreement_);
+  }
+  for (TrainingObserver* observer : observers_) {
+    observer->on_test_results(test_results_, progress_.result);
   }
 }
 

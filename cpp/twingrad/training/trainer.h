@@ -71,6 +71,7 @@ class Trainer {
   std::unique_ptr<TwinComparer> comparer_;  ///< of two twins
   Agreement agreement_;                     ///< before the last update of this epoch
   at::Tensor test_images_, test_labels_;
+  TestResults test_results_;       ///< of the last evaluation
   bool holds_full_batch_ = false;  ///< images_ already holds all training images
   TrainingProgress progress_;
   double run_start_ = 0;

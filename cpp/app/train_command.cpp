@@ -226,7 +226,7 @@ std::function<int()> add_train_command(CLI::App& program) {
       {{"twingrad train --epochs 2 --out runs/first", "both twins on Fashion-MNIST"},
        {"twingrad train --resume runs/first --epochs 3", "one epoch more"},
        {"twingrad train --recipe fashion-mnist --epochs 1", "the options of a recipe, but for one"},
-       {"twingrad train --dataset synthetic --hidden 64,32 --activation gelu --out runs/second",
+       {"twingrad train --dataset synthetic --hidden 64,32 --out runs/second",
         "another network, without data files"}});
   add_train_options(command);
   return [&command] { return run_train_command(given_options(command)); };

@@ -18,7 +18,8 @@ nlohmann::ordered_json images_of(const at::Tensor& weights, Bias bias = Bias::ev
   const ManualTwin twin(spec, {}, draw_initial_parameters(spec, 1), at::kDouble);
   for (const auto& [name, parameter] : twin.parameters()) {
     if (parameter.dim() == 2) {
-      const at::Tensor images = bias == Bias::separate_layer ? parameter.t() : parameter.narrow(1, 0, 6);
+      const bool is_transposed = bias != Bias::every_layer;
+      const at::Tensor images = (is_transposed ? parameter.t() : parameter).narrow(1, 0, 6);
       images.copy_(weights);
       break;
     }

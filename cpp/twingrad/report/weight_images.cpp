@@ -40,7 +40,7 @@ NamedTensor first_weights(const Twin& twin, const MlpSpec& spec) {
   for (const NamedTensor& parameter : twin.parameters()) {
     if (parameter.tensor.dim() == 2) {
       const at::Tensor weights = parameter.tensor.detach().to(at::kCPU, at::kDouble);
-      const bool is_transposed = spec.bias == Bias::separate_layer;  // y = x W instead of x Wᵀ
+      const bool is_transposed = spec.bias != Bias::every_layer;  // y = x W instead of x Wᵀ
       return {parameter.name, (is_transposed ? weights.t() : weights).narrow(1, 0, spec.inputs)};
     }
   }

@@ -396,8 +396,10 @@ TEST(RoundingNoise, OfTheGradientOfALossIncludesTheTermsThatCancel) {
 TEST(RoundingNoise, OfASingleNumberIsRecorded) {
   MlpSpec spec{.inputs = 2, .hidden = {1}, .classes = 1, .loss = LossKind::mse};
   AutogradTwin twin(spec, {}, at::ones({5}), at::kDouble);
+  const Tensor image = at::ones({1, 2}, at::kDouble), label = at::zeros({1}, at::kLong);
+  twin.compute_gradients(image, label);
   ASSERT_TRUE(twin.simulate_rounding(kEpsilon, kAllPositive));
-  twin.compute_gradients(at::ones({1, 2}, at::kDouble), at::zeros({1}, at::kLong));
+  twin.compute_gradients(image, label);
   const std::map<std::string, double> errors = twin.local_rounding_errors();
   ASSERT_EQ(errors.count("0.output"), 1U);
   EXPECT_NEAR(errors.at("0.output"), 3 * kEpsilon, 0.1 * kEpsilon);  // 1 · 1 + 1 · 1 + 1

@@ -56,8 +56,8 @@ def main():
     parser.add_argument("--check", action="store_true")
     parser.add_argument("build", type=Path)
     arguments = parser.parse_args()
-    programs = Programs(arguments.build.resolve())
     rewrite = not arguments.check
+    programs = Programs(arguments.build.resolve(), workers=1 if rewrite else 2)  # times that are shown
     gallery, worked, links = Gallery(ROOT, programs), Worked(programs), Links(ROOT)
     commands, blocks = Commands(ROOT, programs), Blocks(ROOT, programs, rewrite)
     pages = pages_of(ROOT)

@@ -1,4 +1,4 @@
-"""Runs the built programs, at most two at a time, each command once."""
+"""Runs the built programs, each command once."""
 
 import os
 import re
@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 class Programs:
     """The programs of a build directory, found by name."""
 
-    def __init__(self, build):
+    def __init__(self, build, workers):
         self.build = build
-        self.pool = ThreadPoolExecutor(max_workers=2)
+        self.pool = ThreadPoolExecutor(max_workers=workers)
         self.started = {}
         self.directory = tempfile.TemporaryDirectory(prefix="twingrad-docs-")
         self.environment = dict(os.environ, PATH=f"{build}/bin:{build}/docs:" + os.environ.get("PATH", ""),

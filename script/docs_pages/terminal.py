@@ -3,7 +3,7 @@
 import html
 import re
 
-COLUMNS, ADVANCE, LINE, MARGIN = 112, 7.85, 19, 20
+COLUMNS, ADVANCE, LINE, MARGIN = 120, 7.85, 19, 20
 COLORS = (  # what stands out in an output, and its color on the dark background
     (re.compile(r"DIFFERS.*|.*disagree.*"), "#ff9d5c"),
     (re.compile(r"^(?:Data|Network|Training|Machine) .*|^epoch .*"), "#a9b4c0"),

@@ -7,8 +7,8 @@
     <!-- code: cpp/twingrad/layers/relu.h ReLU -->       a class or function of a file, or the whole file
     <!-- image: images/sweep.svg COMMAND -->             a file that the command writes (machine: as above)
     <!-- terminal: images/train.svg COMMAND -->          a picture of the command and its output
-    <!-- screenshot: images/report.png FILE -->          a page, which another command writes, in Chromium; it is
-                                                         drawn again on request and not compared
+    <!-- screenshot: images/report.png FILE -->          a page that another command writes, in Chromium:
+                                                         drawn again on request, not compared
     <!-- worked -->                                      named values of the worked example (worked.py)
     <!-- machine: DATE, PROCESSOR -->                    figures of a machine, not compared
     <!-- fragment -->                                    C++ that does not compile by itself
@@ -150,8 +150,8 @@ class Blocks:
                 print(f"docs: {name} stays as it is: chromium is not installed")
                 continue
             picture = (self.root / page.path.parent / name).resolve()
-            subprocess.run([chromium, "--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,1320",
-                            f"--screenshot={picture}", f"file://{self.programs.file(file)}"],
+            options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,1320"]
+            subprocess.run([chromium, *options, f"--screenshot={picture}", f"file://{self.programs.file(file)}"],
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, check=True)
             self.stamp(page, marker)
 

@@ -1,5 +1,5 @@
-// Computes every number of docs/chain-rule.md with the layers, the loss and the optimizer of the library. Prints
-// them as JSON: {"W1": [[0.5, -0.4], …], "loss": 0.54…}. script/docs --check compares the page with it.
+// Computes every number of docs/chain-rule.md with the layers, the loss and the optimizer of the library. It
+// prints them as JSON: {"W1": [[0.5, -0.4], …], "loss": 0.54…}. script/docs --check compares the page with it.
 
 #include <ATen/ATen.h>
 

@@ -374,7 +374,7 @@ TEST(RoundingNoise, OfTheGradientsOfANormalizationIsThatOfItsTerms) {
 }
 
 TEST(RoundingNoise, OfTheGradientOfALossIncludesTheTermsThatCancel) {
-  // Without weights there is no noise before the loss: p = 1/3, and p − [k = t] is the difference of two terms.
+  // Without weights there is no noise before the loss: p = 1/3, and p − [k = t] is a difference of two terms.
   const MlpSpec spec{.inputs = 4, .hidden = {}, .classes = 3};
   AutogradTwin twin(spec, {}, at::zeros({15}), at::kDouble);
   twin.keep_intermediate_gradients(true);

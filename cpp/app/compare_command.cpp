@@ -199,10 +199,10 @@ int run_compare(const GivenOptions& command_line, const CompareOptions& compare)
 std::function<int()> add_compare_command(CLI::App& program) {
   CLI::App& command =
       add_command(program, "compare", "Compare all gradients of both twins at the same weights.",
-                  {{"twingrad compare", "at the initial weights of a run"},
+                  {{"twingrad compare", "at the initial weights"},
                    {"twingrad compare --weights runs/first", "at the weights of this run"},
                    {"twingrad compare --hidden 64,64 --activation gelu --dtype float64", "another network"},
-                   {"twingrad compare --bug relu.mask_from_gradient", "a bug, and the layer at fault"}});
+                   {"twingrad compare --bug relu.mask_from_gradient", "plant a bug and locate it"}});
   add_fields(command, kCompareFields);
   std::vector<std::string> omitted = options_of_table("Learning rate schedule");
   omitted.insert(omitted.end(), {"--epochs", "--evaluate-every", "--compare-every", "--checkpoint-every",

@@ -46,17 +46,20 @@ int write_reports(const ReportOptions& options) {
   const bool is_comparison = options.directories.size() > 1;
   const fs::path out = options.out.empty() ? "report.html" : options.out;
   std::vector<LinkedReport> runs;
+  std::vector<std::pair<fs::path, std::string>> pages;  // written when all runs have been read
   for (const std::string& directory : options.directories) {
     const fs::path of_run =
         is_comparison || options.out.empty() ? fs::path(directory) / "report.html" : fs::path(options.out);
     const fs::path from = fs::absolute(out).parent_path();
     runs.push_back({read_run_report(directory), link_to(fs::proximate(of_run, from))});
-    write_report(of_run, run_page(runs.back().report));
-    fmt::print("{}\n", of_run.string());
+    pages.emplace_back(of_run, run_page(runs.back().report));
   }
   if (is_comparison) {
-    write_report(out, comparison_page(runs));
-    fmt::print("{}\n", out.string());
+    pages.emplace_back(out, comparison_page(runs));
+  }
+  for (const auto& [file, page] : pages) {
+    write_report(file, page);
+    fmt::print("{}\n", file.string());
   }
   return kDone;
 }
@@ -65,11 +68,14 @@ int write_reports(const ReportOptions& options) {
 
 std::function<int()> add_report_command(CLI::App& program) {
   const auto options = std::make_shared<ReportOptions>();
-  CLI::App& command = add_command(program, "report", "Write the report of a run again, or compare runs.",
-                                  {{"twingrad report runs/first", "runs/first/report.html, from its files"},
-                                   {"twingrad report runs/first runs/second --out comparison.html",
-                                    "results, settings and curves of both"}});
-  command.add_option("directories", options->directories, "directories of runs; several are compared")
+  CLI::App& command =
+      add_command(program, "report", "Regenerate the reports of runs, and compare several runs.",
+                  {{"twingrad report runs/first", "runs/first/report.html, from its files"},
+                   {"twingrad report runs/first runs/second --out comparison.html",
+                    "results, settings and curves of both"}});
+  command
+      .add_option("directories", options->directories,
+                  "directories of runs; of each, the report is regenerated, and several are compared")
       ->type_name("DIR");
   return command_with(command, kReportFields, write_reports, options);
 }

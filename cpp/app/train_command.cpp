@@ -51,8 +51,10 @@ nlohmann::ordered_json finished_summary(const Resumption& resumption, const Trai
 }
 
 std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription& run,
-                                                            const std::optional<Resumption>& resumption) {
+                                                            const std::optional<Resumption>& resumption,
+                                                            const std::filesystem::path& directory) {
   std::vector<std::pair<std::string, std::string>> heading = heading_of(run);
+  heading.emplace_back("Directory", directory.string());
   if (resumption) {
     for (const std::string& damage : resumption->newest().damages) {
       heading.emplace_back("Skipped", damage);
@@ -67,7 +69,7 @@ std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription
 /// Writes the weights of each twin. Returns a list of the files of the run, for the last line of the output.
 std::string write_weights(const std::vector<Twin*>& twins, const RunDescription& run,
                           const std::filesystem::path& directory) {
-  std::string files = "report.html, metrics.jsonl, metrics.csv, summary.json, checkpoint/";
+  std::string files = "report.html, report.json, metrics.jsonl, metrics.csv, summary.json, checkpoint/";
   for (const Twin* twin : twins) {
     const std::string file = twin->name() + ".safetensors";
     write_tensor_file(directory / file, weights_of(*twin, run.network,
@@ -95,9 +97,13 @@ std::string shell_word(const std::string& text) {
   return word + "'";
 }
 
-/// The command that repeats a run.
-std::string command_of(const std::vector<std::string>& options, const std::string& initial_weights) {
+/// The command that repeats a run, with the same number of threads. threads: as given; 0: not given
+std::string command_of(const std::vector<std::string>& options, const std::string& initial_weights,
+                       int threads) {
   std::string command = "twingrad train";
+  if (threads == 0) {
+    command += fmt::format(" --threads={}", default_threads());
+  }
   for (const std::string& option : options) {
     command += " " + shell_word(option);
   }
@@ -140,12 +146,12 @@ int train(const RunDescription& run, const TrainCommandOptions& options, const R
   Console::Style style = Console::style_of(stream);
   style.quiet = options.quiet;
   Console console(stream, style);
-  console.heading(heading_of(run, resumption));
+  console.heading(heading_of(run, resumption, folder->path()));
 
   std::signal(SIGINT, request_stop);
   std::signal(SIGTERM, request_stop);
   CheckpointWriter checkpoints(twins, *folder, recorded);
-  ReportWriter report(run, twins, folder->path(), command_of(record.options, record.initial_weights));
+  ReportWriter report(run, twins, folder->path(), command_of(record.options, record.initial_weights, options.threads));
   Trainer trainer(run.network, twins, train_images, test_images, run.training,
                   {folder.get(), &console, &checkpoints, &report});
   const TrainingResult result = train_and_report(trainer, report, std::move(progress));
@@ -224,8 +230,8 @@ std::function<int()> add_train_command(CLI::App& program) {
   CLI::App& command = add_command(
       program, "train", "Train both twins in lockstep and compare all gradients.",
       {{"twingrad train --epochs 2 --out runs/first", "both twins on Fashion-MNIST"},
-       {"twingrad train --resume runs/first --epochs 3", "one epoch more"},
-       {"twingrad train --recipe fashion-mnist --epochs 1", "the options of a recipe, but for one"},
+       {"twingrad train --resume runs/first --epochs 3", "train one more epoch"},
+       {"twingrad train --recipe fashion-mnist --epochs 1", "a recipe with one option overridden"},
        {"twingrad train --dataset synthetic --hidden 64,32 --out runs/second",
         "another network, without data files"}});
   add_train_options(command);

@@ -58,7 +58,7 @@ std::string results_of(const std::vector<LinkedReport>& runs) {
     rows.push_back(result_row(i, runs[i]));
   }
   return table({"run", "data set", "network", "epochs", "test accuracy, autograd", "test accuracy, manual",
-                "test loss", "training time", "manual faster by", "gradients agree to"},
+                "test loss", "training time", "speed, manual / autograd", "gradients agree to"},
                rows, /*texts=*/2);
 }
 

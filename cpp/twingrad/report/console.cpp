@@ -163,9 +163,12 @@ void Console::ending(const TrainingResult& result, const std::string& directory,
                      percent(metrics.test_accuracy), result.seconds.at(metrics.twin)));
   }
   if (result.agreements.size() > 1) {
-    const Agreement& last = result.agreements.back();
-    line(fmt::format("twins     {}", describe_gradients(last)));
-    line(fmt::format("          {} · {}", describe_distance(last),
+    const auto worst = std::max_element(
+        result.agreements.begin(), result.agreements.end(), [](const Agreement& a, const Agreement& b) {
+          return a.max_rel_gradient_difference < b.max_rel_gradient_difference;
+        });
+    line(fmt::format("twins     {}", describe_gradients(*worst)));
+    line(fmt::format("          {} · {}", describe_distance(result.agreements.back()),
                      describe_speed(result.seconds.at("autograd"), result.seconds.at("manual"))));
   }
   line(

@@ -45,9 +45,8 @@ std::string confusion_cell(std::int64_t count, std::int64_t in_row, bool is_righ
 std::string confusion_matrix(const RunReport& report, const std::vector<std::int64_t>& counts,
                              std::int64_t classes) {
   std::string markup =
-      "<div class=\"scroll\" tabindex=\"0\"><table class=\"confusion\">\n<thead><tr><th scope=\"col\">class "
-      "of "
-      "the image ↓ taken for →</th>";
+      "<div class=\"scroll\" tabindex=\"0\"><table class=\"confusion\">\n<thead><tr><th scope=\"col\">true "
+      "class ↓ predicted →</th>";
   for (std::int64_t column = 0; column < classes; ++column) {
     markup += fmt::format("<th scope=\"col\"><span>{}</span></th>", class_text(report, column));
   }
@@ -81,7 +80,7 @@ std::string most_frequent_confusions(const RunReport& report, const std::vector<
     rows.push_back({class_text(report, cell / classes), class_text(report, cell % classes),
                     with_separators(counts[static_cast<std::size_t>(cell)])});
   }
-  return table({"class of the image", "taken for", "images"}, rows);
+  return table({"true class", "predicted", "images"}, rows);
 }
 
 std::string confusion_figure(const RunReport& report) {
@@ -92,8 +91,8 @@ std::string confusion_figure(const RunReport& report) {
   }
   return classes <= kMostClassesOfMatrix
              ? figure("Confusion matrix", confusion_matrix(report, counts, classes),
-                      "The number of test images. Blue: right; orange: wrong; the darker, the larger the "
-                      "share of the row.")
+                      "Number of test images. Blue: correct; orange: wrong. Darker cells are a larger "
+                      "share of their row.")
              : figure("Most frequent confusions", most_frequent_confusions(report, counts, classes));
 }
 
@@ -107,7 +106,7 @@ std::string mistake_item(const RunReport& report, const Facts& mistake) {
     item += fmt::format("<img src=\"data:image/png;base64,{}\" alt=\"Test image {}: {}\">",
                         escape_markup(png), count_at(mistake, "/image"), label);
   }
-  item += fmt::format("<strong>{}</strong>taken for {}", label, class_text(report, prediction));
+  item += fmt::format("<strong>{}</strong>predicted: {}", label, class_text(report, prediction));
   const Facts twins = mistake.value(Facts::json_pointer("/twins"), Facts::object());
   for (const auto& [twin, view] : twins.items()) {
     const std::int64_t other = count_at(view, "/prediction");
@@ -129,7 +128,7 @@ std::string mistakes_figure(const RunReport& report) {
     items += mistake.is_object() ? mistake_item(report, mistake) : "";
   }
   return figure(
-      "Surest mistakes", "<ul class=\"mistakes\">\n" + items + "</ul>\n",
+      "Most confident mistakes", "<ul class=\"mistakes\">\n" + items + "</ul>\n",
       "Wrong answers with the highest probabilities. Percentages: the probability of the wrong class, "
       "then of the right one, by each twin.");
 }
@@ -179,11 +178,11 @@ std::string test_section(const RunReport& report) {
   const std::string body = confusion_figure(report) + mistakes_figure(report);
   const std::int64_t images = count_at(report.facts, "/test/images");
   std::string introduction =
-      fmt::format("The classes of the {} test images after epoch {}, by the {} twin.",
-                  with_separators(images), with_separators(count_at(report.facts, "/test/epoch")),
-                  twins_of(report).empty() ? "" : escape_markup(twins_of(report).back()));
+      fmt::format("Predictions of the {} twin for the {} test images after epoch {}.",
+                  twins_of(report).empty() ? "" : escape_markup(twins_of(report).back()),
+                  with_separators(images), with_separators(count_at(report.facts, "/test/epoch")));
   if (twins_of(report).size() == 2) {
-    introduction += fmt::format(" Both twins give the same class to {} of them.",
+    introduction += fmt::format(" Both twins predict the same class for {} of them.",
                                 with_separators(count_at(report.facts, "/test/same_predictions")));
   }
   return section("Test images", introduction, body);
@@ -198,9 +197,10 @@ std::string weights_section(const RunReport& report) {
   }
   const std::int64_t units = count_at(layer, "/units");
   const std::int64_t shown = layer.contains("shown") ? std::ssize(layer["shown"]) : 0;
-  const std::string which = shown == units ? fmt::format("all {} units", units)
-                                           : fmt::format("the {} of {} units with the largest weights", shown,
-                                                         with_separators(units));
+  const std::string which = shown == units
+                                ? fmt::format("all {} units", units)
+                                : fmt::format("the {} of {} units whose weights have the largest norm", shown,
+                                              with_separators(units));
   const double limit = number_at(layer, "/limit", 0);
   const std::string drawing = fmt::format(
       "<img class=\"weights\" width=\"{}\" height=\"{}\" alt=\"Weights of the first layer as images\" "
@@ -209,8 +209,8 @@ std::string weights_section(const RunReport& report) {
       count_at(layer, "/width"), count_at(layer, "/height"), escape_markup(png), limit, limit);
   return section(
       "First layer",
-      fmt::format("The weights {} of the {} twin, one image per unit, for {}. Each pixel is the weight "
-                  "of that pixel of the input. The largest weight is {:.2g}.",
+      fmt::format("The weights {} of the {} twin for {}. Each image is one unit; each pixel shows the "
+                  "weight of the corresponding input pixel. The largest absolute weight is {:.2g}.",
                   escape_markup(text_at(layer, "/name")), escape_markup(text_at(layer, "/twin")), which,
                   number_at(layer, "/largest", 0)),
       "<figure>\n" + drawing + "</figure>\n");

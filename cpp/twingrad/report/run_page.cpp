@@ -72,8 +72,9 @@ std::string state_of(const RunReport& report) {
 /// The results after the last epoch, a column per twin.
 std::string results_table(const RunReport& report) {
   std::vector<std::string> columns = {""};
-  std::vector<std::vector<std::string>> rows = {{"train loss"},    {"train accuracy"}, {"test loss"},
-                                                {"test accuracy"}, {"training time"},  {"images per second"}};
+  std::vector<std::vector<std::string>> rows = {{"train loss"},    {"train accuracy"},
+                                                {"test loss"},     {"test accuracy"},
+                                                {"training time"}, {"images per second, last epoch"}};
   for (const std::string& twin : twins_of(report)) {
     const EpochMetrics& last = *last_epoch(report, twin);
     columns.push_back(escape_markup(twin));

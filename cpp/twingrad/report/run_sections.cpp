@@ -128,8 +128,8 @@ std::string gradients_figure(const RunReport& report) {
       {"bound", by_step(report, &Agreement::bound), Stroke::dashed, static_cast<int>(kPlotColours) - 1});
   std::string caption =
       "a, m: the same gradient by the autograd and by the manual twin, at the manual twin's weights on the "
-      "same rows. The bound is that of the worst gradient: what rounding explains. Differences of 0 are not "
-      "drawn.";
+      "same rows. Dashed: the largest difference that rounding explains, for the worst gradient. Differences "
+      "of 0 are not drawn.";
   if (shown < gradients) {
     caption += fmt::format(" The {} worst of {} gradients are drawn.", shown, gradients);
   }
@@ -146,17 +146,17 @@ std::string distance_figure(const RunReport& report) {
                       {}};
   return plot_figure(
       plot,
-      "The largest difference of an entry of the weights, and of the optimizer's state. It grows although "
-      "the gradients agree, because an optimizer such as Adam turns the rounding of a small "
-      "gradient into a step.",
+      "The largest difference of a weight, and of the optimizer's state. Trainings drift apart even if all "
+      "gradients agree, because an optimizer such as Adam turns the rounding of a small gradient into a "
+      "step.",
       "Weights and optimizer state of the two trainings are identical.");
 }
 
 constexpr const char* kAboutTime =
     "Wall time of all training steps, without evaluation, comparison and output. Gathering a batch includes "
-    "shuffling; it is done once and counted for each twin. Forward is measured inside each step: in the "
-    "manual twin as the mean of its threads, which run forward and backward of their rows one after the "
-    "other. Backward is the rest of that time.";
+    "shuffling; it is done once for both twins and included in both times. Forward is measured within each "
+    "step; for the manual twin, it is the mean over its threads. Backward is the remaining time of forward "
+    "and backward.";
 
 }  // namespace
 
@@ -208,11 +208,11 @@ std::string learning_section(const RunReport& report) {
   std::string introduction =
       twins.size() < 2 ? ""
                        : fmt::format(
-                             "{} {} {} {}. Where the thin line is in the middle of the wide one, the "
-                             "twins are equal. ",
+                             "{} {} {} {}. Where the thin line is centered on the wide one, the twins "
+                             "agree. ",
                              key_markup(Stroke::wide), escape_markup(twins[0]), key_markup(Stroke::thin),
                              escape_markup(twins[1]));
-  introduction += "Train: mean over an epoch, each batch before its update. Test: after the epoch.";
+  introduction += "Train: mean over an epoch, computed before each update. Test: after the epoch.";
   introduction += about_thinning(report.metrics.epochs.size() / twins.size());
   return section("Learning", introduction,
                  figures({plot_figure(loss, "", "No loss is finite."),

@@ -101,11 +101,11 @@ std::string shell_word(const std::string& text) {
 std::string command_of(const std::vector<std::string>& options, const std::string& initial_weights,
                        int threads) {
   std::string command = "twingrad train";
-  if (threads == 0) {
-    command += fmt::format(" --threads={}", default_threads());
-  }
   for (const std::string& option : options) {
     command += " " + shell_word(option);
+  }
+  if (threads == 0) {
+    command += fmt::format(" --threads={}", default_threads());
   }
   return initial_weights.empty() ? command : command + " " + shell_word("--init=" + initial_weights);
 }

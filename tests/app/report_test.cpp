@@ -20,7 +20,7 @@ TEST_F(ReportTest, TrainWritesReportAndTable) {
                              ">Confusion matrix<", ">First layer<", ">Repeat this run<"}) {
     EXPECT_THAT(page, HasSubstr(figure));
   }
-  EXPECT_THAT(page, HasSubstr("twingrad train --dataset=synthetic --epochs=2 --hidden=16"));
+  EXPECT_THAT(page, HasSubstr("twingrad train --dataset=synthetic --epochs=2 --hidden=16 --threads="));
   EXPECT_THAT(page, HasSubstr(summary("run")["dataset"]["sha256"].get<std::string>()));
   EXPECT_LT(page.size(), 300'000);
   const std::string table = file("run/metrics.csv");

@@ -73,9 +73,7 @@ std::function<int()> add_report_command(CLI::App& program) {
                   {{"twingrad report runs/first", "runs/first/report.html, from its files"},
                    {"twingrad report runs/first runs/second --out comparison.html",
                     "results, settings and curves of both"}});
-  command
-      .add_option("directories", options->directories,
-                  "directories of runs; of each, the report is regenerated, and several are compared")
+  command.add_option("directories", options->directories, "directories of runs; several are also compared")
       ->type_name("DIR");
   return command_with(command, kReportFields, write_reports, options);
 }

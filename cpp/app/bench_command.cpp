@@ -36,7 +36,8 @@ struct BenchOptions {
 // clang-format off
 const FieldTable<BenchOptions> kBenchFields = {"Options", "", {
   parsed("--hidden", "N,N", &BenchOptions::hidden, parse_widths, {}, "",
-         "hidden layer widths of a single network to time; default: a standard list, or 98 with --batch-size").without_default(),
+         "hidden layer widths of a single network to time; default: a standard list, or 98 with "
+         "--batch-size").without_default(),
   parsed("--batch-size", "N|full", &BenchOptions::batch_size,
          [](const std::string& option, const std::string& text) {
            return text == "full" ? 0 : parse_integer(option, text, 1, 60'000);

@@ -151,7 +151,8 @@ int train(const RunDescription& run, const TrainCommandOptions& options, const R
   std::signal(SIGINT, request_stop);
   std::signal(SIGTERM, request_stop);
   CheckpointWriter checkpoints(twins, *folder, recorded);
-  ReportWriter report(run, twins, folder->path(), command_of(record.options, record.initial_weights, options.threads));
+  ReportWriter report(run, twins, folder->path(),
+                      command_of(record.options, record.initial_weights, options.threads));
   Trainer trainer(run.network, twins, train_images, test_images, run.training,
                   {folder.get(), &console, &checkpoints, &report});
   const TrainingResult result = train_and_report(trainer, report, std::move(progress));

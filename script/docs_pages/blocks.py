@@ -150,8 +150,9 @@ class Blocks:
                 print(f"docs: {name} stays as it is: chromium is not installed")
                 continue
             picture = (self.root / page.path.parent / name).resolve()
-            options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,1320"]
-            subprocess.run([chromium, *options, f"--screenshot={picture}", f"file://{self.programs.file(file)}"],
+            options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1100,1320",
+                       f"--screenshot={picture}"]
+            subprocess.run([chromium, *options, f"file://{self.programs.file(file)}"],
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, check=True)
             self.stamp(page, marker)
 

@@ -242,14 +242,13 @@ class BreakItTest(unittest.TestCase):
                 self.browser.evaluate("document.querySelector('#reset').click()")
 
     def test_has_the_contrast_of_wcag_aa(self):
-        contrast = (FOLDER / "contrast.js").read_text("utf-8")
         for theme in ("light", "dark"):
             self.browser.set_theme(theme)
             for bug in ("none", "relu.mask_from_gradient", "adam.square_not_squared"):
                 self.plant(bug)
                 self.browser.evaluate("document.querySelector('#go:not([hidden])')?.click()")
                 self.finish_animations()
-                result = self.browser.evaluate(contrast)
+                result = self.browser.evaluate(chromium.contrast())
                 self.assertGreater(result["texts"], 200)
                 self.assertEqual(result["low"], [], (theme, bug))
 

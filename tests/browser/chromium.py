@@ -2,6 +2,7 @@
 import base64
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -144,3 +145,8 @@ class Browser:
 
     def print_to(self, path):
         path.write_bytes(base64.b64decode(self.call("Page.printToPDF", printBackground=True)["data"]))
+
+
+def contrast():
+    """A script for evaluate(): the texts whose contrast is too low for WCAG AA."""
+    return (pathlib.Path(__file__).resolve().parent / "contrast.js").read_text("utf-8")

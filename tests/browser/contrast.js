@@ -20,12 +20,13 @@
     .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
   const elements = [...document.querySelectorAll("body *")].filter(element => element.checkVisibility() &&
     (element.matches("input, select") || [...element.childNodes].some(node =>
-      node.nodeType === Node.TEXT_NODE && node.data.trim())) && !element.closest("script, noscript, option"));
+      node.nodeType === Node.TEXT_NODE && node.data.trim())) &&
+    !element.closest("script, noscript, option, title, desc"));
   const low = elements.filter(element => {
     const style = getComputedStyle(element);
     const below = background(element);
-    const both = [luminance(over(colour(style.color), below)), luminance(below)];
-    const [dark, light] = both.sort((a, b) => a - b);
+    const text = over(colour(element.closest("svg") ? style.fill : style.color), below);
+    const [dark, light] = [luminance(text), luminance(below)].sort((a, b) => a - b);
     const size = parseFloat(style.fontSize);
     const least = size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5;
     return (light + 0.05) / (dark + 0.05) < least;

@@ -20,44 +20,6 @@ HOSTILE_RUN = "<img src=x onerror=window.hostile=1>\"'&amp;"
 HOSTILE_DATA = "</title><script>window.hostile=1</script><b>"
 FIGURES = {"both": 5, "single": 3, "long": 5, "comparison": 2}  # plots in each report
 
-CONTRAST = """(() => {
-  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const colour = text => {
-    context.clearRect(0, 0, 1, 1);
-    context.fillStyle = text;
-    context.fillRect(0, 0, 1, 1);
-    return [...context.getImageData(0, 0, 1, 1).data].map(channel => channel / 255);
-  };
-  const over = (top, bottom) => [0, 1, 2].map(i => top[3] * top[i] + (1 - top[3]) * bottom[i]).concat(1);
-  const background = element => {
-    const layers = [];
-    for (let at = element; at; at = at.parentElement) {
-      layers.push(colour(getComputedStyle(at).backgroundColor));
-    }
-    return layers.reverse().reduce((below, layer) => over(layer, below), [1, 1, 1, 1]);
-  };
-  const luminance = rgb => rgb.slice(0, 3)
-    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const low = [];
-  let texts = 0;
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || element.closest("script")) continue;
-    ++texts;
-    const style = getComputedStyle(element);
-    const below = background(element);
-    const text = over(colour(element.closest("svg") ? style.fill : style.color), below);
-    const [dark, light] = [luminance(text), luminance(below)].sort((a, b) => a - b);
-    const size = parseFloat(style.fontSize);
-    const least = size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5;
-    const ratio = (light + 0.05) / (dark + 0.05);
-    if (ratio < least) low.push(`${walker.currentNode.data.trim()}: ${ratio.toFixed(2)}`);
-  }
-  return { texts, low };
-})()"""
-
 
 def write_data_set(directory):
     """40 training and 20 test images of 8 × 8 pixels."""
@@ -209,7 +171,8 @@ class ReportTest(unittest.TestCase):
             for name, path in self.reports.pages.items():
                 with self.subTest(page=name):
                     self.browser.open(path)
-                    result = self.browser.evaluate(CONTRAST)
+                    self.browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+                    result = self.browser.evaluate(chromium.contrast())
                     self.assertGreater(result["texts"], 30)
                     self.assertEqual(result["low"], [], theme)
 

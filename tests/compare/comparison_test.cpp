@@ -428,6 +428,15 @@ TEST(CompareOneStep, ComparesGradientsParametersAndStates) {
       << "shows no state";
 }
 
+TEST(CompareWeights, FindsTheLargestDifferenceOfAWeight) {
+  const at::NoGradGuard no_grad;
+  Court court;
+  EXPECT_EQ(compare_weights(court.autograd, court.liar).absolute, 0);
+  court.liar.parameters()[2].tensor[1][3] += 0.5;
+  EXPECT_NEAR(compare_weights(court.autograd, court.liar).absolute, 0.5, 1e-6);
+  EXPECT_EQ(compare_weights(court.autograd, court.liar).worst, "2.weight");
+}
+
 TEST(TwinComparer, SetsRowsNearAKinkAside) {
   Court court;
   for (std::int64_t image = 0; image < 20; ++image) {  // on both sides of the kink

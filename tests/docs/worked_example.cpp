@@ -1,5 +1,6 @@
 // Computes every number of docs/chain-rule.md with the layers, the loss and the optimizer of the library. It
-// prints them as JSON: {"W1": [[0.5, -0.4], …], "loss": 0.54…}. script/docs --check compares the page with it.
+// prints them as JSON: {"W1": [[0.5, -0.4], …], "loss": 0.54…}. script/docs --check compares the page with
+// them.
 
 #include <ATen/ATen.h>
 

@@ -385,6 +385,7 @@ TEST(RoundingNoise, OfTheGradientOfALossIncludesTheTermsThatCancel) {
     return find_tensor(twin.gradients(), "logits", {1, 3}).clone();
   };
   const Tensor exact = gradient();
+  EXPECT_EQ(twin.normalization_noise(), 0) << "nothing is simulated yet";
   ASSERT_TRUE(twin.simulate_rounding(kEpsilon, kAllPositive));
   const Tensor change = gradient() - exact;
   EXPECT_TRUE(change.allclose(kEpsilon * at::tensor({1.0, 1.0, 2.0 / 3}, at::kDouble), 0, 1e-9)) << change;

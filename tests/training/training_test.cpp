@@ -288,6 +288,8 @@ TEST_F(TrainerTest, ReportsItsTimeAndProgress) {
   for (const auto& [twin, of_twin] : result.seconds) {
     EXPECT_GT(of_twin, 0) << twin;
     seconds += of_twin;
+    const StepSeconds& parts = result.seconds_by_part.at(twin);
+    EXPECT_NEAR(parts.gather + parts.forward + parts.backward + parts.optimizer, of_twin, 1e-9 * of_twin);
   }
   EXPECT_LE(seconds, elapsed);
   ASSERT_FALSE(run.recorder.progress.empty());
@@ -393,6 +395,18 @@ TEST_F(TrainerTest, ComparesAtTheIntervalOfUpdates) {
     steps.push_back(agreement.step);
   }
   EXPECT_EQ(steps, (std::vector<std::int64_t>{4, 8}));
+}
+
+TEST_F(TrainerTest, MeasuresTheDistanceOfTheTrainingsAtEachComparison) {
+  Training run(dataset, spec, {}, {.epochs = 1, .batch_size = 32, .compare_every = 4});
+  ManualTwin faster(spec, {.lr = 0.01}, run.initial, torch::kFloat);  // ten times the rate of the other
+  run.go({&run.autograd, &faster});
+  ASSERT_EQ(run.recorder.between_reports.size(), 2);
+  double last = 0;
+  for (const Agreement& agreement : run.recorder.between_reports) {
+    EXPECT_GT(agreement.max_abs_weight_difference, std::max(last, 1e-3));
+    last = agreement.max_abs_weight_difference;
+  }
 }
 
 // ---- Schedules and regularization -------------------------------------------------------------------------

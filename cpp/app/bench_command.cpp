@@ -126,10 +126,9 @@ int run_benchmarks(const BenchOptions& options) {
 
 std::function<int()> add_bench_command(CLI::App& program) {
   return command_with(
-      add_command(
-          program, "bench", "Time both twins, the matrix products and the parts of a step.",
-          {{"twingrad bench --hidden 128 --batch-size 32 --repeats 3", "one network"},
-           {"twingrad bench --hidden 256,128 --batch-size 64 --threads 1 --json", "JSON for a script"}}),
+      add_command(program, "bench", "Time both twins, the matrix products and the parts of a step.",
+                  {{"twingrad bench --hidden 32 --batch-size 256 --repeats 2", "one network"},
+                   {"twingrad bench --hidden 64 --batch-size 500 --repeats 1 --json", "JSON for a script"}}),
       kBenchFields, run_benchmarks);
 }
 

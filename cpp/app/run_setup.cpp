@@ -1,5 +1,7 @@
 #include "app/run_setup.h"
 
+#include <c10/core/GradMode.h>
+
 #include <algorithm>
 
 #include "app/model_file.h"
@@ -55,7 +57,7 @@ void initialize(const std::vector<Twin*>& twins, const std::string& option, cons
   const std::string where = option + " " + weights_file;
   std::vector<std::string> notes;
   const TensorFile weights = read_weights(weights_file, where, notes);
-  const at::NoGradGuard no_gradient;
+  const c10::NoGradGuard no_gradient;
   for (Twin* twin : twins) {
     load_weights(*twin, weights, where);
     twin->eval();

@@ -41,6 +41,7 @@ def read_options(description, has_aten=False):
     parser.add_argument("--seed", type=int, default=1)
     if has_aten:
         parser.add_argument("--aten-threads", type=positive, default=1, help="threads of LibTorch's pool")
+        parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--blas-threads", type=positive, default=1, help="threads of the BLAS library")
     options = parser.parse_args()
     # BLAS libraries read these when they are loaded.

@@ -13,7 +13,8 @@ def main():
     parts = []
     for pixels, labels in peer.load(options.dataset):
         images = torch.frombuffer(pixels, dtype=torch.uint8).view(len(labels), -1)
-        parts.append((images.float().div_(255), torch.frombuffer(labels, dtype=torch.uint8).long()))
+        targets = torch.frombuffer(labels, dtype=torch.uint8).long()
+        parts.append((images.float().div_(255).to(options.device), targets.to(options.device)))
     (images, labels), (test_images, test_labels) = parts
     count = len(images)
     batch_size = min(options.batch_size or count, count)
@@ -22,7 +23,7 @@ def main():
     layers = []
     for inputs, outputs in zip(widths, widths[1:]):
         layers += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]
-    network = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], peer.CLASSES))
+    network = torch.nn.Sequential(*layers, torch.nn.Linear(widths[-1], peer.CLASSES)).to(options.device)
     optimizer = torch.optim.Adam(network.parameters())
 
     def step(batch, targets):
@@ -33,9 +34,11 @@ def main():
     def train_epoch():
         if batch_size == count:  # the order does not matter
             step(images, labels)
-            return
-        for rows in torch.randperm(count).split(batch_size):
-            step(images.index_select(0, rows), labels.index_select(0, rows))
+        else:
+            for rows in torch.randperm(count).to(options.device).split(batch_size):
+                step(images.index_select(0, rows), labels.index_select(0, rows))
+        if options.device == "cuda":
+            torch.cuda.synchronize()
 
     seconds = peer.seconds_of(train_epoch, options.epochs)
     with torch.no_grad():

@@ -1,3 +1,4 @@
+#include <c10/core/GradMode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -186,7 +187,7 @@ TEST(TwinComparer, LeavesBothTwinsAsTheyWere) {
   MlpSpec spec{.inputs = 12, .hidden = {9}, .classes = 5};
   spec.normalization = Normalization::batch;
   Court court(spec);
-  at::NoGradGuard no_grad;
+  c10::NoGradGuard no_grad;
   court.autograd.parameters()[0].tensor.add_(0.25);  // as after some steps of training
   const auto all = [&] {
     std::vector<Tensor> tensors = {court.batch.images.clone(), court.batch.labels.clone()};
@@ -199,7 +200,7 @@ TEST(TwinComparer, LeavesBothTwinsAsTheyWere) {
   };
   const std::vector<Tensor> before = all();
   {
-    const at::AutoGradMode grad(true);
+    const c10::AutoGradMode grad(true);
     EXPECT_TRUE(court.compare().passed());
   }
   const std::vector<Tensor> after = all();
@@ -429,7 +430,7 @@ TEST(CompareOneStep, ComparesGradientsParametersAndStates) {
 }
 
 TEST(CompareWeights, FindsTheLargestDifferenceOfAWeight) {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   Court court;
   EXPECT_EQ(compare_weights(court.autograd, court.liar).absolute, 0);
   court.liar.parameters()[2].tensor[1][3] += 0.5;
@@ -466,7 +467,7 @@ TEST(TwinComparer, SetsRowsNearAKinkAside) {
   Court near(spec);
   near.batch.masks = draw_dropout_masks(spec, 40, 1, 1);
   {
-    const at::NoGradGuard no_grad;
+    const c10::NoGradGuard no_grad;
     const Tensor weight = near.liar.parameters()[0].tensor, bias = near.liar.parameters()[1].tensor;
     bias[3] = -weight[3].dot(near.batch.images[7]);  // row 7 is at the kink of unit 3, up to rounding
   }
@@ -489,7 +490,7 @@ TEST(TwinComparer, SetsASingleRowThatIsLeftAsideToo) {
   spec.normalization = Normalization::batch;  // needs two rows
   Court court(spec);
   {
-    const at::NoGradGuard no_grad;
+    const c10::NoGradGuard no_grad;
     for (const auto& [name, tensor] : court.liar.parameters()) {
       if (name.starts_with("1.")) {
         tensor[3] = 0;  // unit 3 is at its kink in every row
@@ -507,13 +508,13 @@ TEST(TwinComparer, SetsASingleRowThatIsLeftAsideToo) {
 }
 
 TEST(TwinComparer, SaysIfAllRowsAreNearAKink) {
-  at::NoGradGuard no_grad;
+  c10::NoGradGuard no_grad;
   Court court;
   for (const NamedTensor& parameter : court.liar.parameters()) {
     parameter.tensor.zero_();
   }
   court.liar.of_kink_distances = [](std::vector<NamedTensor>& tensors) { tensors[0].tensor.fill_(1e-45); };
-  const at::AutoGradMode grad(true);
+  const c10::AutoGradMode grad(true);
   const Comparison comparison = court.compare();
   EXPECT_TRUE(comparison.is_empty());
   EXPECT_FALSE(comparison.passed());

@@ -1,3 +1,4 @@
+#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
@@ -263,7 +264,7 @@ TEST_F(GradcheckCausesTest, AnOverwrittenContributionIsRightFromAnotherOutput) {
     const GradcheckBackward backward = [=](T in, T, T g) -> Tensors {
       Tensors kept = g;
       kept[lost] = at::zeros_like(g[lost]);
-      const at::AutoGradMode grad_mode(true);
+      const c10::AutoGradMode grad_mode(true);
       const Tensors x = {in[0].detach().requires_grad_(), in[1].detach().requires_grad_()};
       const Tensors y = forward(x);
       return torch::autograd::grad({(y[0] * kept[0]).sum() + (y[1] * kept[1]).sum()}, x, {}, false, false,

@@ -1,3 +1,4 @@
+#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
@@ -126,7 +127,7 @@ TEST_F(GradcheckTest, FunctionsThatNeedAutogradPass) {
   for (const GradcheckFunction& function : {gradient_penalty, depends_on_the_mode}) {
     EXPECT_GRADIENTS_MATCH(function, {variable({3})});
     EXPECT_TRUE(gradgradcheck(function, {variable({3})}));
-    const at::NoGradGuard no_grad;
+    const c10::NoGradGuard no_grad;
     EXPECT_GRADIENTS_MATCH(function, {variable({3})});
   }
 }

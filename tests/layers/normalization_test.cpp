@@ -1,3 +1,4 @@
+#include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 #include <torch/nn/modules/batchnorm.h>
 
@@ -148,7 +149,7 @@ torch::nn::BatchNorm1d torch_module(const Parameter& weight, const Parameter& bi
   const c10::optional<double> theirs = momentum ? c10::optional<double>(*momentum) : c10::nullopt;
   torch::nn::BatchNorm1d module(torch::nn::BatchNorm1dOptions(4).momentum(theirs));
   module->to(at::kDouble);
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   module->weight.copy_(weight.value);
   module->bias.copy_(bias.value);
   return module;

@@ -1,6 +1,7 @@
 #include "twingrad/mlp/spec.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -1,5 +1,6 @@
 #include "twins.h"
 
+#include <c10/core/GradMode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -48,6 +49,33 @@ TEST_F(TwinsTest, ABatchOfIgnoredRowsHasLossAndGradientZero) {
           for (const NamedTensor& gradient : twin->gradients()) {
             EXPECT_EQ(gradient.tensor.abs().max().item<double>(), 0) << twin->name() << " " << gradient.name;
           }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(TwinsTest, ReturnTheLossAsATensorToo) {
+  for (const nn::Reduction reduction : {nn::Reduction::mean, nn::Reduction::sum}) {
+    for (const LossEntry& loss : losses()) {
+      for (const bool weighted : {false, true}) {
+        MlpSpec spec{.inputs = 8, .hidden = {6}, .classes = 4, .loss = loss.kind, .reduction = reduction};
+        if (weighted && loss.target == LossEntry::Target::class_index) {
+          spec.class_weights = {0.5, 2, 1, 3};
+          spec.ignore_index = 2;
+        }
+        Twins twins(spec, {}, at::kDouble);
+        const Batch batch = twins.random_batch(7);
+        for (Twin* twin : twins.both) {
+          const double expected = twin->compute_gradients(batch.images, batch.labels);
+          const std::vector<NamedTensor> gradients = twin->gradients();
+          const Tensor first = gradients[0].tensor.clone();
+          gradients[0].tensor.zero_();
+          const Tensor found = twin->enqueue_gradients(batch.images, batch.labels);
+          EXPECT_EQ(found.dim(), 0);
+          EXPECT_NEAR(found.item<double>(), expected, 1e-14 * std::abs(expected))
+              << loss.name << " " << twin->name();
+          EXPECT_TRUE(twin->gradients()[0].tensor.equal(first)) << loss.name << " " << twin->name();
         }
       }
     }
@@ -240,7 +268,7 @@ TEST_F(TwinsTest, StartWithTheSameWeights) {
 }
 
 TEST_F(TwinsTest, TheManualTwinTrainsWithGradientsGloballyDisabled) {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   ManualTwin twin(small_network(), {.lr = 0.01}, draw_initial_parameters(small_network(), 1), at::kDouble);
   const Tensor images = at::rand({32, 8}, at::kDouble);
   const Tensor labels = at::randint(0, 4, {32}, at::kLong);

@@ -179,6 +179,37 @@ TEST(FusedAdam, StaysCloseOverManySteps) {
   }
 }
 
+TEST(AdamOnDevice, AgreesWhenStepAndRateAreTensors) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+    for (AdamCoefficients c : coefficients()) {
+      for (const bool amsgrad : {false, true}) {
+        AdamVectors by_number(1003, dtype);
+        if (amsgrad) {
+          by_number.vectors.push_back(at::zeros({1003}, dtype));
+        }
+        AdamVectors by_tensor = by_number.copy();
+        AdamOnDevice on_device = {at::full({}, 6, at::kDouble), at::full({}, c.lr, at::kDouble)};
+        for (int step = 7; step < 30; ++step) {
+          const Tensor gradient = at::randn({1003}, dtype);
+          c.lr = 1e-3 * step;
+          on_device.lr.fill_(c.lr);
+          c.correction1 = 1 - std::pow(c.beta1, step);
+          c.correction2 = 1 - std::pow(c.beta2, step);
+          adam(by_number.vectors[0], gradient, by_number.state(), c);
+          const AdamCoefficients without = {0, c.beta1, c.beta2, c.eps, c.weight_decay, c.decoupled};
+          adam_on_device(by_tensor.vectors[0], gradient, by_tensor.state(), without, on_device);
+          EXPECT_EQ(on_device.steps.item<double>(), step);
+        }
+        for (std::size_t i = 0; i < by_number.vectors.size(); ++i) {
+          // 23 steps, some eight roundings each, of entries of size up to 4.
+          const Tensor difference = (by_tensor.vectors[i] - by_number.vectors[i]).abs().max();
+          EXPECT_LE(difference.item<double>(), 800 * epsilon_of(dtype)) << "vector " << i;
+        }
+      }
+    }
+  }
+}
+
 // ---- The sum of parts ----
 
 TEST(SumOfParts, AddsTheirEntriesAndLeavesThemUnchanged) {

@@ -1,6 +1,7 @@
 #include "twingrad/training/options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,5 +1,6 @@
 #include "twingrad/catalogue/check.h"
 
+#include <c10/core/GradMode.h>
 #include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -292,7 +293,7 @@ std::vector<Check> check_values(const ValuesEntry& entry,
 }  // namespace
 
 Tensors autograd_gradients(const FunctionEntry& entry, Tensors inputs, const Tensor& grad_y) {
-  const at::AutoGradMode with_gradients(true);
+  const c10::AutoGradMode with_gradients(true);
   Tensors leaves(inputs.begin(), inputs.end() - static_cast<std::ptrdiff_t>(entry.constants));
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     leaves[i] = inputs[i] = placed(inputs[i], inputs[i].options()).set_requires_grad(true);

@@ -1,3 +1,5 @@
+#include <c10/core/GradMode.h>
+
 #include <memory>
 
 #include "twingrad/catalogue/cases.h"
@@ -41,7 +43,7 @@ void append(Tensors& results, const std::vector<NamedTensor>& tensors) {
 
 /// The gradients of each batch as a whole, by autograd.
 Tensors whole_gradients(const ShardedProblem& problem) {
-  const at::AutoGradMode with_gradients(true);
+  const c10::AutoGradMode with_gradients(true);
   AutogradTwin twin(problem.spec, {}, problem.parameters, at::kDouble);
   Tensors results;
   for (std::size_t i = 0; i < problem.images.size(); ++i) {

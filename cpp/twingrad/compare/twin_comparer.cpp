@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/GradMode.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -39,7 +40,7 @@ std::vector<NamedTensor> copies_of(const std::vector<NamedTensor>& tensors) {
 }
 
 void assign(const std::vector<NamedTensor>& tensors, const std::vector<NamedTensor>& values) {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     tensors[i].tensor.copy_(values[i].tensor);
   }
@@ -323,7 +324,7 @@ bool TwinComparer::measure_noise(const Batch& batch, const Pass& exact) {
         const Tensor signs = at::rand(tensor.sizes(), generator, tensor.options()).sub_(0.5).sign_();
         tensor.mul_(signs.mul_(epsilon_).add_(1));
       };
-      const at::NoGradGuard no_grad;
+      const c10::NoGradGuard no_grad;
       for (const auto& [name, parameter] : judge().parameters()) {
         perturb(parameter);
       }
@@ -348,7 +349,7 @@ bool TwinComparer::measure_noise(const Batch& batch, const Pass& exact) {
 }
 
 void TwinComparer::compare_update(Comparison& comparison) {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   const std::vector<NamedTensor> gradients = copies_of(manual_.gradients());
   const std::vector<NamedTensor> before = copies_of(manual_.parameters());
   for (Twin* twin : {&autograd_, reference_.get()}) {

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -96,7 +97,7 @@ void check_undefined_upstreams(GradientCheck& check, const GradcheckFunction& fn
 
 GradcheckResult check_autograd(GradcheckResult::Check kind, const GradcheckFunction& fn,
                                const Tensors& inputs, const GradcheckOptions& options) {
-  const at::AutoGradMode grad_mode(true);
+  const c10::AutoGradMode grad_mode(true);
   GradientCheck check(kind, fn, inputs, options);
   return check.run([&] {
     check.choose_inputs(/*by_hand=*/false);
@@ -146,7 +147,7 @@ Tensors manual_vjp(GradientCheck& check, const GradcheckFunction& forward, const
 Tensors gradients_of(const GradcheckFunction& fn, const std::vector<bool>& differentiable,
                      const Tensors& arguments) {
   const bool create_graph = at::GradMode::is_enabled();
-  const at::AutoGradMode grad_mode(true);
+  const c10::AutoGradMode grad_mode(true);
   const auto end_of_inputs = arguments.begin() + static_cast<std::ptrdiff_t>(differentiable.size());
   const Tensors inputs(arguments.begin(), end_of_inputs);
   const Tensors grad_outputs(end_of_inputs, arguments.end());
@@ -215,7 +216,7 @@ GradcheckResult gradcheck(const GradcheckFunction& fn, const Tensors& inputs,
 
 GradcheckResult gradgradcheck(const GradcheckFunction& fn, const Tensors& inputs, const Tensors& grad_outputs,
                               const GradcheckOptions& options) {
-  const at::AutoGradMode grad_mode(true);
+  const c10::AutoGradMode grad_mode(true);
   constexpr auto kKind = GradcheckResult::Check::gradgradcheck;
   Tensors outputs, upstream = grad_outputs;
   GradientCheck setup(kKind, fn, inputs, options);
@@ -241,7 +242,7 @@ GradcheckResult gradgradcheck(const GradcheckFunction& fn, const Tensors& inputs
 
 GradcheckResult check_backward(const GradcheckFunction& forward, const GradcheckBackward& backward,
                                const Tensors& inputs, const GradcheckOptions& options) {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   GradientCheck check(GradcheckResult::Check::check_backward, forward, inputs, options);
   return check.run([&] {
     check.choose_inputs(/*by_hand=*/true);

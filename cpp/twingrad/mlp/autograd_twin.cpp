@@ -1,5 +1,6 @@
 #include "twingrad/mlp/autograd_twin.h"
 
+#include <c10/core/GradMode.h>
 #include <torch/nn/modules/activation.h>
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/container/functional.h>
@@ -243,18 +244,28 @@ Tensor AutogradTwin::run_modules(const Tensor& images, bool keep_gradients) {
   return output;
 }
 
-double AutogradTwin::forward(const Tensor& images, const Tensor& labels) {
+void AutogradTwin::run_forward(const Tensor& images, const Tensor& labels) {
   const Tensor output = run_modules(images, modules_->keep_gradients);
   labels_ = labels;
   loss_ = modules_->loss(output, target_of(spec_, labels, output.detach()));
   if (modules_->noise) {
     modules_->noise->set_loss_terms(modules_->layers.size() - 1, loss_terms(output.detach()));
   }
+}
+
+double AutogradTwin::forward(const Tensor& images, const Tensor& labels) {
+  run_forward(images, labels);
   return mean_loss(spec_, loss_.item<double>(), labels);
 }
 
+Tensor AutogradTwin::enqueue_gradients(const Tensor& images, const Tensor& labels) {
+  run_forward(images, labels);
+  backward();
+  return mean_loss(spec_, loss_.detach(), labels);
+}
+
 Tensor AutogradTwin::predict(const Tensor& images) {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   run_modules(images, /*keep_gradients=*/false);
   return logits();
 }
@@ -271,7 +282,7 @@ Tensor AutogradTwin::loss_terms(const Tensor& output) const {
       break;
   }
   const auto gradient = [&](const Tensor& labels) {
-    const at::AutoGradMode enabled(true);
+    const c10::AutoGradMode enabled(true);
     const Tensor input = output.detach().requires_grad_(true);
     modules_->loss(input, target_of(spec_, labels, output)).backward();
     return input.grad();

@@ -26,6 +26,7 @@ class AutogradTwin : public Twin {
 
   std::string name() const override { return "autograd"; }
   double forward(const at::Tensor& images, const at::Tensor& labels) override;
+  at::Tensor enqueue_gradients(const at::Tensor& images, const at::Tensor& labels) override;
   at::Tensor predict(const at::Tensor& images) override;
   void backward() override;
   void update() override;
@@ -51,6 +52,8 @@ class AutogradTwin : public Twin {
   struct Modules;  ///< keeps the headers of torch::nn and torch::optim out of this one
 
   at::Tensor run_modules(const at::Tensor& images, bool keep_gradients);
+  /// forward without reading the loss.
+  void run_forward(const at::Tensor& images, const at::Tensor& labels);
   /// The size of the terms that ∂L/∂output is computed from: p and 1, if the gradient is (p − 1) / N. The
   /// gradient for another label is large where they cancel. Undefined if they cannot cancel.
   at::Tensor loss_terms(const at::Tensor& output) const;

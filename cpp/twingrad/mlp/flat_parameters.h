@@ -39,6 +39,7 @@ class FlatParameters {
   }
 
   std::int64_t size() const { return values_.numel(); }
+  at::TensorOptions options() const { return values_.options(); }
   at::Tensor& values() { return values_; }
   at::Tensor& gradients() { return gradients_; }
 

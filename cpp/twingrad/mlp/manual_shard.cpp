@@ -76,9 +76,9 @@ ManualShard::ManualShard(const MlpSpec& spec, const FlatParameters& parameters, 
       parts_(parts),
       first_learning_layer_(first_learning_layer(spec)),
       logits_index_(logits_index(spec)),
-      can_be_split_(can_be_sharded(spec)),
+      can_be_split_(can_be_sharded(spec) && parameters.options().device().is_cpu()),
       parameters_(parameters),
-      loss_(make_loss(spec, parameters_.values().options())) {
+      loss_(make_loss(spec, parameters.options())) {
   outputs_.resize(result_names(spec).size());  // before layers inside residual blocks refer to them
   output_gradients_.resize(outputs_.size());
   const std::vector<LayerSpec> layers = layers_of(spec);
@@ -162,7 +162,7 @@ std::unique_ptr<nn::Layer> ManualShard::make_batch_norm(const LayerSpec& layer, 
   if (!spec_.normalization_statistics) {
     return std::make_unique<nn::BatchNorm1d>(std::move(weight), std::move(bias), nn::RunningStatistics());
   }
-  const at::TensorOptions options = parameters_.values().options();
+  const at::TensorOptions options = parameters_.options();
   nn::RunningStatistics statistics{at::zeros({layer.outputs}, options), at::ones({layer.outputs}, options)};
   auto batch_norm =
       std::make_unique<nn::BatchNorm1d>(std::move(weight), std::move(bias), std::move(statistics));
@@ -188,7 +188,11 @@ void ManualShard::forward(const Tensor& images, const Tensor& labels, Range rows
   const Tensor loss = loss_->forward(x, target_of(spec_, rows_of(labels, rows), x));
   const auto share = static_cast<double>(rows.size) / static_cast<double>(images.size(0));
   weight_ = spec_.reduction == nn::Reduction::sum || images.size(0) == 0 ? 1 : share;
-  loss_value_ = loss.item<double>() * weight_;
+  if (loss.is_cpu()) {
+    loss_value_ = loss.item<double>() * weight_;
+  } else {
+    loss_on_device_ = loss * weight_;
+  }
 }
 
 void ManualShard::backward() {

@@ -50,8 +50,11 @@ class ManualShard {
   FlatParameters& parameters() { return parameters_; }
   /// See Twin::buffers.
   std::vector<NamedTensor> buffers() const;
-  /// The contribution of these rows to the loss of the batch.
-  double loss() const { return loss_value_; }
+  /// The contribution of these rows to the loss of the batch. Waits for a GPU.
+  double loss() const { return loss_on_device_.defined() ? loss_on_device_.item<double>() : loss_value_; }
+  /// The same as a tensor, 0-d; undefined on the CPU.
+  const at::Tensor& loss_on_device() const { return loss_on_device_; }
+  std::int64_t classes() const { return spec_.classes; }
   /// The time that forward took in the last compute_gradients.
   double seconds_in_forward() const { return seconds_in_forward_; }
   /// The result at this index of result_names, for these rows, and its gradient.
@@ -68,7 +71,7 @@ class ManualShard {
   const MlpSpec& spec_;
   const ManualParts parts_;
   std::size_t first_learning_layer_, logits_index_;
-  bool can_be_split_;
+  bool can_be_split_;  ///< into blocks that fit into the cache
   FlatParameters parameters_;
   std::vector<std::unique_ptr<nn::Layer>> layers_;
   std::unique_ptr<nn::Loss> loss_;
@@ -80,6 +83,7 @@ class ManualShard {
   std::vector<at::Tensor> outputs_;           ///< in the order of result_names, from the last forward
   std::vector<at::Tensor> output_gradients_;  ///< ∂L/∂y of each, from the last backward
   double loss_value_ = 0;
+  at::Tensor loss_on_device_;
   double seconds_in_forward_ = 0;
   double weight_ = 1;     ///< of the loss of the current rows in the loss of the batch
   at::Tensor grad_loss_;  ///< the same as a tensor

@@ -30,7 +30,9 @@ ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, c
       counts_steps_(optimizer.kind != OptimizerOptions::Kind::sgd),
       clip_norm_(optimizer.clip_norm),
       clip_norm_type_(optimizer.clip_norm_type) {
-  const int most_shards = can_be_sharded(spec) ? pool_->count() : 1;
+  const bool is_on_cpu = parameters_.options().device().is_cpu();
+  const int most_threads = is_on_cpu ? pool_->count() : 1;
+  const int most_shards = can_be_sharded(spec) ? most_threads : 1;
   for (int i = 0; i < most_shards; ++i) {
     shards_.push_back(std::make_unique<ManualShard>(
         spec_, i == 0 ? parameters_ : parameters_.with_separate_gradients(), parts));
@@ -38,7 +40,7 @@ ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, c
   constexpr std::int64_t kBlock = 16;  // slices begin at cache lines
   const std::int64_t count = parameter_count(spec);
   const std::int64_t blocks = (count + kBlock - 1) / kBlock;
-  const int slices = static_cast<int>(std::clamp<std::int64_t>(count / kMinSlice, 1, pool_->count()));
+  const int slices = static_cast<int>(std::clamp<std::int64_t>(count / kMinSlice, 1, most_threads));
   for (int i = 0; i < slices; ++i) {
     const auto [first, size] = part_of(blocks, slices, i);
     const auto slice_of = [&](const Tensor& flat) {
@@ -50,6 +52,9 @@ ManualTwin::ManualTwin(const MlpSpec& spec, const OptimizerOptions& optimizer, c
       slice.gradients.push_back(slice_of(shard->parameters().gradients()));
     }
     slices_.push_back(std::move(slice));
+  }
+  if (!is_on_cpu && RecordedStep::is_possible(spec_) && !parts.layer && !parts.loss && !parts.optimizer) {
+    recorded_ = std::make_unique<RecordedStep>(spec_, parameters_);
   }
 }
 
@@ -66,17 +71,40 @@ double ManualTwin::forward(const Tensor& images, const Tensor& labels) {
 }
 
 double ManualTwin::compute_gradients(const Tensor& images, const Tensor& labels) {
-  nn::sized(logits_, {images.size(0), spec_.classes}, images);
-  run_shards(images,
-             [&](ManualShard& shard, Range rows) { shard.compute_gradients(images, labels, rows, logits_); });
-  has_intermediates_ = false;
-  gradient_parts_ = static_cast<std::size_t>(shards_in_use_);
-  shards_with_gradients_ = 0;
+  if (!images.is_cpu()) {
+    return enqueue_gradients(images, labels).item<double>();
+  }
+  run_shards_in_blocks(images, labels);
   seconds_in_forward_ = 0;
   for (int i = 0; i < shards_in_use_; ++i) {  // the mean, because they run at the same time
     seconds_in_forward_ += shards_[static_cast<std::size_t>(i)]->seconds_in_forward() / shards_in_use_;
   }
   return loss_of_shards(labels);
+}
+
+Tensor ManualTwin::enqueue_gradients(const Tensor& images, const Tensor& labels) {
+  if (images.is_cpu()) {
+    return Twin::enqueue_gradients(images, labels);
+  }
+  if (!recorded_ || !recorded_->compute_gradients(images, labels)) {
+    run_shards_in_blocks(images, labels);
+    return mean_loss(spec_, shards_[0]->loss_on_device(), labels);
+  }
+  has_intermediates_ = false;
+  shards_in_use_ = 1;
+  gradient_parts_ = 1;
+  shards_with_gradients_ = 0;
+  logits_ = recorded_->logits();
+  return mean_loss(spec_, recorded_->loss(), labels);
+}
+
+void ManualTwin::run_shards_in_blocks(const Tensor& images, const Tensor& labels) {
+  logits_ = nn::sized(logits_buffer_, {images.size(0), spec_.classes}, images);
+  run_shards(images,
+             [&](ManualShard& shard, Range rows) { shard.compute_gradients(images, labels, rows, logits_); });
+  has_intermediates_ = false;
+  gradient_parts_ = static_cast<std::size_t>(shards_in_use_);
+  shards_with_gradients_ = 0;
 }
 
 void ManualTwin::run_shards(const Tensor& images, const std::function<void(ManualShard&, Range)>& run) {
@@ -113,6 +141,12 @@ void ManualTwin::update() {
   if (clip_norm_ > 0) {
     clip_gradients();
   }
+  if (recorded_) {
+    const AutogradDispatchGuard guard;
+    Slice& all = slices_[0];
+    recorded_->update(*all.optimizer, all.values, at::TensorList(all.gradients));
+    return;
+  }
   const auto move = [&](int i) {
     const AutogradDispatchGuard guard;
     Slice& slice = slices_[static_cast<std::size_t>(i)];
@@ -132,7 +166,7 @@ void ManualTwin::clip_gradients() {
   for (; gradient_parts_ > 1; --gradient_parts_) {
     parameters_.gradients().add_(shards_[gradient_parts_ - 1]->parameters().gradients());
   }
-  optim::clip_by_norm(parameters_.gradients(), clip_norm_, clip_norm_type_);
+  optim::enqueue_clip_by_norm(parameters_.gradients(), clip_norm_, clip_norm_type_);
 }
 
 void ManualTwin::set_lr(double learning_rate) {
@@ -231,6 +265,9 @@ void ManualTwin::load_optimizer_state(const std::vector<NamedTensor>& state) {
     if (counts_steps_) {  // each parameter's count, although all are equal
       steps = find_tensor(state, parameter + ".step", {}).item<std::int64_t>();
     }
+  }
+  if (recorded_) {
+    recorded_->forget_update();
   }
   std::int64_t first = 0;
   for (const Slice& slice : slices_) {

@@ -6,6 +6,7 @@
 
 #include "twingrad/mlp/flat_parameters.h"
 #include "twingrad/mlp/manual_shard.h"
+#include "twingrad/mlp/recorded_step.h"
 #include "twingrad/mlp/spec.h"
 #include "twingrad/mlp/twin.h"
 #include "twingrad/ops/thread_pool.h"
@@ -26,6 +27,8 @@ namespace twingrad {
 /// and each thread updates one slice of the parameters. compute_gradients uses the same formula to process
 /// a long shard in blocks. The number of shards and blocks depends only on the shapes and the number of
 /// threads, so runs are reproducible bit for bit.
+///
+/// On a GPU there is one shard. compute_gradients and update are recorded where possible (recorded_step.h).
 class ManualTwin : public Twin {
  public:
   /// initial: flat, as returned by draw_initial_parameters; options: dtype and device; pool: by default only
@@ -41,6 +44,7 @@ class ManualTwin : public Twin {
   void backward() override;
   at::Tensor predict(const at::Tensor& images) override;
   double compute_gradients(const at::Tensor& images, const at::Tensor& labels) override;
+  at::Tensor enqueue_gradients(const at::Tensor& images, const at::Tensor& labels) override;
   void update() override;
   void set_lr(double learning_rate) override;
   void train(bool training) override;
@@ -69,6 +73,8 @@ class ManualTwin : public Twin {
   /// Runs each shard in use over its rows of the batch.
   void run_shards(const at::Tensor& images, const std::function<void(ManualShard&, Range)>& run);
   double loss_of_shards(const at::Tensor& labels) const;
+  /// compute_gradients without the loss.
+  void run_shards_in_blocks(const at::Tensor& images, const at::Tensor& labels);
   /// Adds the parts of the gradient into one and clips its norm.
   void clip_gradients();
 
@@ -85,11 +91,13 @@ class ManualTwin : public Twin {
   int shards_with_gradients_ = 0;   ///< that keep gradients of intermediate results; 0: none does
   bool has_intermediates_ = false;  ///< whether the last step kept intermediate results
   at::Tensor logits_;               ///< of the last step if it did not
-  at::Tensor labels_;               ///< of the last forward
+  at::Tensor logits_buffer_;
+  at::Tensor labels_;  ///< of the last forward
   std::vector<Slice> slices_;
-  bool counts_steps_;      ///< whether the state of the optimizer has a step count
-  double clip_norm_;       ///< 0: no clipping
-  double clip_norm_type_;  ///< p of the norm
+  bool counts_steps_;                       ///< whether the state of the optimizer has a step count
+  double clip_norm_;                        ///< 0: no clipping
+  double clip_norm_type_;                   ///< p of the norm
+  std::unique_ptr<RecordedStep> recorded_;  ///< on a GPU, if possible
 };
 
 }  // namespace twingrad

@@ -147,4 +147,11 @@ double mean_loss(const MlpSpec& spec, double reduced, const at::Tensor& labels) 
   return spec.reduction == nn::Reduction::mean ? reduced : reduced / count;
 }
 
+at::Tensor mean_loss(const MlpSpec& spec, const at::Tensor& reduced, const at::Tensor& labels) {
+  if (mean_depends_on_labels(spec)) {
+    return at::full({}, mean_loss(spec, reduced.item<double>(), labels), reduced.options());
+  }
+  return spec.reduction == nn::Reduction::mean ? reduced : reduced / count_of(spec, labels);
+}
+
 }  // namespace twingrad

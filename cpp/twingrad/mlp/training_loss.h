@@ -46,4 +46,7 @@ bool mean_depends_on_labels(const MlpSpec& spec);
 /// its gradient.
 double mean_loss(const MlpSpec& spec, double reduced, const at::Tensor& labels);
 
+/// The same as a tensor on the device. Waits for a GPU only if the divisor depends on the labels.
+at::Tensor mean_loss(const MlpSpec& spec, const at::Tensor& reduced, const at::Tensor& labels);
+
 }  // namespace twingrad

@@ -1,5 +1,6 @@
 #include "twingrad/mlp/twin.h"
 
+#include <c10/core/GradMode.h>
 #include <c10/util/StringUtil.h>
 
 #include <algorithm>
@@ -8,6 +9,11 @@
 #include "twingrad/runtime/monotonic_clock.h"
 
 namespace twingrad {
+
+at::Tensor Twin::enqueue_gradients(const at::Tensor& images, const at::Tensor& labels) {
+  return at::full({}, compute_gradients(images, labels),
+                  at::TensorOptions(images.device()).dtype(at::kDouble));
+}
 
 double Twin::compute_gradients(const at::Tensor& images, const at::Tensor& labels) {
   const double start = monotonic_seconds();
@@ -45,7 +51,7 @@ void load_network(const Twin& twin, const std::vector<NamedTensor>& tensors) {
   for (const auto& [name, tensor] : network) {
     sources.push_back(find_tensor(tensors, name, tensor.sizes()));
   }
-  const at::NoGradGuard no_gradient;
+  const c10::NoGradGuard no_gradient;
   for (std::size_t i = 0; i < network.size(); ++i) {
     network[i].tensor.copy_(sources[i]);
   }

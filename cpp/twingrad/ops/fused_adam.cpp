@@ -94,25 +94,43 @@ void run_adam(at::Tensor& parameters, at::TensorList gradient_parts, const AdamS
        state.exp_avg.data_ptr<Scalar>(), state.exp_avg_sq.data_ptr<Scalar>());
 }
 
+/// m ← β₁ m + (1 − β₁) g and v ← β₂ v + (1 − β₂) g², with coupled weight decay in g. Returns v, or its maximum
+/// so far.
+const at::Tensor& move_averages(const at::Tensor& parameters, const at::Tensor& gradient,
+                                const AdamState& state, const AdamCoefficients& c) {
+  const bool is_coupled = c.weight_decay != 0 && !c.decoupled;
+  const at::Tensor g = is_coupled ? gradient.add(parameters, c.weight_decay) : gradient;
+  state.exp_avg.mul_(c.beta1).add_(g, 1 - c.beta1);
+  state.exp_avg_sq.mul_(c.beta2).addcmul_(g, g, 1 - c.beta2);
+  if (!state.max_exp_avg_sq.defined()) {
+    return state.exp_avg_sq;
+  }
+  return at::maximum_out(state.max_exp_avg_sq, state.max_exp_avg_sq, state.exp_avg_sq);
+}
+
 }  // namespace
 
 void adam(at::Tensor& parameters, const at::Tensor& gradient, const AdamState& state,
           const AdamCoefficients& c) {
-  at::Tensor g = gradient;
   if (c.weight_decay != 0 && c.decoupled) {
     parameters.mul_(1 - c.lr * c.weight_decay);
-  } else if (c.weight_decay != 0) {
-    g = gradient.add(parameters, c.weight_decay);
   }
-  state.exp_avg.mul_(c.beta1).add_(g, 1 - c.beta1);
-  state.exp_avg_sq.mul_(c.beta2).addcmul_(g, g, 1 - c.beta2);
-  const bool amsgrad = state.max_exp_avg_sq.defined();
-  if (amsgrad) {
-    at::maximum_out(state.max_exp_avg_sq, state.max_exp_avg_sq, state.exp_avg_sq);
-  }
-  const at::Tensor& v = amsgrad ? state.max_exp_avg_sq : state.exp_avg_sq;
+  const at::Tensor& v = move_averages(parameters, gradient, state, c);
   parameters.addcdiv_(state.exp_avg, v.sqrt().div_(std::sqrt(c.correction2)).add_(c.eps),
                       -c.lr / c.correction1);
+}
+
+void adam_on_device(at::Tensor& parameters, const at::Tensor& gradient, const AdamState& state,
+                    const AdamCoefficients& c, AdamOnDevice& on_device) {
+  const at::Tensor t = on_device.steps.add_(1);
+  const at::Tensor correction1 = at::pow(c.beta1, t).neg_().add_(1);
+  const at::Tensor correction2 = at::pow(c.beta2, t).neg_().add_(1);
+  if (c.weight_decay != 0 && c.decoupled) {
+    parameters.mul_(1 - on_device.lr * c.weight_decay);
+  }
+  const at::Tensor& v = move_averages(parameters, gradient, state, c);
+  const at::Tensor denominator = v.sqrt().div_(correction2.sqrt_()).add_(c.eps);
+  parameters.sub_(state.exp_avg.div(denominator).mul_(on_device.lr / correction1));
 }
 
 void fused_adam(at::Tensor& parameters, at::TensorList gradient_parts, const AdamState& state,

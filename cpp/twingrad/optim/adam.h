@@ -53,21 +53,43 @@ class Adam final : public Optimizer {
 
   void step(Tensor& parameters, TensorList gradient_parts) override {
     initialize_state(parameters);
-    ++steps_;
     const auto& [beta1, beta2] = options_.betas;
+    const ops::AdamState state = {exp_avg_, exp_avg_sq_, max_exp_avg_sq_};
+    ops::AdamCoefficients coefficients = {.lr = options_.lr,
+                                          .beta1 = beta1,
+                                          .beta2 = beta2,
+                                          .eps = options_.eps,
+                                          .weight_decay = options_.weight_decay,
+                                          .decoupled = options_.decoupled};
+    if (!parameters.is_cpu()) {
+      if (!on_device_.steps.defined()) {
+        on_device_ = {at::full({}, steps_, parameters.options().dtype(at::kDouble)),
+                      at::full({}, options_.lr, parameters.options().dtype(at::kDouble))};
+      }
+      ops::adam_on_device(parameters, sum(gradient_parts), state, coefficients, on_device_);
+      ++steps_;
+      return;
+    }
+    ++steps_;
     const auto t = static_cast<double>(steps_);
-    ops::fused_adam(parameters, gradient_parts, {exp_avg_, exp_avg_sq_, max_exp_avg_sq_},
-                    {.lr = options_.lr,
-                     .beta1 = beta1,
-                     .beta2 = beta2,
-                     .eps = options_.eps,
-                     .weight_decay = options_.weight_decay,
-                     .decoupled = options_.decoupled,
-                     .correction1 = 1 - std::pow(beta1, t),
-                     .correction2 = 1 - std::pow(beta2, t)});
+    coefficients.correction1 = 1 - std::pow(beta1, t);
+    coefficients.correction2 = 1 - std::pow(beta2, t);
+    ops::fused_adam(parameters, gradient_parts, state, coefficients);
   }
 
-  void set_lr(double lr) override { options_.lr = lr; }
+  void set_lr(double lr) override {
+    options_.lr = lr;
+    if (on_device_.lr.defined()) {
+      on_device_.lr.fill_(lr);
+    }
+  }
+
+  void set_steps(std::int64_t steps) override {
+    steps_ = steps;
+    on_device_ = {};
+  }
+
+  bool can_be_recorded() const override { return on_device_.steps.defined(); }
 
   std::vector<StateVector> state() override {
     std::vector<StateVector> state = {{"exp_avg", &exp_avg_}, {"exp_avg_sq", &exp_avg_sq_}};
@@ -80,6 +102,7 @@ class Adam final : public Optimizer {
  private:
   AdamOptions options_;
   Tensor exp_avg_, exp_avg_sq_, max_exp_avg_sq_;
+  ops::AdamOnDevice on_device_;  ///< undefined on the CPU
 };
 
 }  // namespace twingrad::optim

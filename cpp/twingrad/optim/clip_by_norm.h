@@ -22,18 +22,25 @@ namespace twingrad::optim {
 ///
 /// Source: Pascanu, Mikolov, Bengio, On the difficulty of training recurrent neural networks (2013),
 /// algorithm 1.
-inline double clip_by_norm(at::Tensor& gradients, double max_norm, double norm_type = 2) {
+inline double clip_by_norm(at::Tensor& gradients, double max_norm, double norm_type = 2);
+
+/// The same without waiting for a GPU: returns the norm as a tensor, 0-d.
+inline at::Tensor enqueue_clip_by_norm(at::Tensor& gradients, double max_norm, double norm_type = 2) {
   if (!(norm_type > 0) || !(max_norm >= 0)) {
     throw std::invalid_argument(c10::str("clip_by_norm: expected norm_type > 0 and max_norm >= 0, found ",
                                          norm_type, " and ", max_norm));
   }
   if (gradients.numel() == 0) {
-    return 0;
+    return at::zeros({}, gradients.options());
   }
   const at::Tensor size = gradients.abs();
   const at::Tensor norm = std::isinf(norm_type) ? size.max() : size.pow_(norm_type).sum().pow_(1 / norm_type);
   gradients.mul_((max_norm / (norm + 1e-6)).clamp_max_(1));
-  return norm.item<double>();
+  return norm;
+}
+
+inline double clip_by_norm(at::Tensor& gradients, double max_norm, double norm_type) {
+  return enqueue_clip_by_norm(gradients, max_norm, norm_type).item<double>();
 }
 
 }  // namespace twingrad::optim

@@ -47,7 +47,12 @@ class Optimizer {
 
   /// The number of steps taken; only some rules count them.
   std::int64_t steps() const { return steps_; }
-  void set_steps(std::int64_t steps) { steps_ = steps; }
+  virtual void set_steps(std::int64_t steps) { steps_ = steps; }
+
+  /// Whether a recorded step (runtime/gpu.h) can be replayed as the next: the numbers that change from step to
+  /// step are tensors on the device. After each replay call count_step, which adds to steps().
+  virtual bool can_be_recorded() const { return false; }
+  void count_step() { ++steps_; }
 
  protected:
   /// The gradient as one tensor.

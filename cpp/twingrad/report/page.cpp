@@ -1,6 +1,7 @@
 #include "twingrad/report/page.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 

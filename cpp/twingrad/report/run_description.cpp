@@ -6,6 +6,7 @@
 #include "twingrad/mlp/training_loss.h"
 #include "twingrad/ops/matmul.h"
 #include "twingrad/runtime/fields.h"
+#include "twingrad/runtime/gpu.h"
 #include "twingrad/runtime/text.h"
 #include "twingrad/runtime/version.h"
 #include "twingrad/training/progress_json.h"
@@ -48,6 +49,17 @@ std::string product_library_of(const RunDescription& run) {
   return ops::product_library(at::TensorOptions(run.training.device).dtype(run.training.dtype));
 }
 
+/// "cpu · autograd 1 thread · manual 2 threads", or "cuda · NVIDIA H100 80GB HBM3"
+std::string describe_device(const RunDescription& run) {
+  const std::string device = run.training.device.str();
+  if (run.training.device.is_cuda()) {
+    return fmt::format("{} · {}", device, gpu::name());
+  }
+  return fmt::format("{} · {}", device,
+                     run.threads.describe(run.twins != Twins::manual, run.twins != Twins::autograd,
+                                          product_library_of(run)));
+}
+
 }  // namespace
 
 const Names<Twins>& twin_choices() {
@@ -65,9 +77,7 @@ std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription
                    dataset.train.height, dataset.train.width, dataset.classes, dataset.sha256.substr(0, 8))},
       {"Network", describe_network(run)},
       {"Training", describe_training(run)},
-      {"Machine", fmt::format("LibTorch {} · {} · {}", libtorch_version(), run.training.device.str(),
-                              run.threads.describe(run.twins != Twins::manual, run.twins != Twins::autograd,
-                                                   product_library_of(run)))},
+      {"Machine", fmt::format("LibTorch {} · {}", libtorch_version(), describe_device(run))},
   };
   if (!run.recipe.empty()) {
     lines.insert(lines.begin(), {"Recipe", run.recipe});
@@ -112,6 +122,9 @@ Json to_json(const RunDescription& run) {
   description["threads"]["blas_library"] = blas_library();
   if (const std::string library = product_library_of(run); run.twins != Twins::autograd && !library.empty()) {
     description["threads"]["manual"]["product_library"] = library;
+  }
+  if (run.training.device.is_cuda()) {
+    description["gpu"] = gpu::name();
   }
   return description;
 }

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -22,8 +23,11 @@ namespace {
 namespace fs = std::filesystem;
 
 fs::path unused_default_folder(const std::string& dataset_name) {
-  const auto base = fmt::format("runs/{:%Y-%m-%d-%H%M%S}-{}", fmt::localtime(std::time(nullptr)),
-                                fs::path(dataset_name).filename().string());
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  const std::string base =
+      fmt::format("runs/{:%Y-%m-%d-%H%M%S}-{}", local, fs::path(dataset_name).filename().string());
   fs::path folder = base;
   std::error_code ignored;  // make_folder reports a directory that cannot be read
   for (int number = 2; fs::exists(folder, ignored); ++number) {

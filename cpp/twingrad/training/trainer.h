@@ -13,6 +13,7 @@
 #include "twingrad/mlp/twin.h"
 #include "twingrad/training/observer.h"
 #include "twingrad/training/options.h"
+#include "twingrad/training/step_clock.h"
 
 namespace twingrad {
 
@@ -57,7 +58,10 @@ class Trainer {
   void report(Agreement agreement);
   void report_epoch();
   void report_progress();
-  double now() const;
+  void compute_gradients(std::size_t index, std::int64_t rows);
+  void enqueue_gradients(std::size_t index, std::int64_t rows);
+  /// Waits for a GPU and adds what it has counted to progress_. Throws CheckFailed if a loss is not finite.
+  void read_gpu();
 
   const MlpSpec& spec_;
   std::vector<Twin*> twins_;
@@ -74,6 +78,15 @@ class Trainer {
   TestResults test_results_;       ///< of the last evaluation
   bool holds_full_batch_ = false;  ///< images_ already holds all training images
   TrainingProgress progress_;
+
+  /// The sums of one twin on the GPU since the last read_gpu: 0-d, float64 and int64.
+  struct SumsOnGpu {
+    at::Tensor loss, correct;
+  };
+  bool is_on_gpu_;
+  std::vector<SumsOnGpu> sums_on_gpu_;  ///< one per twin
+  StepClock clock_;
+  std::vector<double*> seconds_of_gather_;  ///< in progress_, of all twins
   double run_start_ = 0;
   double samples_at_start_ = 0;  ///< samples_done() when this process began
   double next_progress_ = 0;

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -63,7 +64,7 @@ void GradientCheck::compare_values() {
     return;
   }
   set_step("the reference function");
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   const Tensors expected = options_.reference(inputs_);
   if (expected.size() != layout_.output_count) {
     throw CheckStopped("the reference returned ", expected.size(), " tensors, the function ",

@@ -1,6 +1,7 @@
 #include "twingrad/gradcheck/detail/elements.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -65,19 +66,19 @@ double Elements::set(std::int64_t i, double value) {
   if (doubles_ != nullptr) {
     return doubles_[offsets_[i]] = value;
   }
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   const Tensor element = reals_.as_strided({}, {}, reals_.storage_offset() + offsets_[i]);
   return element.fill_(value).item<double>();
 }
 
 Tensor Elements::set_all(const Tensor& values) {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   reals_.copy_(values.view(reals_.sizes()));
   return reals_of(reals_);
 }
 
 void Elements::restore_all() {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   reals_.copy_(values_.view(reals_.sizes()));
 }
 
@@ -88,7 +89,7 @@ void copy_reals(const Tensor& tensor, double* to) {
     std::copy_n(tensor.data_ptr<double>(), tensor.numel(), to);
     return;
   }
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   const Tensor values = (strided ? tensor : tensor.to_dense()).resolve_conj().resolve_neg();
   const Tensor flat = real_view(values).to(at::kCPU, at::kDouble).contiguous();
   std::copy_n(flat.data_ptr<double>(), flat.numel(), to);

@@ -1,6 +1,7 @@
 #include "twingrad/gradcheck/detail/gradient_check.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <c10/util/Type.h>
 #include <cxxabi.h>
 
@@ -189,7 +190,7 @@ void GradientCheck::validate_memory(const CheckedInput& input, bool by_hand) con
 
 /// Warns about inputs of equal elements, such as zeros or ones.
 void GradientCheck::warn_about_inputs() {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     const Tensor& input = inputs_[i];
     if (!has_gradient_dtype(input) || input.layout() != at::kStrided || input.numel() == 0) {
@@ -335,7 +336,7 @@ void GradientCheck::check_zero_upstream(const Vjp& vjp) {
 }
 
 void GradientCheck::check_inputs_unchanged() {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   for (std::size_t i = 0; i < originals_.size(); ++i) {
     const Tensor& original = originals_[i];
     if (!original.defined()) {

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/GradMode.h>
 #include <unistd.h>
 
 namespace twingrad::gradcheck_detail {
@@ -42,7 +43,7 @@ OutputLayout::OutputLayout(const Tensors& outputs, const std::vector<std::string
 }
 
 void Evaluator::operator()(double* row) const {
-  const at::AutoGradMode grad_mode(with_autograd);
+  const c10::AutoGradMode grad_mode(with_autograd);
   const Tensors outputs = fn_(point_);
   if (outputs.size() != layout_.output_count) {
     throw CheckStopped("the function first returned ", layout_.output_count, " tensors, then ",

@@ -34,7 +34,7 @@ class Event {
 };
 
 /// A sequence of GPU work that is recorded once and then launched as a whole (a CUDA graph). A small network's
-/// step consists of about forty kernels of a few microseconds each, and launching one takes the CPU as long.
+/// step consists of dozens of kernels of a few microseconds each, and launching one takes the CPU as long.
 class Graph {
  public:
   Graph();

@@ -1,8 +1,10 @@
 # Builds projects that use twingrad and runs their programs, the examples:
-#   cmake -DHOW=installed|subdirectory -DTWINGRAD_BUILD=<build directory> -DFOLDER=<new directory>
+#   cmake -DHOW=installed|subdirectory|fetched|archive -DTWINGRAD_BUILD=<build directory> -DFOLDER=<new directory>
 #         -DGENERATOR=Ninja -P build_and_run.cmake
 # `installed` installs a complete build, TWINGRAD_BUILD. `subdirectory` compiles the gradient checker, which
-# is one unit, but not the rest of twingrad. The cache entries in PASS_ON are passed to the projects as
+# is one unit, but not the rest of twingrad. `fetched` does the same with FetchContent and a clone of this
+# repository. `archive` configures twingrad with LibTorch in the directory layout of its archives, which contain
+# headers of fmt. The cache entries in PASS_ON are passed to the projects as
 # -D<entry>.
 cmake_minimum_required(VERSION 3.24)
 
@@ -25,9 +27,45 @@ set(definitions)
 foreach(entry IN LISTS PASS_ON)
   list(APPEND definitions -D${entry})
 endforeach()
-if(HOW STREQUAL "subdirectory")
-  build(${CMAKE_CURRENT_LIST_DIR}/subdirectory project check_your_function)
+get_filename_component(source_directory ${CMAKE_CURRENT_LIST_DIR}/../.. ABSOLUTE)
+if(HOW STREQUAL "fetched")
+  # A repository of another user is refused unless it is named as safe.
+  set(ENV{GIT_CONFIG_COUNT} 1)
+  set(ENV{GIT_CONFIG_KEY_0} safe.directory)
+  set(ENV{GIT_CONFIG_VALUE_0} *)
+  execute_process(COMMAND git -C ${source_directory} rev-parse HEAD RESULT_VARIABLE status
+                  OUTPUT_VARIABLE revision OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  if(NOT status EQUAL 0)
+    message("skipped: not a git repository")
+    return()
+  endif()
+  file(REMOVE_RECURSE ${FOLDER}/project)
+  list(APPEND definitions -DREPOSITORY=file://${source_directory} -DREVISION=${revision})
+endif()
+if(HOW STREQUAL "subdirectory" OR HOW STREQUAL "fetched")
+  build(${CMAKE_CURRENT_LIST_DIR}/${HOW} project check_your_function)
   run(${FOLDER}/project/check_your_function)
+  return()
+endif()
+if(HOW STREQUAL "archive")
+  # <prefix>/include, <prefix>/lib and <prefix>/share/cmake, made from the installed package
+  set(prefix ${FOLDER}/libtorch)
+  file(REMOVE_RECURSE ${FOLDER})
+  file(MAKE_DIRECTORY ${prefix}/share/cmake)
+  get_filename_component(packages ${Torch_DIR}/.. ABSOLUTE)
+  get_filename_component(libraries ${packages}/.. ABSOLUTE)
+  file(COPY ${packages}/Torch ${packages}/Caffe2 DESTINATION ${prefix}/share/cmake)
+  file(CREATE_LINK ${libraries} ${prefix}/lib SYMBOLIC)
+  file(CREATE_LINK /usr/include ${prefix}/include SYMBOLIC)
+  execute_process(
+    COMMAND ${CMAKE_COMMAND} -S ${source_directory} -B ${FOLDER}/build -G ${GENERATOR}
+            -DCMAKE_PREFIX_PATH=${prefix} -DTWINGRAD_BUILD_TESTS=OFF
+    RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  foreach(expected " in ${prefix}\n" "fmt: the headers that LibTorch contains")
+    if(NOT status EQUAL 0 OR NOT output MATCHES "${expected}")
+      message(FATAL_ERROR "expected ${expected} in the output (status ${status}):\n${output}")
+    endif()
+  endforeach()
   return()
 endif()
 

@@ -1,10 +1,10 @@
 # Builds projects that use twingrad and runs their programs, the examples:
-#   cmake -DHOW=installed|subdirectory|fetched|archive -DTWINGRAD_BUILD=<build directory> -DFOLDER=<new directory>
+#   cmake -DHOW=installed|subdirectory|fetched|prefix -DTWINGRAD_BUILD=<build directory> -DFOLDER=<new directory>
 #         -DGENERATOR=Ninja -P build_and_run.cmake
 # `installed` installs a complete build, TWINGRAD_BUILD. `subdirectory` compiles the gradient checker, which
 # is one unit, but not the rest of twingrad. `fetched` does the same with FetchContent and a clone of this
-# repository. `archive` configures twingrad with LibTorch in the directory layout of its archives, which contain
-# headers of fmt. The cache entries in PASS_ON are passed to the projects as
+# repository. `prefix` configures twingrad with a LibTorch that is not in /usr and contains headers of fmt, like a
+# wheel or an archive. The cache entries in PASS_ON are passed to the projects as
 # -D<entry>.
 cmake_minimum_required(VERSION 3.24)
 
@@ -47,15 +47,11 @@ if(HOW STREQUAL "subdirectory" OR HOW STREQUAL "fetched")
   run(${FOLDER}/project/check_your_function)
   return()
 endif()
-if(HOW STREQUAL "archive")
-  # <prefix>/include, <prefix>/lib and <prefix>/share/cmake, made from the installed package
+if(HOW STREQUAL "prefix")
   set(prefix ${FOLDER}/libtorch)
   file(REMOVE_RECURSE ${FOLDER})
-  file(MAKE_DIRECTORY ${prefix}/share/cmake)
-  get_filename_component(packages ${Torch_DIR}/.. ABSOLUTE)
-  get_filename_component(libraries ${packages}/.. ABSOLUTE)
-  file(COPY ${packages}/Torch ${packages}/Caffe2 DESTINATION ${prefix}/share/cmake)
-  file(CREATE_LINK ${libraries} ${prefix}/lib SYMBOLIC)
+  file(MAKE_DIRECTORY ${prefix})
+  file(CREATE_LINK /usr/lib ${prefix}/lib SYMBOLIC)
   file(CREATE_LINK /usr/include ${prefix}/include SYMBOLIC)
   execute_process(
     COMMAND ${CMAKE_COMMAND} -S ${source_directory} -B ${FOLDER}/build -G ${GENERATOR}

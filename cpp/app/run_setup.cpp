@@ -1,5 +1,7 @@
 #include "app/run_setup.h"
 
+#include <ATen/core/grad_mode.h>
+
 #include <algorithm>
 
 #include "app/model_file.h"

@@ -1,5 +1,6 @@
 #include "twingrad/catalogue/check.h"
 
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 

@@ -1,5 +1,6 @@
 #include "twingrad/mlp/autograd_twin.h"
 
+#include <ATen/core/grad_mode.h>
 #include <torch/nn/modules/activation.h>
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/container/functional.h>

@@ -1,5 +1,6 @@
 #include "twingrad/mlp/twin.h"
 
+#include <ATen/core/grad_mode.h>
 #include <c10/util/StringUtil.h>
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 #include "twingrad/training/trainer.h"
 
 #include <ATen/Dispatch.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <torch/cuda.h>
 

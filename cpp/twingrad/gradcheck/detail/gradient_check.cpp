@@ -1,6 +1,7 @@
 #include "twingrad/gradcheck/detail/gradient_check.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <c10/util/Type.h>
 #include <cxxabi.h>
 

@@ -33,6 +33,14 @@ read_arguments() {
   done
 }
 
+# debian_mirror: prints the address of the machine's mirror of Debian.
+debian_mirror() {
+  # shellcheck disable=SC2016 # fields of apt-get, not variables
+  apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+    awk '$1 == "Debian" { print $2; exit }' | grep . ||
+    fail 1 "apt: expected a package source of Debian, found none" "run: apt-get update"
+}
+
 # parallel_jobs: one per processor, limited by memory (up to 1.5 GB per job).
 parallel_jobs() {
   local processors by_memory

@@ -51,10 +51,10 @@ bool contains(const fs::path& outer, const fs::path& inner) {
 
 bool is_lost_with_container(const fs::path& directory, const fs::path& mounts) {
   std::error_code error;
-  const fs::path path = fs::canonical(directory, error);
+  const fs::path path = fs::canonical(directory, error);  // empty after an error
   std::ifstream file(mounts);
   Mount innermost;
-  for (std::string line; !error && std::getline(file, line);) {
+  for (std::string line; std::getline(file, line);) {
     const Mount mount = parse_mount(line);
     // A later mount at the same place hides the earlier one.
     if (contains(mount.point, path) && mount.point.size() >= innermost.point.size()) {

@@ -56,7 +56,7 @@ nlohmann::ordered_json finished_summary(const Resumption& resumption, const Trai
 /// TWINGRAD_VOLUME to the directory where runs should be mounted.
 std::string how_to_keep(const std::filesystem::path& directory) {
   const char* volume = std::getenv("TWINGRAD_VOLUME");
-  if (volume == nullptr || !is_lost_with_container(directory)) {
+  if (volume == nullptr || *volume == '\0' || !is_lost_with_container(directory)) {
     return "";
   }
   return fmt::format(

@@ -1,6 +1,9 @@
 # docker build -t twingrad . && mkdir -p runs &&
 #   docker run --rm --user "$(id -u)" -v "$PWD/runs:/home/twingrad/runs" twingrad
-FROM debian:trixie-slim AS build
+#
+# Build arguments: DEBIAN=bookworm for LibTorch 1.13 instead of 2.6; SOURCE, the address of the repository.
+ARG DEBIAN=trixie
+FROM debian:${DEBIAN}-slim AS build
 WORKDIR /source
 COPY script/bootstrap script/lib.sh script/
 RUN script/bootstrap
@@ -8,24 +11,24 @@ COPY . .
 RUN cmake --preset release -DTWINGRAD_BUILD_TESTS=OFF \
  && cmake --build build/release \
  && cmake --install build/release --prefix /usr/local --strip
+RUN script/image-files /image
 
-FROM debian:trixie-slim
+# The program, the libraries that it loads, and data. There is no shell.
+FROM scratch
+ARG VERSION=0.1.0
+ARG SOURCE=
 LABEL org.opencontainers.image.title="twingrad" \
       org.opencontainers.image.description="One MLP twice on LibTorch: by autograd and by hand" \
-      org.opencontainers.image.licenses="MIT"
-RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      libtorch2.6 libopenblas0-pthread libfmt10 libpng16-16t64 libssl3t64 zlib1g dataset-fashion-mnist \
- && rm -rf /var/lib/apt/lists/*
-COPY --from=build /usr/local/bin/twingrad /usr/local/bin/
-COPY --from=build /usr/local/share/twingrad /usr/local/share/twingrad
-
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.source="${SOURCE}"
+COPY --from=build /image /
 # Runs are written to ./runs, a volume, which is writable even with --read-only. Every user may write to it,
-# so --user can be the owner of a directory mounted there.
-RUN useradd --uid 10001 --create-home --key HOME_MODE=0755 twingrad \
- && install -d -m 1777 -o twingrad -g twingrad /home/twingrad/runs
+# so --user can be the owner of a directory mounted there. The program warns if none is mounted at
+# TWINGRAD_VOLUME. Data sets are found in /data/<name>.
+ENV PATH=/usr/local/bin TWINGRAD_VOLUME=/home/twingrad/runs TWINGRAD_DATA=/data
 WORKDIR /home/twingrad
 VOLUME /home/twingrad/runs
-USER twingrad
+USER 10001
 ENTRYPOINT ["twingrad"]
 CMD ["train"]

@@ -33,6 +33,29 @@ read_arguments() {
   done
 }
 
+# debian_mirror: prints the address of the machine's mirror of Debian.
+debian_mirror() {
+  # shellcheck disable=SC2016 # fields of apt-get, not variables
+  apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+    awk '$1 == "Debian" { print $2; exit }' | grep . ||
+    fail 1 "apt: expected a package source of Debian, found none" "run: apt-get update"
+}
+
+# make_debian RELEASE DESTINATION: makes a minimal Debian system, as a directory or a tar file. Needs root and
+# mmdebstrap.
+make_debian() {
+  local mirror options=() sources
+  mirror=$(debian_mirror)
+  sources=("deb $mirror $1 main")
+  if [[ $1 == sid ]]; then
+    options=(--aptopt='Acquire::Check-Valid-Until "false"') # a mirror's copy can be older than a week
+  else
+    sources+=("deb $mirror $1-updates main")
+  fi
+  quietly mmdebstrap --variant=minbase --mode=root "${options[@]}" "$1" "$2" "${sources[@]}" ||
+    fail 1 "Debian $1 could not be installed in $2" "see the output of mmdebstrap above"
+}
+
 # parallel_jobs: one per processor, limited by memory (up to 1.5 GB per job).
 parallel_jobs() {
   local processors by_memory

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 #include <csignal>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
@@ -19,6 +20,7 @@
 #include "twingrad/report/console.h"
 #include "twingrad/report/report_writer.h"
 #include "twingrad/report/run_description.h"
+#include "twingrad/runtime/container.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/memory.h"
 #include "twingrad/runtime/threads.h"
@@ -50,11 +52,25 @@ nlohmann::ordered_json finished_summary(const Resumption& resumption, const Trai
   return summary;
 }
 
+/// How to keep the runs of a container, if the directory is lost with it; otherwise empty. The image sets
+/// TWINGRAD_VOLUME to the directory where runs should be mounted.
+std::string how_to_keep(const std::filesystem::path& directory) {
+  const char* volume = std::getenv("TWINGRAD_VOLUME");
+  if (volume == nullptr || *volume == '\0' || !is_lost_with_container(directory)) {
+    return "";
+  }
+  return fmt::format(
+      "the run is lost when the container is removed; to keep runs: docker run -v DIRECTORY:{}", volume);
+}
+
 std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription& run,
                                                             const std::optional<Resumption>& resumption,
                                                             const std::filesystem::path& directory) {
   std::vector<std::pair<std::string, std::string>> heading = heading_of(run);
   heading.emplace_back("Directory", directory.string());
+  if (const std::string note = how_to_keep(directory); !note.empty()) {
+    heading.emplace_back("Note", note);
+  }
   if (resumption) {
     for (const std::string& damage : resumption->newest().damages) {
       heading.emplace_back("Skipped", damage);
@@ -168,8 +184,9 @@ int train(const RunDescription& run, const TrainCommandOptions& options, const R
   if (!result.interrupted) {
     return kDone;
   }
-  fmt::print(stderr, "twingrad: interrupted after step {}; resume with: twingrad train --resume {}\n",
-             result.steps, folder->path().string());
+  const std::string note = how_to_keep(folder->path());
+  fmt::print(stderr, "twingrad: interrupted after step {}; {}\n", result.steps,
+             note.empty() ? "resume with: twingrad train --resume " + folder->path().string() : note);
   return kInterrupted;
 }
 

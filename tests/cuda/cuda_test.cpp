@@ -1,6 +1,6 @@
+#include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 #include <torch/cuda.h>
-#include <c10/core/GradMode.h>
 
 #include <functional>
 #include <map>

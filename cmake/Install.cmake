@@ -5,15 +5,18 @@ include(GNUInstallDirs)
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/twingrad)
 # Two export sets: the gradient checker alone depends on LibTorch only.
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME development)
 install(TARGETS twingrad-gradcheck EXPORT twingrad-gradcheck-targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS twingrad EXPORT twingrad-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(TWINGRAD_BUILD_APP)
-  install(TARGETS twingrad-app RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/twingrad)
-  install(FILES ${PROJECT_BINARY_DIR}/share/man/man1/twingrad.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+  install(TARGETS twingrad-app RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/twingrad
+          COMPONENT program)
+  install(FILES ${PROJECT_BINARY_DIR}/share/man/man1/twingrad.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1
+          COMPONENT program)
   install(FILES ${PROJECT_BINARY_DIR}/share/bash-completion/completions/twingrad
-          DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+          DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT program)
 endif()
 # The public headers: gradient checker, layers, losses, optimizers, twins, trainer, and what these include.
 foreach(directory gradcheck layers losses optim ops mlp compare)

@@ -72,5 +72,34 @@ logits.grad    [3, 4]        5.0e-01        0       0      100%  identical
 )");
 }
 
+TEST(ComparisonTable, CountsAndRoundsAtTheEdges) {
+  Comparison comparison;
+  comparison.has_reference = true;
+  comparison.rows = 1;
+  comparison.at_fault = "layer 2";
+  comparison.tensors = {row("a", Verdict::identical, 12), row("b", Verdict::differs, 6),
+                        row("c", Verdict::differs, 6, "sign"), row("d", Verdict::same_to_rounding, 11)};
+  comparison.tensors[0].manual_error = comparison.tensors[0].autograd_error;  // nearer in neither
+  comparison.tensors[0].largest = 0;
+  comparison.tensors[0].max_ulp = 1e4;
+  comparison.tensors[1].max_ulp = 9999;
+  comparison.tensors[2].manual_error = 1e-6;
+  comparison.tensors[3].manual_error = 2e-6;
+  comparison.tensors[3].shape = {};
+  EXPECT_EQ(comparison_table(comparison, "another"),
+            R"(another · 0 of 1 rows set aside near a kink
+
+                                     |manual - autograd|  error to float64
+tensor  shape         largest      abs  in ulp identical    manual autograd  verdict
+a       [3, 4]              0  2.0e-03   1e+04      100%   1.0e-05  1.0e-05  identical
+b       [3, 4]        5.0e-01  2.0e-03  9999.0       50%   3.0e-04  1.0e-05  DIFFERS <- the first: layer 2
+c       [3, 4]        5.0e-01  2.0e-03    12.2       50%   1.0e-06  1.0e-05  DIFFERS: sign
+d       []            5.0e-01  2.0e-03    12.2       92%   2.0e-06  1.0e-05  same to rounding
+
+2 of 4 tensors agree; the manual twin is nearer to float64 in 2, the autograd twin in 1
+at fault: layer 2
+)");
+}
+
 }  // namespace
 }  // namespace twingrad

@@ -187,7 +187,7 @@ void ManualShard::forward(const Tensor& images, const Tensor& labels, Range rows
   const Tensor& x = outputs_[layers_.size() - 1];
   const Tensor loss = loss_->forward(x, target_of(spec_, rows_of(labels, rows), x));
   const auto share = static_cast<double>(rows.size) / static_cast<double>(images.size(0));
-  weight_ = spec_.reduction == nn::Reduction::sum || images.size(0) == 0 ? 1 : share;
+  weight_ = spec_.reduction == nn::Reduction::sum ? 1 : share;
   if (loss.is_cpu()) {
     loss_value_ = loss.item<double>() * weight_;
   } else {

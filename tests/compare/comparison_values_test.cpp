@@ -142,6 +142,32 @@ TEST(CompareTwoTensors, WithoutACounterpartHaveInfiniteErrors) {
   }
 }
 
+TEST(CompareTwoTensors, OnesThatAreNotFiniteDiffer) {
+  const double noise = std::exp2(-40);
+  for (const double bad : {kInf, -kInf, static_cast<double>(NAN)}) {
+    const Tensor right = doubles({1, 2}), wrong = doubles({1, bad});
+    struct Case {
+      Tensor manual, autograd, reference;
+      std::string cause;
+    };
+    const std::string of_autograd = "not finite in the autograd twin or its reference";
+    for (const Case& of : std::vector<Case>{{wrong, right, right, "not finite, 50% of the entries"},
+                                            {right, wrong, right, of_autograd},
+                                            {right, right, wrong, of_autograd},
+                                            {right, wrong, wrong, of_autograd},
+                                            {wrong, wrong, wrong, of_autograd}}) {
+      for (const double of_noise : {noise, kInf}) {
+        const TensorComparison row =
+            compare_tensors("z", of.manual, of.autograd, of.reference, of_noise, noise, 7);
+        EXPECT_EQ(row.verdict, Verdict::differs);
+        if (of_noise == noise) {
+          EXPECT_EQ(row.cause, of.cause) << bad;
+        }
+      }
+    }
+  }
+}
+
 TEST(CompareTwoTensors, TheCauseSaysWhatAndHowMuch) {
   const Tensor right = doubles({1, -2, 3.5, 0.25, 0.75, 6, -9, 13});
   const double bound = 32 * std::exp2(-40);

@@ -94,7 +94,7 @@ TEST(Kinks, OfALossAreAtItsTarget) {
 // ---- The loss ---------------------------------------------------------------------------------------------
 
 TEST(AutogradTwinAlone, TheNoiseOfALossIsThatOfItsTerms) {
-  // Weights of 0: the logits are 0 up to 1e-38, so only the gradient of the loss has noise.
+  // With weights of 0, the logits are 0 up to 1e-38, and only the gradient of the loss has noise.
   constexpr double kEpsilon = 1e-3;
   constexpr std::uint64_t kAllPositive = 2;
   const std::vector<std::pair<LossKind, bool>> cancels = {{LossKind::cross_entropy, true},
@@ -111,7 +111,9 @@ TEST(AutogradTwinAlone, TheNoiseOfALossIsThatOfItsTerms) {
   ASSERT_EQ(cancels.size(), losses().size());
   for (const auto& [loss, has_terms] : cancels) {
     MlpSpec spec{.inputs = 4, .hidden = {}, .classes = 3, .loss = loss};
-    AutogradTwin twin(spec, {}, at::zeros({15}), at::kDouble);
+    Tensor initial = at::zeros({15}, at::kDouble);
+    initial.slice(0, 12).fill_(loss == LossKind::l1 ? -0.5 : 0);  // 0 is a kink
+    AutogradTwin twin(spec, {}, initial, at::kDouble);
     twin.keep_intermediate_gradients(true);
     const Tensor images = at::rand({2, 4}, at::kDouble), labels = at::tensor({0, 2}, at::kLong);
     const auto gradient = [&](const Tensor& of_labels) {

@@ -81,7 +81,7 @@ TEST(RoundingTerms, OfANormalizationWithoutWeights) {
     EXPECT_TRUE(input_gradient_terms(of, noise, grad)
                     .allclose(table(kRows, kWidth,
                                     [&](auto i, auto j) {
-                                      const double size = 1 + kEpsilon;
+                                      const double size = 1 - kEpsilon;
                                       const bool is_near = of_column ? j == 1 : i == 2;
                                       const double own = i == 2 && j == 1 ? size : 0;
                                       const double mean = is_near ? size / count : 0;

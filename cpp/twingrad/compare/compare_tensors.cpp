@@ -95,14 +95,15 @@ TensorComparison compare_tensors(const std::string& name, const Tensor& manual, 
   row.manual_error = error(m - r);
   row.autograd_error = error(a - r);
   const double factor = kNoiseFactor * noise > row.largest ? kFactorOfNoise : kNoiseFactor;
-  const double largest_noise = factor * noise;
+  const double largest_noise = std::isfinite(noise) ? factor * noise : 0;  // infinity has no rounding errors
   row.bound = largest_noise + kErrorFactor * std::min(row.autograd_error, largest_noise);
   const bool autograd_is_right = row.autograd_error <= (1 + kErrorFactor) * largest_noise;
   if (row.manual_error <= row.bound && autograd_is_right) {
     row.verdict = row.identical == row.entries ? Verdict::identical : Verdict::same_to_rounding;
   } else {
-    row.cause = autograd_is_right ? cause_of(m, r, row.bound, rows)
-                                  : "the autograd twin is far from its float64 reference";
+    row.cause = autograd_is_right                   ? cause_of(m, r, row.bound, rows)
+                : std::isfinite(row.autograd_error) ? "the autograd twin is far from its float64 reference"
+                                                    : "not finite in the autograd twin or its reference";
   }
   return row;
 }

@@ -184,7 +184,16 @@ TEST(CompareTwoTensors, TheCauseSaysWhatAndHowMuch) {
   EXPECT_EQ(cause(right * 3), "factor 3");
   EXPECT_EQ(cause(right * 7), "missing mean, 100% of the entries") << "over the seven rows";
   EXPECT_EQ(cause(-right), "sign, 100% of the entries");
+  EXPECT_EQ(cause(right / 7), "extra mean, 100% of the entries");
   EXPECT_EQ(cause(right), "");
+  const Tensor matrix = at::arange(1, 16, at::kDouble).square().view({3, 5});
+  EXPECT_EQ(compared(matrix * 5, matrix, matrix).cause, "missing mean, 100% of the entries") << "of a row";
+  EXPECT_EQ(compared(matrix * 15, matrix, matrix).cause, "missing mean, 100% of the entries") << "of all";
+  EXPECT_EQ(compared(matrix * 11, matrix, matrix).cause, "factor 11");
+  const Tensor square = matrix.slice(1, 0, 3).contiguous();
+  EXPECT_EQ(compared(square.t(), square, square).cause, "transposed, 66.7% of the entries");
+  EXPECT_EQ(compared(doubles({6}), doubles({2}), doubles({2})).cause, "100% of the entries")
+      << "one number is always a multiple of another";
   EXPECT_EQ(compared(right * 7, right + 1, right).cause,
             "the autograd twin is far from its float64 reference");
 }

@@ -81,6 +81,18 @@ TEST(ScriptedKinks, ARowIsSetAsideIfItsSidesDifferByRounding) {
   }
 }
 
+TEST(ScriptedKinks, InFloat64TheAutogradTwinIsTheReference) {
+  for (const auto& [distance, rows] : std::vector<std::pair<double, std::int64_t>>{
+           {kBound, 0}, {-kBound / 2, 1}, {-kBound * 1.25, 0}, {-1, 0}}) {
+    Theater theater(8);
+    theater.autograd.simulates = true;
+    theater.autograd.local_errors = {{"0.output", kNoise}};
+    theater.autograd.distances_of = distances_from(only(3, {1, kBound / 2}));
+    theater.manual.distances_of = distances_from(only(3, {1, distance}));
+    EXPECT_EQ(theater.compare().rows_set_aside, rows) << distance;
+  }
+}
+
 TEST(ScriptedKinks, NoiseIsThatOfTheInputOrOfItsLastOperation) {
   for (const bool is_local : {true, false}) {
     for (const auto& [distance, rows] : {std::pair(kBound, 1), std::pair(kBound * 1.25, 0)}) {

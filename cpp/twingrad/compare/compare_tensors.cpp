@@ -27,9 +27,7 @@ constexpr double kErrorFactor = 4;
 /// Why m differs from the reference, as far as gradcheck knows. empty: no known pattern
 std::string cause_of(const Tensor& manual, const Tensor& reference, double bound, std::int64_t rows) {
   GradcheckComparison found;
-  found.input_name = "tensor";
   found.input_shape = reference.sizes().vec();
-  found.output_name = "images";
   found.output_shape = {rows};
   found.entries = reference.numel();
   gradcheck_detail::Block block{.analytical = manual.reshape({1, -1}),

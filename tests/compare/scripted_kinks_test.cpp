@@ -72,6 +72,9 @@ TEST(ScriptedKinks, ARowIsSetAsideIfItsSidesDifferByRounding) {
                                           {-in, out, 0, 0},
                                           {-out, in, 0, 0},
                                           {-1, -1, 1, 0},
+                                          {-1, 1, 1, 0},
+                                          {1, -1, 1, 0},
+                                          {0, -out, 0, 0},
                                           {1, 1, 2, 0}}) {  // the sides are equal
     for (const std::int64_t row : {0, 5}) {
       Kinks kinks;
@@ -153,6 +156,13 @@ TEST(ScriptedKinks, TheOtherRowsAreComputedAgainUntilNoneIsNear) {
 TEST(ScriptedKinks, ASideThatDiffersByMoreIsComputedAgainWithoutNoise) {
   Kinks kinks;
   kinks.set(only(1, {-1, -1}), {}, {});
+  for (PuppetTwin* twin : {&kinks.manual, &kinks.autograd, kinks.reference}) {
+    twin->statistics = {{"0.running_mean", at::zeros({1}, twin->weights[0].tensor.options())}};
+    twin->loss_of = [twin](const Tensor&, const Tensor&) {
+      twin->statistics[0].tensor += 1;  // each forward starts with those of the manual twin
+      return -3.;
+    };
+  }
   const Comparison comparison = kinks.compare();
   EXPECT_EQ(comparison.rows_set_aside, 0);
   EXPECT_TRUE(comparison.passed()) << comparison.to_string();
@@ -253,6 +263,10 @@ TEST(DistanceOfTrainings, OneStepOfEachIsMade) {
   theater.autograd.state = {{"0.weight.step", row_of({1})}};
   EXPECT_EQ(compare_one_step(theater.autograd, theater.manual, theater.batch).worst, "0.bias")
       << "only one shows its state";
+  std::swap(theater.autograd.state, theater.manual.state);
+  EXPECT_EQ(compare_one_step(theater.autograd, theater.manual, theater.batch).worst, "0.bias")
+      << "only the other one does";
+  theater.autograd.state = {{"0.weight.step", row_of({1})}};
   theater.manual.state = {{"0.weight.step", row_of({9})}};
   EXPECT_EQ(compare_one_step(theater.autograd, theater.manual, theater.batch).worst, "0.weight.step");
 }

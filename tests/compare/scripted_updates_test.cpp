@@ -97,6 +97,25 @@ TEST(ScriptedUpdates, NeedNotHaveAllGradients) {
   EXPECT_EQ(comparison.tensors[3].cause, "missing in the autograd twin");
 }
 
+TEST(ScriptedUpdates, OfTheAutogradTwinAreJudgedToo) {
+  for (const bool is_state : {false, true}) {
+    Workshop shop(at::kFloat);
+    shop.autograd.on_update = [&] {
+      shop.autograd.weights[0].tensor -= shop.autograd.gradient[0].tensor;
+      shop.autograd.weights[1].tensor -= shop.autograd.gradient[1].tensor * (is_state ? 1 : 2);
+      shop.autograd.state[0].tensor += shop.autograd.gradient[0].tensor * (is_state ? 2 : 1);
+    };
+    const Comparison comparison = shop.update();
+    ASSERT_EQ(comparison.tensors.size(), 7U);
+    for (std::size_t i = 4; i < 7; ++i) {
+      const bool is_wrong = i == (is_state ? 4U : 6U);
+      EXPECT_EQ(comparison.tensors[i].cause,
+                is_wrong ? "the autograd twin is far from its float64 reference" : "")
+          << comparison.tensors[i].name;
+    }
+  }
+}
+
 TEST(ScriptedUpdates, NameTheOptimizer) {
   Workshop shop(at::kDouble);
   shop.autograd.descriptions = {{"optimizer", "adam"}};

@@ -270,6 +270,8 @@ TEST(AutogradTwinAlone, PredictsWithoutGradients) {
   twin.forward(images, at::zeros({5}, at::kLong));
   EXPECT_TRUE(twin.logits().equal(logits));
   EXPECT_FALSE(twin.logits().requires_grad());
+  ASSERT_FALSE(twin.kink_distances().empty());
+  EXPECT_FALSE(twin.kink_distances()[0].tensor.requires_grad());
   EXPECT_EQ(twin.intermediates().size(), result_names(spec).size()) << "those of the last forward only";
 }
 

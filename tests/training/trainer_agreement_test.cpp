@@ -18,9 +18,10 @@ struct Pair : Stage {
     for (PuppetTwin* twin : {&autograd, &manual}) {
       twin->gradient = {{"0.weight", at::tensor({1., 2.}, at::kDouble)},
                         {"0.bias", at::tensor({8., 2.}, at::kDouble)}};
+      twin->weights[0].tensor.fill_(4);
       twin->weights.push_back({"0.bias", at::zeros({2}, at::kDouble)});
       twin->results = {{"logits", logits}};
-      twin->state = {{"0.weight.exp_avg", at::ones({2}, at::kDouble)}};
+      twin->state = {{"0.weight.exp_avg", at::full({2}, 8, at::kDouble)}};
     }
     manual.gradient[0].tensor[1] += std::exp2(-50);
     manual.gradient[1].tensor[0] += std::exp2(-49);

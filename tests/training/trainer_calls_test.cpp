@@ -106,6 +106,10 @@ TEST(TrainerCalls, WriteACheckpointWhenItIsDue) {
   EXPECT_TRUE(stopped.events.checkpoints.back().result.interrupted);
   EXPECT_EQ(stopped.events.checkpoints.back().samples_done, 2);
   EXPECT_TRUE(stopped.events.epochs.empty());
+  Stage rest({.epochs = 3, .batch_size = 2});
+  const TrainingResult result = rest.go_alone(stopped.events.checkpoints.back());
+  EXPECT_EQ(result.steps, 9) << "a run that was interrupted goes on";
+  EXPECT_FALSE(result.interrupted);
   Stage between({.epochs = 3, .batch_size = 2, .checkpoint_every = 20});
   between.events.stops_at_epoch = 2;
   EXPECT_TRUE(between.go_alone().interrupted);

@@ -2,6 +2,7 @@
 #include "twingrad/mlp/autograd_twin.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -143,7 +144,7 @@ TEST(AutogradTwinAlone, ItsReferenceIsTheSameNetworkInFloat64) {
     }
     const Tensor images = at::full({1, 4}, 1e-4, at::kDouble);
     {
-      const at::NoGradGuard no_grad;
+      const c10::NoGradGuard no_grad;
       reference->parameters()[1].tensor.zero_();  // the bias, so that the mean square is as small as ε
     }
     reference->forward(images, at::zeros({1}, at::kLong));

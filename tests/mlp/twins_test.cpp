@@ -373,45 +373,5 @@ TEST(LargestDifference, IsInfiniteForIncomparableTensors) {
   EXPECT_EQ(largest_difference({}, {}).relative, infinity) << "nothing to compare";
 }
 
-/// Networks with this loss, also with class weights and with an ignored class if the loss has them.
-std::vector<MlpSpec> networks_with(const std::string& loss, LossKind kind) {
-  std::vector<MlpSpec> specs(3, {.inputs = 6, .hidden = {5}, .classes = 3, .loss = kind});
-  if (loss_fields().at("--class-weights").belongs_to(loss)) {
-    specs[1].class_weights = {0.5, 2, 3};
-    specs[2].ignore_index = 1;
-  }
-  return specs;
-}
-
-TEST_F(TwinsTest, AgreeOnABatchWithoutRows) {
-  for (const auto& [name, kind] : loss_kinds()) {
-    for (MlpSpec spec : networks_with(name, kind)) {
-      for (const nn::Reduction reduction : {nn::Reduction::mean, nn::Reduction::sum}) {
-        SCOPED_TRACE(name);
-        spec.reduction = reduction;
-        const Tensor initial = draw_initial_parameters(spec, 1);
-        AutogradTwin autograd(spec, {}, initial, at::kDouble);
-        ManualTwin manual(spec, {}, initial, at::kDouble);
-        const Tensor images = at::empty({0, 6}, at::kDouble), labels = at::empty({0}, at::kLong);
-        const double expected = autograd.compute_gradients(images, labels);
-        for (const bool in_one_call : {true, false}) {
-          double loss = 0;
-          if (in_one_call) {
-            loss = manual.compute_gradients(images, labels);
-          } else {
-            loss = manual.forward(images, labels);
-            manual.backward();
-          }
-          EXPECT_TRUE(loss == expected || (std::isnan(loss) && std::isnan(expected)))
-              << loss << ", " << expected;
-          for (const auto& [parameter, gradient] : manual.gradients()) {
-            EXPECT_TRUE(gradient.eq(0).all().item<bool>()) << parameter;
-          }
-        }
-      }
-    }
-  }
-}
-
 }  // namespace
 }  // namespace twingrad

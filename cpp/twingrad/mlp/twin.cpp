@@ -23,6 +23,15 @@ double Twin::compute_gradients(const at::Tensor& images, const at::Tensor& label
   return loss;
 }
 
+std::vector<at::Tensor> Twin::gradient_vectors() {
+  const std::vector<NamedTensor> all = gradients();
+  std::vector<at::Tensor> vectors;
+  for (const auto& [name, parameter] : parameters()) {
+    vectors.push_back(find_tensor(all, name, parameter.sizes()));
+  }
+  return vectors;
+}
+
 const at::Tensor& find_tensor(const std::vector<NamedTensor>& tensors, const std::string& name,
                               at::IntArrayRef shape) {
   const auto found = std::find_if(tensors.begin(), tensors.end(),

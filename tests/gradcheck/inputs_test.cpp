@@ -36,6 +36,7 @@ TEST_F(GradcheckInputsTest, InputsThatShareMemoryAreRefused) {
       {"an input that is not checked, first", flat, x, true},
       {"a part", x, flat.slice(0, 5, 6), true},
       {"the last element", flat.slice(0, 0, 3).requires_grad_(), flat.slice(0, 2, 3), true},
+      {"a single element", flat.slice(0, 2, 3).requires_grad_(), flat.slice(0, 0, 3), true},
       {"imaginary parts", z, at::view_as_real(z.detach()).select(1, 1), true},
       {"a conjugate", z, z.detach().conj(), true},
       {"memory that is not theirs", x, at::from_blob(flat.data_ptr<double>() + 1, {2}, at::kDouble), true},

@@ -12,6 +12,7 @@
 #include "twingrad/mlp/manual_twin.h"
 #include "twingrad/mlp/training_loss.h"
 #include "twingrad/runtime/fields.h"
+#include "twingrad/runtime/monotonic_clock.h"
 #include "twins.h"
 
 namespace twingrad {
@@ -129,6 +130,20 @@ TEST(Shards, AgreeWithAutogradOnABatchWithoutRows) {
           }
         }
       }
+    }
+  }
+}
+
+TEST(Shards, MeasureTheTimeOfTheForwardPass) {
+  const MlpSpec spec = wide();
+  const RandomBatch batch(spec, 600, torch::kFloat);
+  for (const int threads : {1, 3}) {
+    ManualTwin twin = twin_of(spec, threads, torch::kFloat);
+    for (int step = 0; step < 2; ++step) {  // the time of the last step, not of all
+      const double start = monotonic_seconds();
+      twin.compute_gradients(batch.images, batch.labels);
+      EXPECT_GT(twin.seconds_in_forward(), 0);
+      EXPECT_LT(twin.seconds_in_forward(), monotonic_seconds() - start);
     }
   }
 }

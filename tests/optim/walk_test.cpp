@@ -194,7 +194,7 @@ void expect_equal_walks(const OptimizerOptions& options, RandomCase& random) {
   }
   const std::vector<NamedTensor> state = theirs.state({"w"});
   for (const auto& [name, value] : ours->state()) {
-    const Tensor& reference = find_tensor(state, std::string("w.") + name, {kParameters});
+    const Tensor reference = find_tensor(state, std::string("w.") + name, {kParameters});
     EXPECT_LE(difference(reference, *value).relative, 1e-10) << name;
   }
 }

@@ -4,7 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/functions/basic_ops.h>
 
 #include <algorithm>
 
@@ -22,12 +22,8 @@ using gradcheck_detail::Tensor;
 using gradcheck_detail::Tensors;
 using gradcheck_detail::Vjp;
 
-/// The identity. Its backward returns an undefined gradient.
-class UndefinedUpstream : public torch::autograd::Function<UndefinedUpstream> {
- public:
-  static Tensor forward(torch::autograd::AutogradContext*, const Tensor& x) { return x.clone(); }
-  static Tensors backward(torch::autograd::AutogradContext*, const Tensors&) { return {Tensor()}; }
-};
+/// A copy of x. Its backward returns an undefined gradient.
+Tensor with_undefined_upstream(const Tensor& x) { return torch::autograd::UndefinedGrad().apply({x}).at(0); }
 
 bool requires_grad(const Tensor& tensor) { return tensor.defined() && tensor.requires_grad(); }
 
@@ -63,7 +59,7 @@ void check_undefined_upstream(GradientCheck& check, const Tensors& fn_outputs, c
   Tensors outputs, zeros;
   for (std::size_t i = 0; i < fn_outputs.size(); ++i) {
     if (requires_grad(fn_outputs[i])) {
-      outputs.push_back(is_undefined(i) ? UndefinedUpstream::apply(fn_outputs[i]) : fn_outputs[i]);
+      outputs.push_back(is_undefined(i) ? with_undefined_upstream(fn_outputs[i]) : fn_outputs[i]);
       zeros.push_back(at::zeros_like(fn_outputs[i]));
     }
   }

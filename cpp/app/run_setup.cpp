@@ -24,11 +24,11 @@ data::Dataset load_dataset(TrainCommandOptions& options) {
   return dataset;
 }
 
-ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images) {
+ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images, int ranks) {
   if (!options.training.device.is_cpu()) {
     return {};
   }
-  const std::int64_t rows = options.training.rows_per_step(images);
+  const std::int64_t rows = (options.training.rows_per_step(images) + ranks - 1) / ranks;
   return plan_threads(options.threads, work_of(options.network, rows, options.training.dtype), options.twins);
 }
 

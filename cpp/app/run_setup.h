@@ -17,8 +17,9 @@ namespace twingrad::app {
 /// Loads the data set that the options name, and sets the inputs and classes of the network accordingly.
 data::Dataset load_dataset(TrainCommandOptions& options);
 
-/// The threads of each twin, for a data set with this number of training images.
-ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images);
+/// The threads of each twin, for a data set with this number of training images. ranks: the number of
+/// processes that share each batch.
+ThreadPlan plan_of(const TrainCommandOptions& options, std::int64_t images, int ranks = 1);
 
 /// The twins that the options name, autograd first, with random weights. parts: of the manual twin.
 std::vector<std::unique_ptr<Twin>> make_twins(const TrainCommandOptions& options, const ThreadPlan& threads,

@@ -11,6 +11,7 @@
 
 #include "app/command_line.h"
 #include "app/commands.h"
+#include "app/processes.h"
 #include "app/run_setup.h"
 #include "app/train_options.h"
 #include "twingrad/data/batches.h"
@@ -65,8 +66,14 @@ std::string how_to_keep(const std::filesystem::path& directory) {
 
 std::vector<std::pair<std::string, std::string>> heading_of(const RunDescription& run,
                                                             const std::optional<Resumption>& resumption,
-                                                            const std::filesystem::path& directory) {
+                                                            const std::filesystem::path& directory,
+                                                            int ranks) {
   std::vector<std::pair<std::string, std::string>> heading = heading_of(run);
+  if (ranks > 1) {
+    const std::int64_t rows = run.training.rows_per_step(run.dataset.train.count);
+    heading.emplace_back("Processes", fmt::format("{} · batch {} = {} × {}", ranks, rows, ranks,
+                                                  fmt::format("{:.3g}", static_cast<double>(rows) / ranks)));
+  }
   heading.emplace_back("Directory", directory.string());
   if (const std::string note = how_to_keep(directory); !note.empty()) {
     heading.emplace_back("Note", note);
@@ -133,13 +140,15 @@ TrainingResult train_and_report(Trainer& trainer, ReportWriter& report, Training
   } catch (const CheckFailed& error) {
     report.finish_failed(error.what());
     throw;
+  } catch (const RankLost& error) {
+    report.finish_failed(error.what());
+    throw;
   }
 }
 
 /// Trains as described. Returns the exit status.
 int train(const RunDescription& run, const TrainCommandOptions& options, const RunRecord& record,
-          std::optional<Resumption>& resumption) {
-  const nlohmann::json recorded = to_json(record);  // before anything is written, because it can be refused
+          std::optional<Resumption>& resumption, Processes& processes) {
   const auto workers = std::make_shared<ThreadPool>(run.threads.workers);
   const data::ImageTensors train_images(run.dataset.train, run.training.device, workers);
   const data::ImageTensors test_images(run.dataset.test, run.training.device, workers);
@@ -151,9 +160,18 @@ int train(const RunDescription& run, const TrainCommandOptions& options, const R
   TrainingProgress progress;
   if (resumption) {
     progress = resumption->restore(twins, run.training, run.dataset.train.count);
-  } else {
+  } else if (processes.is_first()) {
     const auto floats = at::TensorOptions(options.training.device).dtype(options.training.dtype);
     initialize(twins, "--init", run.initial_weights, first_images(train_images, floats));
+  }
+  std::signal(SIGINT, request_stop);
+  std::signal(SIGTERM, request_stop);
+  processes.wait_for_all();  // before anything is written
+  if (!processes.is_first()) {
+    processes.continue_with("");
+    processes.copy_weights(twins);
+    Trainer trainer(run.network, twins, train_images, test_images, run.training, {}, processes.group());
+    return trainer.run(stop_requested, std::move(progress)).interrupted ? kInterrupted : kDone;
   }
   const std::unique_ptr<RunFolder> folder =
       resumption ? resumption->release_folder() : RunFolder::begin(options.out, run.dataset.name);
@@ -162,19 +180,22 @@ int train(const RunDescription& run, const TrainCommandOptions& options, const R
   Console::Style style = Console::style_of(stream);
   style.quiet = options.quiet;
   Console console(stream, style);
-  console.heading(heading_of(run, resumption, folder->path()));
+  console.heading(heading_of(run, resumption, folder->path(), processes.count()));
 
-  std::signal(SIGINT, request_stop);
-  std::signal(SIGTERM, request_stop);
-  CheckpointWriter checkpoints(twins, *folder, recorded);
+  CheckpointWriter checkpoints(twins, *folder, to_json(record));
   ReportWriter report(run, twins, folder->path(),
                       command_of(record.options, record.initial_weights, options.threads));
   Trainer trainer(run.network, twins, train_images, test_images, run.training,
-                  {folder.get(), &console, &checkpoints, &report});
+                  {folder.get(), &console, &checkpoints, &report}, processes.group());
+  processes.continue_with("");
+  processes.copy_weights(twins);
   const TrainingResult result = train_and_report(trainer, report, std::move(progress));
 
   const std::string files = write_weights(twins, run, folder->path());
-  const nlohmann::ordered_json summary = summary_of(run, result);
+  nlohmann::ordered_json summary = summary_of(run, result);
+  if (processes.count() > 1) {
+    summary["processes"] = {{"ranks", processes.count()}, {"exchange_seconds", result.exchange_seconds}};
+  }
   folder->write_summary(summary);
   report.finish(result);
   console.ending(result, folder->path().string(), files);
@@ -190,20 +211,51 @@ int train(const RunDescription& run, const TrainCommandOptions& options, const R
   return kInterrupted;
 }
 
-int run_train_command(const GivenOptions& command_line) {
-  std::optional<Resumption> resumption;
-  std::vector<std::string> recorded_options;
-  std::string resumed_run;
-  if (const auto resume = command_line.find("--resume"); resume != command_line.end()) {
-    resumption.emplace(resume->second.value);
-    resumed_run = "--resume " + resume->second.value;
-    recorded_options = resumption->record().options;
-  }
-  const GivenOptions given = with_recipe(command_line, recorded_options, resumed_run);
+/// The options of the command, the recipe and the resumed run, if any.
+TrainCommandOptions read_options(GivenOptions& given, const std::optional<Resumption>& resumption,
+                                 int ranks) {
+  const std::string run = resumption ? "--resume " + given.at("--resume").value : "";
+  given = with_recipe(std::move(given),
+                      resumption ? resumption->record().options : std::vector<std::string>(), run);
   TrainCommandOptions options = read_train_options(given);
   if (resumption) {
     options.recipe = resumption->record().settings.at("recipe").get<std::string>();
     options.initial_weights = resumption->record().initial_weights;
+  } else if (ranks > 1 && options.training.batch_size > 0) {  // given for each process, recorded for all
+    options.training.batch_size *= ranks;
+    given["--batch-size"].value = std::to_string(options.training.batch_size);
+  }
+  return options;
+}
+
+/// What rank 0 tells the others: the settings of the run, and the checkpoint to resume from, if any.
+struct Start {
+  std::string settings, checkpoint;
+
+  std::string text() const { return settings + '\0' + checkpoint; }
+  static Start from(const std::string& text) {
+    const std::size_t end = text.find('\0');
+    return {text.substr(0, end), text.substr(end + 1)};
+  }
+};
+
+void require_same(const Start& of_rank_0, const nlohmann::ordered_json& settings) {
+  if (of_rank_0.settings != settings.dump()) {
+    throw UserError("the command", "expected the options and data of rank 0, found others",
+                    "start all processes with the same command and data");
+  }
+}
+
+int run_train_command(GivenOptions given, Processes& processes) {
+  const int ranks = processes.count();
+  const Start start = processes.is_first() ? Start() : Start::from(processes.continue_with(""));
+  std::optional<Resumption> resumption;
+  if (const auto resume = given.find("--resume"); resume != given.end()) {
+    processes.is_first() ? resumption.emplace(resume->second.value)
+                         : resumption.emplace(resume->second.value, start.checkpoint);
+  }
+  TrainCommandOptions options = read_options(given, resumption, ranks);
+  if (resumption) {
     if (const nlohmann::ordered_json summary = finished_summary(*resumption, options); !summary.is_null()) {
       if (options.json) {
         print_json(summary);
@@ -219,8 +271,10 @@ int run_train_command(const GivenOptions& command_line) {
                     .optimizer = options.optimizer,
                     .training = options.training,
                     .twins = options.twins == Twins::both ? 2 : 1,
-                    .images = dataset.train});
+                    .images = dataset.train,
+                    .ranks = ranks});
 
+  const bool keeps_threads = resumption && resumption->record().ranks == ranks;
   const RunDescription run{
       .recipe = options.recipe,
       .dataset = dataset,
@@ -229,7 +283,7 @@ int run_train_command(const GivenOptions& command_line) {
       .optimizer = options.optimizer,
       .training = options.training,
       .twins = options.twins,
-      .threads = resumption ? resumption->record().threads : plan_of(options, dataset.train.count),
+      .threads = keeps_threads ? resumption->record().threads : plan_of(options, dataset.train.count, ranks),
       .requested_threads = options.threads};
   const nlohmann::ordered_json settings = settings_of(run);
   if (resumption) {
@@ -238,8 +292,15 @@ int run_train_command(const GivenOptions& command_line) {
   const RunRecord record{.options = options_to_resume_with(given),
                          .settings = settings,
                          .initial_weights = options.initial_weights,
-                         .threads = run.threads};
-  return train(run, options, record, resumption);
+                         .threads = run.threads,
+                         .ranks = ranks};
+  to_json(record);  // before anything is written, because it can be refused
+  if (!processes.is_first()) {
+    require_same(start, settings);
+  } else if (ranks > 1) {
+    processes.continue_with(Start{settings.dump(), resumption ? resumption->content() : ""}.text());
+  }
+  return train(run, options, record, resumption, processes);
 }
 
 }  // namespace
@@ -253,7 +314,11 @@ std::function<int()> add_train_command(CLI::App& program) {
        {"twingrad train --dataset synthetic --hidden 64,32 --out runs/second",
         "another network, without data files"}});
   add_train_options(command);
-  return [&command] { return run_train_command(given_options(command)); };
+  return [&command] {
+    return run_in_processes(read_ranks(), [&](Processes& processes) {
+      return run_train_command(given_options(command), processes);
+    });
+  };
 }
 
 }  // namespace twingrad::app

@@ -27,4 +27,12 @@ struct Agreement {
   std::map<std::string, double> gradients = {};  ///< max|a − m| / max|a| of each; not in checkpoints
 };
 
+struct Comparison;
+
+/// The figures of a comparison, without epoch, step and the distance of the two trainings.
+Agreement agreement_of(const Comparison& comparison);
+
+/// Why a training ends after this comparison, which did not pass, at a step after this many.
+std::string describe_disagreement(const Comparison& comparison, std::int64_t steps);
+
 }  // namespace twingrad

@@ -385,6 +385,17 @@ void AutogradTwin::load_optimizer_state(const std::vector<NamedTensor>& state) {
   modules_->optimizer->load_state(modules_->parameter_names, state);
 }
 
+std::vector<Tensor> AutogradTwin::gradient_vectors() {
+  std::vector<Tensor> vectors;
+  for (Tensor& parameter : modules_->network->parameters()) {
+    if (!parameter.grad().defined()) {
+      parameter.mutable_grad() = at::zeros_like(parameter);
+    }
+    vectors.push_back(parameter.grad());
+  }
+  return vectors;
+}
+
 std::vector<NamedTensor> AutogradTwin::gradients() const {
   std::vector<NamedTensor> named;
   for (const auto& parameter : modules_->network->named_parameters()) {

@@ -40,6 +40,7 @@ class AutogradTwin : public Twin {
   std::vector<NamedTensor> buffers() const override;
   std::vector<NamedTensor> optimizer_state() const override;
   void load_optimizer_state(const std::vector<NamedTensor>& state) override;
+  std::vector<at::Tensor> gradient_vectors() override;
   std::vector<NamedTensor> gradients() const override;
   std::vector<NamedTensor> kink_distances() const override;
   std::string describe_layer(const std::string& layer) const override;

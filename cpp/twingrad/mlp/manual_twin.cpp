@@ -139,7 +139,8 @@ void ManualTwin::backward() {
 void ManualTwin::update() {
   use_threads(threads_);
   if (clip_norm_ > 0) {
-    clip_gradients();
+    Tensor gradient = gradient_vectors().front();
+    optim::enqueue_clip_by_norm(gradient, clip_norm_, clip_norm_type_);
   }
   if (recorded_) {
     const AutogradDispatchGuard guard;
@@ -162,11 +163,11 @@ void ManualTwin::update() {
   }
 }
 
-void ManualTwin::clip_gradients() {
+std::vector<Tensor> ManualTwin::gradient_vectors() {
   for (; gradient_parts_ > 1; --gradient_parts_) {
     parameters_.gradients().add_(shards_[gradient_parts_ - 1]->parameters().gradients());
   }
-  optim::enqueue_clip_by_norm(parameters_.gradients(), clip_norm_, clip_norm_type_);
+  return {parameters_.gradients()};
 }
 
 void ManualTwin::set_lr(double learning_rate) {

@@ -56,6 +56,7 @@ class ManualTwin : public Twin {
   std::vector<NamedTensor> buffers() const override { return shards_[0]->buffers(); }
   std::vector<NamedTensor> optimizer_state() const override;
   void load_optimizer_state(const std::vector<NamedTensor>& state) override;
+  std::vector<at::Tensor> gradient_vectors() override;
   std::vector<NamedTensor> gradients() const override;
   std::vector<NamedTensor> kink_distances() const override;
 
@@ -75,8 +76,6 @@ class ManualTwin : public Twin {
   double loss_of_shards(const at::Tensor& labels) const;
   /// compute_gradients without the loss.
   void run_shards_in_blocks(const at::Tensor& images, const at::Tensor& labels);
-  /// Adds the parts of the gradient into one and clips its norm.
-  void clip_gradients();
 
   /// A tensor of the whole batch, concatenated from this many shards.
   at::Tensor joined(int shards, const std::function<at::Tensor(const ManualShard&)>& part) const;

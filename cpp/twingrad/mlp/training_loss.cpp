@@ -9,24 +9,6 @@
 namespace twingrad {
 namespace {
 
-/// The divisor of the mean over these labels.
-double count_of(const MlpSpec& spec, const at::Tensor& labels) {
-  if (!mean_depends_on_labels(spec)) {
-    const std::int64_t rows = labels.size(0);
-    const bool by_entry = entry_of(spec.loss).is_entrywise && !spec.batch_mean;
-    return static_cast<double>(by_entry ? rows * spec.classes : rows);
-  }
-  const at::Tensor counted = spec.ignore_index ? labels.masked_select(labels != *spec.ignore_index) : labels;
-  if (spec.class_weights.empty()) {
-    return static_cast<double>(counted.numel());
-  }
-  return at::tensor(spec.class_weights, at::TensorOptions(at::kDouble))
-      .to(labels.device())
-      .index_select(0, counted)
-      .sum()
-      .item<double>();
-}
-
 /// "cross_entropy (fused, from logits), …"
 std::string describe_losses() {
   std::vector<std::string> texts;
@@ -135,12 +117,29 @@ bool mean_depends_on_labels(const MlpSpec& spec) {
          (spec.ignore_index || !spec.class_weights.empty());
 }
 
+double mean_divisor(const MlpSpec& spec, const at::Tensor& labels) {
+  if (!mean_depends_on_labels(spec)) {
+    const std::int64_t rows = labels.size(0);
+    const bool by_entry = entry_of(spec.loss).is_entrywise && !spec.batch_mean;
+    return static_cast<double>(by_entry ? rows * spec.classes : rows);
+  }
+  const at::Tensor counted = spec.ignore_index ? labels.masked_select(labels != *spec.ignore_index) : labels;
+  if (spec.class_weights.empty()) {
+    return static_cast<double>(counted.numel());
+  }
+  return at::tensor(spec.class_weights, at::TensorOptions(at::kDouble))
+      .to(labels.device())
+      .index_select(0, counted)
+      .sum()
+      .item<double>();
+}
+
 double mean_loss(const MlpSpec& spec, double reduced, const at::Tensor& labels) {
   const bool may_be_empty = spec.ignore_index.has_value();
   if (spec.reduction == nn::Reduction::mean && !may_be_empty) {
     return reduced;
   }
-  const double count = count_of(spec, labels);
+  const double count = mean_divisor(spec, labels);
   if (may_be_empty && count == 0) {
     return 0;
   }

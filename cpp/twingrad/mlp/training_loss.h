@@ -40,9 +40,12 @@ at::Tensor target_of(const MlpSpec& spec, const at::Tensor& labels, const at::Te
 /// target is a class index. The mean over a batch then differs from the mean of the means over its parts.
 bool mean_depends_on_labels(const MlpSpec& spec);
 
+/// The divisor of the mean over these labels: the number of rows N, the number of entries N · C, or the sum of
+/// the weights Σ w_t over the rows that are not ignored.
+double mean_divisor(const MlpSpec& spec, const at::Tensor& labels);
+
 /// The mean loss of a batch, given the reduced loss L. This is L if the reduction is the mean; a sum is
-/// divided by the number of rows N, the number of entries N · C, or the sum of the weights Σ w_t over the
-/// rows that are not ignored. The mean of a batch whose rows are all ignored is 0 (LibTorch: 0/0), and so is
+/// divided by mean_divisor. The mean of a batch whose rows are all ignored is 0 (LibTorch: 0/0), and so is
 /// its gradient.
 double mean_loss(const MlpSpec& spec, double reduced, const at::Tensor& labels);
 

@@ -89,6 +89,10 @@ class Twin {
   /// optimizer_state() returned it for the same network.
   virtual void load_optimizer_state(const std::vector<NamedTensor>& state) = 0;
 
+  /// The gradient of all parameters as vectors that update() reads, always in the same order, so that several
+  /// processes can sum it. Zero where there is none yet.
+  virtual std::vector<at::Tensor> gradient_vectors() = 0;
+
   /// ∂L/∂p of each parameter and, if kept, ∂L/∂y of each intermediate result, with the same names in the same
   /// order for both twins. L is the loss with the reduction in the specification of the network.
   virtual std::vector<NamedTensor> gradients() const = 0;

@@ -46,6 +46,7 @@ struct TrainingResult {
   std::map<std::string, StepSeconds> seconds_by_part = {};  ///< the same by part
   std::vector<Agreement> agreements;  ///< with two twins; the first is before the first update
   std::int64_t steps = 0;
+  double exchange_seconds = 0;  ///< for summing the gradients of several processes, since this one started
   bool interrupted = false;
 };
 

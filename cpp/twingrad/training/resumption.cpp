@@ -39,9 +39,14 @@ Resumption::Resumption(const std::string& path)
       newest_(CheckpointFolder(std::filesystem::path(path) / "checkpoint").read_newest()),
       record_(run_record_of(newest_.checkpoint.run, newest_.path.string())) {}
 
+Resumption::Resumption(const std::string& path, const std::string& content)
+    : path_(path),
+      newest_{.checkpoint = parse_checkpoint(content, path), .path = path, .damages = {}},
+      record_(run_record_of(newest_.checkpoint.run, path)) {}
+
 nlohmann::ordered_json Resumption::finished_summary(std::int64_t epochs) const {
   const TrainingProgress& progress = newest_.checkpoint.progress;
-  nlohmann::ordered_json summary = folder_->read_summary();
+  nlohmann::ordered_json summary = folder_ ? folder_->read_summary() : nlohmann::ordered_json();
   // A finished run that is resumed with more epochs keeps its old summary until it finishes again.
   const nlohmann::ordered_json::json_pointer steps("/training/steps");
   const bool is_finished = progress.epoch > epochs && summary.is_object() &&
@@ -85,7 +90,7 @@ void Resumption::require_same_settings(const nlohmann::ordered_json& settings) c
 TrainingProgress Resumption::restore(const std::vector<Twin*>& twins, const TrainingOptions& training,
                                      std::int64_t images) {
   const Checkpoint& checkpoint = newest_.checkpoint;
-  const std::string where = (folder_->path() / "checkpoint").string();
+  const std::string where = (std::filesystem::path(path_) / "checkpoint").string();
   if (!is_possible(checkpoint.progress, training, images, twins.size())) {
     throw UserError(where, "expected the progress of this run, found progress that does not match",
                     "start a new run");
@@ -97,7 +102,9 @@ TrainingProgress Resumption::restore(const std::vector<Twin*>& twins, const Trai
   } catch (const std::invalid_argument& error) {
     throw UserError(where, error.what(), "start a new run");
   }
-  folder_->truncate_metrics(checkpoint.metrics_size);
+  if (folder_) {
+    folder_->truncate_metrics(checkpoint.metrics_size);
+  }
   return checkpoint.progress;
 }
 

@@ -20,6 +20,12 @@ class Resumption {
   /// train`, or if another process is writing to it.
   explicit Resumption(const std::string& path);
 
+  /// The same run in another process, from `content()`.
+  explicit Resumption(const std::string& path, const std::string& content);
+
+  /// The content of its checkpoint, for other processes.
+  std::string content() const { return content_of(newest_.checkpoint); }
+
   const CheckpointFolder::Newest& newest() const { return newest_; }
   const RunRecord& record() const { return record_; }
 
@@ -40,7 +46,7 @@ class Resumption {
 
  private:
   std::string path_;
-  std::unique_ptr<RunFolder> folder_;
+  std::unique_ptr<RunFolder> folder_;  ///< null in other processes
   CheckpointFolder::Newest newest_;
   RunRecord record_;
 };

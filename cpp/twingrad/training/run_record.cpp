@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "twingrad/runtime/error.h"
+#include "twingrad/runtime/ranks.h"
 #include "twingrad/runtime/text.h"
 
 namespace twingrad {
@@ -20,6 +21,11 @@ void check_utf8(const std::string& text) {
 
 int threads_of(const Json& json) {
   if (!json.is_number_integer() || json < 1 || json > kMaxThreads) throw std::out_of_range("threads");
+  return json.get<int>();
+}
+
+int ranks_of(const Json& json) {
+  if (!json.is_number_integer() || json < 1 || json > kMaxRanks) throw std::out_of_range("ranks");
   return json.get<int>();
 }
 
@@ -62,7 +68,8 @@ nlohmann::json to_json(const RunRecord& record) {
   return {{"lasting", record.options},
           {"settings", record.settings},
           {"initial_weights", record.initial_weights},
-          {"threads", to_json(record.threads)}};
+          {"threads", to_json(record.threads)},
+          {"ranks", record.ranks}};
 }
 
 RunRecord run_record_of(const nlohmann::json& json, const std::string& where) {
@@ -77,7 +84,11 @@ RunRecord run_record_of(const nlohmann::json& json, const std::string& where) {
               json, "initial_weights", [](const Json& part) { return part.get<std::string>(); },
               "a file name", where),
           .threads = part_of<ThreadPlan>(json, "threads", thread_plan_of,
-                                         fmt::format("from 1 to {} threads", kMaxThreads), where)};
+                                         fmt::format("from 1 to {} threads", kMaxThreads), where),
+          .ranks = json.contains("ranks")
+                       ? part_of<int>(json, "ranks", ranks_of,
+                                      fmt::format("from 1 to {} processes", kMaxRanks), where)
+                       : 1};
 }
 
 }  // namespace twingrad

@@ -8,14 +8,13 @@
 
 namespace twingrad {
 
-/// The maximum value of --threads.
-
 /// What a checkpoint records about its run, so that the run can be resumed (Checkpoint::run).
 struct RunRecord {
   std::vector<std::string> options;  ///< of `twingrad train`, "--lr=0.1"; the key in JSON is "lasting"
   nlohmann::json settings;           ///< settings_of (run_description.h); settings["recipe"] is a text
   std::string initial_weights;       ///< the file of the initial weights, or ""
   ThreadPlan threads;                ///< as planned on the machine that started it
+  int ranks = 1;                     ///< processes that trained together
 };
 
 nlohmann::ordered_json to_json(const ThreadPlan& threads);

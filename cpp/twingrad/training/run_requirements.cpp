@@ -80,6 +80,21 @@ void refuse_nothing_to_learn(const RequestedRun& run) {
   }
 }
 
+/// Batch normalization would need the statistics of all processes, and Gloo sums tensors on the CPU.
+void refuse_in_several_processes(const RequestedRun& run) {
+  if (run.network.normalization == Normalization::batch && !run.network.hidden.empty()) {
+    throw UserError(
+        "--normalization batch",
+        fmt::format("expected a single process, found {}, each with only a part of the batch", run.ranks),
+        "choose --normalization layer or rms, or train in one process");
+  }
+  if (!run.training.device.is_cpu()) {
+    throw UserError("--device",
+                    fmt::format("expected cpu in several processes, found {}", run.training.device.str()),
+                    "train on the GPU in one process");
+  }
+}
+
 /// In a short run, a phase of the schedule may have no updates. learning_rate_at then throws for the first or
 /// the last update.
 void refuse_empty_phases(const RequestedRun& run) {
@@ -108,6 +123,9 @@ void require_possible(const RequestedRun& run) {
   refuse_residual_without_a_block(run.network);
   refuse_nothing_to_learn(run);
   refuse_empty_phases(run);
+  if (run.ranks > 1) {
+    refuse_in_several_processes(run);
+  }
 }
 
 }  // namespace twingrad

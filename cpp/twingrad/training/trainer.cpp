@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "twingrad/compare/comparison.h"
 #include "twingrad/compare/distance.h"
 #include "twingrad/mlp/dropout_masks.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/monotonic_clock.h"
+#include "twingrad/training/gradient_exchange.h"
 #include "twingrad/training/test_examination.h"
 
 namespace twingrad {
@@ -19,7 +21,6 @@ namespace {
 constexpr std::int64_t kEvaluationBatch = 1000;
 /// The most rows of a batch that are compared: enough for several blocks per thread.
 constexpr std::int64_t kMostComparedRows = 2048;
-constexpr double kSecondsBetweenProgress = 0.1;
 
 /// The number of rows of the logits [B, C] whose first maximum is at their label. The four equivalent tensor
 /// operations would add 5 µs to the 50 µs of a step at batch size 16, while other threads wait.
@@ -39,32 +40,6 @@ std::int64_t count_correct(const at::Tensor& logits, const at::Tensor& labels) {
 
 bool is_finite(const at::Tensor& tensor) { return tensor.isfinite().all().item<bool>(); }
 
-std::string without_suffix(const std::string& text, std::string_view suffix) {
-  return text.ends_with(suffix) ? text.substr(0, text.size() - suffix.size()) : text;
-}
-
-Agreement agreement_of(const Comparison& comparison) {
-  Agreement agreement{.worst = "",
-                      .tensors = std::ssize(comparison.tensors),
-                      .rows = comparison.rows,
-                      .rows_set_aside = comparison.rows_set_aside,
-                      .verdict = comparison.verdict(),
-                      .autograd_loss = comparison.autograd_loss,
-                      .manual_loss = comparison.manual_loss};
-  for (const TensorComparison& tensor : comparison.tensors) {
-    if (tensor.part == TensorComparison::Part::gradient) {
-      agreement.gradients[without_suffix(tensor.name, ".grad")] = tensor.max_rel;
-      agreement.max_abs_gradient_difference = std::max(agreement.max_abs_gradient_difference, tensor.max_abs);
-    }
-  }
-  if (const TensorComparison* worst = comparison.worst_gradient(); worst != nullptr) {
-    agreement.max_rel_gradient_difference = worst->max_rel;
-    agreement.bound = worst->relative_bound();
-    agreement.worst = without_suffix(worst->name, ".grad");
-  }
-  return agreement;
-}
-
 std::string first_non_finite(const std::vector<NamedTensor>& tensors) {
   for (const auto& [name, tensor] : tensors) {
     if (tensor.defined() && !is_finite(tensor)) {
@@ -78,7 +53,7 @@ std::string first_non_finite(const std::vector<NamedTensor>& tensors) {
 
 Trainer::Trainer(const MlpSpec& spec, const std::vector<Twin*>& twins, const data::ImageTensors& train,
                  const data::ImageTensors& test, const TrainingOptions& options,
-                 const std::vector<TrainingObserver*>& observers)
+                 const std::vector<TrainingObserver*>& observers, ProcessGroup* group)
     : spec_(spec),
       twins_(twins),
       train_(train),
@@ -87,6 +62,9 @@ Trainer::Trainer(const MlpSpec& spec, const std::vector<Twin*>& twins, const dat
       observers_(observers),
       is_on_gpu_(options.device.is_cuda()),
       clock_(options.device) {
+  if (group != nullptr) {
+    exchange_ = std::make_unique<GradientExchange>(*group, spec, twins);
+  }
   const auto floats = at::TensorOptions().dtype(options.dtype).device(options.device);
   const auto integers = at::TensorOptions().dtype(at::kLong).device(options.device);
   images_ = at::empty({0}, floats);
@@ -98,16 +76,24 @@ Trainer::Trainer(const MlpSpec& spec, const std::vector<Twin*>& twins, const dat
   }
 }
 
+Trainer::~Trainer() = default;
+
 TrainingResult Trainer::run(const std::atomic<bool>& stop, TrainingProgress from) {
   progress_ = std::move(from);
   progress_.result.interrupted = false;
+  stop_ = &stop;
   run_start_ = monotonic_seconds();
   samples_at_start_ = samples_done();
   if (progress_.result.steps == 0) {
     save();
   }
-  while (progress_.epoch <= options_.epochs && !progress_.result.interrupted) {
-    run_epoch(stop);
+  try {
+    while (progress_.epoch <= options_.epochs && !progress_.result.interrupted) {
+      run_epoch();
+    }
+  } catch (const RankLost&) {
+    save();
+    throw;
   }
   return progress_.result;
 }
@@ -117,7 +103,7 @@ double Trainer::samples_done() const {
          static_cast<double>(progress_.samples_done);
 }
 
-void Trainer::run_epoch(const std::atomic<bool>& stop) {
+void Trainer::run_epoch() {
   const std::int64_t epoch = progress_.epoch;
   const bool is_reported = epoch == 1 || epoch == options_.epochs || epoch % options_.evaluate_every == 0;
   const std::int64_t count = train_.count();
@@ -150,7 +136,7 @@ void Trainer::run_epoch(const std::atomic<bool>& stop) {
     if (options_.checkpoint_every > 0 && progress_.result.steps % options_.checkpoint_every == 0) {
       save();
     }
-    if (stop) {
+    if (is_stopping()) {
       progress_.result.interrupted = true;
       save();
       return;
@@ -166,8 +152,9 @@ void Trainer::run_epoch(const std::atomic<bool>& stop) {
   ++progress_.epoch;
   progress_.samples_done = 0;
   const bool is_end = epoch == options_.epochs;
-  progress_.result.interrupted = stop && !is_end;
-  if (options_.checkpoint_every == 0 || is_end || stop ||
+  const bool stops = is_stopping();
+  progress_.result.interrupted = stops && !is_end;
+  if (options_.checkpoint_every == 0 || is_end || stops ||
       progress_.result.steps % options_.checkpoint_every == 0) {
     save();
   }
@@ -190,12 +177,14 @@ void Trainer::save() {
 }
 
 void Trainer::prepare_step(const at::Tensor& indices) {
+  const Range rows = exchange_ ? exchange_->rows_of(indices.size(0)) : Range{0, indices.size(0)};
   if (!holds_full_batch_) {
-    train_.gather(indices, images_, labels_);
+    train_.gather(indices.narrow(0, rows.first, rows.size), images_, labels_);
     holds_full_batch_ = options_.batch_size == 0;
   }
   masks_ = draw_dropout_masks(spec_, indices.size(0), options_.seed, progress_.result.steps);
   for (at::Tensor& mask : masks_) {
+    mask = mask.narrow(0, rows.first, rows.size);
     mask = is_on_gpu_ ? mask.pin_memory().to(options_.device, /*non_blocking=*/true) : mask;
   }
   const std::int64_t steps_per_epoch = (train_.count() + batch_size() - 1) / batch_size();
@@ -213,23 +202,34 @@ void Trainer::step(const at::Tensor& indices, bool is_reported) {
   clock_.start();
   prepare_step(indices);
   clock_.stop(seconds_of_gather_);
-  if (twins_.size() == 2 &&
-      (is_reported || steps == 0 || (options_.compare_every > 0 && steps % options_.compare_every == 0))) {
-    compare(is_reported);
-  }
-  for (std::size_t i = 0; i < twins_.size(); ++i) {
-    twins_[i]->set_dropout_masks(masks_);
-    if (is_on_gpu_) {
-      enqueue_gradients(i, indices.size(0));
-    } else {
-      compute_gradients(i, indices.size(0));
+  const bool compares =
+      twins_.size() == 2 &&
+      (is_reported || steps == 0 || (options_.compare_every > 0 && steps % options_.compare_every == 0));
+  std::vector<StepResult> results;
+  bool compared = false;
+  try {
+    compared = compares && compare();
+    results = compute_gradients(indices.size(0));
+  } catch (const CheckFailed&) {
+    if (exchange_) {
+      exchange_->announce_failure();
     }
-    progress_.tallies[i].samples += indices.size(0);
+    throw;
+  }
+  if (exchange_) {
+    exchange(indices.size(0), results);
+  }
+  if (compared) {
+    report_comparison(is_reported);
   }
   for (std::size_t i = 0; i < twins_.size(); ++i) {
+    Tally& tally = progress_.tallies[i];
+    tally.loss_sum += results[i].loss * static_cast<double>(indices.size(0));
+    tally.correct += results[i].correct;
+    tally.samples += indices.size(0);
     clock_.start();
     twins_[i]->update();
-    const double seconds = clock_.stop({&progress_.tallies[i].seconds});
+    const double seconds = clock_.stop({&tally.seconds});
     if (!is_on_gpu_) {
       progress_.result.seconds_by_part[twins_[i]->name()].optimizer += seconds;
     }
@@ -237,9 +237,21 @@ void Trainer::step(const at::Tensor& indices, bool is_reported) {
   ++progress_.result.steps;
 }
 
-void Trainer::compute_gradients(std::size_t index, std::int64_t rows) {
-  Twin& twin = *twins_[index];
-  Tally& tally = progress_.tallies[index];
+std::vector<StepResult> Trainer::compute_gradients(std::int64_t batch) {
+  std::vector<StepResult> results(twins_.size());
+  const bool has_rows = images_.size(0) > 0;  // false for a rank in a batch of fewer rows than ranks
+  for (std::size_t i = 0; i < twins_.size() && has_rows; ++i) {
+    twins_[i]->set_dropout_masks(masks_);
+    if (is_on_gpu_) {
+      enqueue_gradients(i, batch);
+    } else {
+      results[i] = compute_gradients(*twins_[i], progress_.tallies[i]);
+    }
+  }
+  return results;
+}
+
+StepResult Trainer::compute_gradients(Twin& twin, Tally& tally) {
   clock_.start();
   const double loss = twin.compute_gradients(images_, labels_);
   const double seconds = clock_.stop({&tally.seconds});
@@ -247,8 +259,7 @@ void Trainer::compute_gradients(std::size_t index, std::int64_t rows) {
   parts.forward += twin.seconds_in_forward();
   parts.backward += seconds - twin.seconds_in_forward();
   check_finite(twin, loss);
-  tally.loss_sum += loss * static_cast<double>(rows);
-  tally.correct += count_correct(twin.logits(), labels_);
+  return {loss, count_correct(twin.logits(), labels_)};
 }
 
 void Trainer::enqueue_gradients(std::size_t index, std::int64_t rows) {
@@ -277,6 +288,19 @@ void Trainer::read_gpu() {
   }
 }
 
+void Trainer::exchange(std::int64_t batch, std::vector<StepResult>& results) {
+  clock_.start();
+  is_stopping_ = exchange_->sum(labels_, batch, *stop_, results);
+  const double seconds = clock_.stop({&progress_.result.exchange_seconds});
+  for (std::size_t i = 0; i < twins_.size(); ++i) {  // one exchange serves all twins
+    const double part = seconds / static_cast<double>(twins_.size());
+    progress_.tallies[i].seconds += part;
+    progress_.result.seconds_by_part[twins_[i]->name()].optimizer += part;
+  }
+}
+
+bool Trainer::is_stopping() const { return exchange_ ? is_stopping_ : stop_->load(); }
+
 void Trainer::check_finite(Twin& twin, double loss) const {
   if (std::isfinite(loss)) {
     return;
@@ -297,52 +321,33 @@ void Trainer::check_finite(Twin& twin, double loss) const {
                   tensor.empty() ? "the loss itself" : tensor));
 }
 
-void Trainer::compare(bool is_reported) {
+bool Trainer::compare() {
   if (!comparer_) {
     comparer_ = std::make_unique<TwinComparer>(*twins_[1], *twins_[0]);
   }
   const std::int64_t rows = std::min(images_.size(0), kMostComparedRows);
+  if (rows == 0) {
+    return false;
+  }
   Batch batch{.images = images_.narrow(0, 0, rows), .labels = labels_.narrow(0, 0, rows)};
   for (const at::Tensor& mask : masks_) {
     batch.masks.push_back(mask.narrow(0, 0, rows));
   }
   const Comparison comparison = comparer_->compare(batch);
   if (!comparison.is_finite) {
-    return;  // the step itself reports it
+    return false;  // the step itself reports it
   }
   Agreement agreement = agreement_of(comparison);
   agreement.epoch = progress_.epoch;
   agreement.step = progress_.result.steps;
   agreement.max_abs_weight_difference = compare_weights(*twins_[0], *twins_[1]).absolute;
-  const bool differs = !comparison.passed() && !comparison.is_empty();
-  if (const bool is_first = progress_.result.steps == 0; is_first || differs) {
-    Agreement first = agreement;
-    first.epoch = is_first ? 0 : progress_.epoch;
-    report(std::move(first));
-  } else if (!is_reported) {
-    for (TrainingObserver* observer : observers_) {
-      observer->on_agreement(agreement, /*is_report=*/false);
-    }
-  }
-  if (differs) {
-    const TensorComparison& wrong = *comparison.worst_gradient();
-    throw CheckFailed(
-        fmt::format("{}: {} differs between the twins by {:.2g} of its largest entry, more than rounding "
-                    "explains ({:.2g}){}; "
-                    "at fault: {}",
-                    progress_.result.steps == 0 ? "before the first update"
-                                                : fmt::format("step {}", progress_.result.steps + 1),
-                    wrong.name, wrong.max_rel, agreement.bound, wrong.cause.empty() ? "" : ": " + wrong.cause,
-                    comparison.at_fault));
+  if (!comparison.passed() && !comparison.is_empty()) {
+    agreement.epoch = agreement.step == 0 ? 0 : agreement.epoch;
+    report(agreement);
+    throw CheckFailed(describe_disagreement(comparison, agreement.step));
   }
   agreement_ = std::move(agreement);
-}
-
-void Trainer::report(Agreement agreement) {
-  progress_.result.agreements.push_back(std::move(agreement));
-  for (TrainingObserver* observer : observers_) {
-    observer->on_agreement(progress_.result.agreements.back(), /*is_report=*/true);
-  }
+  return true;
 }
 
 std::vector<Trainer::Evaluation> Trainer::evaluate() {
@@ -377,61 +382,6 @@ std::vector<Trainer::Evaluation> Trainer::evaluate() {
   }
   test_results_ = examination.results(progress_.epoch);
   return evaluations;
-}
-
-void Trainer::report_epoch() {
-  if (twins_.size() == 2) {
-    agreement_.step = progress_.result.steps;
-    agreement_.max_abs_weight_difference = compare_weights(*twins_[0], *twins_[1]).absolute;
-    agreement_.max_abs_optimizer_state_difference = compare_optimizer_state(*twins_[0], *twins_[1]).absolute;
-  }
-  const std::vector<Evaluation> test = evaluate();
-  progress_.result.last.clear();
-  for (std::size_t i = 0; i < twins_.size(); ++i) {
-    const auto mean = [](double sum, std::int64_t samples) { return sum / static_cast<double>(samples); };
-    const Tally& train = progress_.tallies[i];
-    const EpochMetrics metrics{.epoch = progress_.epoch,
-                               .twin = twins_[i]->name(),
-                               .train_loss = mean(train.loss_sum, train.samples),
-                               .train_accuracy = mean(static_cast<double>(train.correct), train.samples),
-                               .test_loss = test[i].loss,
-                               .test_accuracy = test[i].accuracy,
-                               .seconds = train.seconds,
-                               .samples_per_second = static_cast<double>(train.samples) / train.seconds};
-    progress_.result.last.push_back(metrics);
-    for (TrainingObserver* observer : observers_) {
-      observer->on_epoch(metrics);
-    }
-  }
-  if (twins_.size() == 2) {
-    report(agreement_);
-  }
-  for (TrainingObserver* observer : observers_) {
-    observer->on_test_results(test_results_, progress_.result);
-  }
-}
-
-void Trainer::report_progress() {
-  const double elapsed = monotonic_seconds() - run_start_;
-  if (elapsed < next_progress_) {
-    return;
-  }
-  read_gpu();
-  next_progress_ = elapsed + kSecondsBetweenProgress;
-  const auto count = static_cast<double>(train_.count());
-  const double done = samples_done();
-  const double all = static_cast<double>(options_.epochs) * count;
-  const Tally& tally = progress_.tallies.back();
-  const double samples_per_second = (done - samples_at_start_) / elapsed;
-  const Progress progress{.epoch = progress_.epoch,
-                          .epochs = options_.epochs,
-                          .fraction_of_epoch = static_cast<double>(progress_.samples_done) / count,
-                          .loss = tally.loss_sum / static_cast<double>(tally.samples),
-                          .samples_per_second = samples_per_second,
-                          .seconds_left = (all - done) / samples_per_second};
-  for (TrainingObserver* observer : observers_) {
-    observer->on_progress(progress);
-  }
 }
 
 }  // namespace twingrad

@@ -16,7 +16,7 @@ namespace {
 // What rank 0 sends to the others: this, followed by a text or by its exit status.
 constexpr char kContinue = 'c', kEnd = 'e';
 
-/// Writes the message in the form that torchrun shows.
+/// Writes the message in the form that torchrun expects. It shows the call stack.
 void write_error_file(const Ranks& ranks, const char* message) {
   if (ranks.error_file.empty()) {
     return;
@@ -26,7 +26,7 @@ void write_error_file(const Ranks& ranks, const char* message) {
   const nlohmann::json error = {
       {"message",
        {{"message", message},
-        {"extraInfo", {{"py_callstack", ""}, {"timestamp", std::to_string(seconds)}}}}}};
+        {"extraInfo", {{"py_callstack", message}, {"timestamp", std::to_string(seconds)}}}}}};
   std::ofstream(ranks.error_file) << error.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

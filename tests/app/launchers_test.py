@@ -125,7 +125,7 @@ class OtherLaunchers(Folder):
     @unittest.skipUnless(shutil.which("torchrun"), "torchrun is not installed")
     def test_torchrun(self):
         torchrun = ["torchrun", "--standalone", "--nproc_per_node", "2", "--redirects", "0:1", "--tee", "0:1",
-                    "--no-python", PROGRAM]
+                    "--no_python", PROGRAM]
         outcome = self.run_command([*torchrun, *SHORT])
         self.assertEqual(outcome.returncode, 0, outcome.stderr)
         self.expect_weights()

@@ -23,7 +23,7 @@ def enter_own_network():
     """Runs this test again in a new network namespace, so that the links do not exist outside."""
     users = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     unshare = ["unshare", *users, "--net"]
-    ways = [*unshare, "sh", "-c", "ip link add a type veth peer name b && unshare --net true"]
+    ways = [*unshare, "sh", "-c", "ip link add name end0 type veth peer name end1 && unshare --net true"]
     try:
         allowed = subprocess.run(ways, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
@@ -110,10 +110,10 @@ def main():
     if sys.argv[-1] != "inside":
         enter_own_network()
     program = os.path.abspath(sys.argv[1])
-    subprocess.run(["ip", "link", "add", "a", "type", "veth", "peer", "name", "b"], check=True)
+    subprocess.run(["ip", "link", "add", "name", "end0", "type", "veth", "peer", "name", "end1"], check=True)
     hosts = []
     try:
-        hosts = [Host(end, address) for end, address in zip(("a", "b"), ADDRESSES)]
+        hosts = [Host(end, address) for end, address in zip(("end0", "end1"), ADDRESSES)]
         with tempfile.TemporaryDirectory() as folder:
             test_training(hosts, program, folder)
             test_cut_link(hosts, program, folder)

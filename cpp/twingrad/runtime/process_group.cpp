@@ -3,6 +3,7 @@
 #include "twingrad/runtime/process_group.h"
 
 #include <ATen/ops/empty.h>
+#include <c10/util/Logging.h>
 #include <fmt/format.h>
 
 #include <cstring>
@@ -37,13 +38,14 @@ std::string cause_of(const std::exception& error) {
   return end == text.npos ? text : text.substr(end + 2);
 }
 
-/// The address of this host that connections to the host of rank 0 begin at; empty if there is none.
+/// The address of this host that connections to the host of rank 0 begin at; empty if it cannot be reached.
 std::string address_towards(const std::string& host, int port) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_DGRAM;  // connecting a socket of this type sends nothing
   addrinfo* found = nullptr;
   if (getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) {
-    return "";
+    throw UserError("MASTER_ADDR", fmt::format("expected the address of a host, found {}", host),
+                    "give the name or number of rank 0's host");
   }
   char text[NI_MAXHOST] = "";
   for (const addrinfo* entry = found; entry != nullptr && text[0] == '\0'; entry = entry->ai_next) {
@@ -80,7 +82,9 @@ auto make_device(const Ranks& ranks) {
 class GlooGroup final : public ProcessGroup {
  public:
   explicit GlooGroup(const Ranks& ranks) : rank_(ranks.rank), size_(ranks.size) {
-    const SignalBlockGuard no_signals;  // in the threads that start here
+    constexpr int kOnlyFatal = 3;
+    FLAGS_caffe2_log_level = kOnlyFatal;  // the exceptions say what c10d logs
+    const SignalBlockGuard no_signals;    // in the threads that start here
     const auto device = make_device(ranks);
     try {
       c10d::TCPStoreOptions options;

@@ -21,7 +21,7 @@ class Resumption {
   explicit Resumption(const std::string& path);
 
   /// The same run in another process, from `content()`.
-  explicit Resumption(const std::string& path, const std::string& content);
+  Resumption(const std::string& path, const std::string& content);
 
   /// The content of its checkpoint, for other processes.
   std::string content() const { return content_of(newest_.checkpoint); }

@@ -7,7 +7,8 @@ COMMAND = re.compile(r"(?:^|[\s`(/])(twingrad|script/[a-z-]+)\b((?:[ \t]+[^\s`#|
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 SUBCOMMANDS = ("train", "compare", "check", "bench", "predict", "export", "data", "report")
 # Options of other programs that the pages name.
-OTHERS = {"--install", "--prefix", "--build", "--preset", "--target", "--user", "--rm", "--parallel"}
+OTHERS = {"--install", "--prefix", "--build", "--preset", "--target", "--user", "--rm", "--parallel",
+          "--redirects"}
 
 
 class Commands:
@@ -28,7 +29,7 @@ class Commands:
 
     def script_options(self, name):
         known = set(OPTION.findall((self.root / "script" / name).read_text(encoding="utf-8")))
-        return known | self.options_of("twingrad train") if name == "train" else known
+        return known | self.options_of("twingrad train") if name in ("train", "launch") else known
 
     @functools.cached_property
     def all_options(self):

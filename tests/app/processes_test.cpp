@@ -85,18 +85,17 @@ class ProcessesTest : public AppTest {
     }
   }
 
-  /// Waits until the run has written a checkpoint of a step after this.
-  void wait_for_step(const std::string& run, int step) const {
-    wait_until([&] {
-      std::error_code error;
-      for (const auto& entry : fs::directory_iterator(folder.path() / run / "checkpoint", error)) {
-        const std::string name = entry.path().stem().string();
-        if (name.starts_with("step-") && std::stoi(name.substr(5)) > step) {
-          return true;
-        }
+  /// The step of the newest checkpoint; -1 if there is none.
+  int newest_step(const std::string& run) const {
+    int newest = -1;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder.path() / run / "checkpoint", error)) {
+      const std::string name = entry.path().stem().string();
+      if (name.starts_with("step-")) {
+        newest = std::max(newest, std::stoi(name.substr(5)));
       }
-      return false;
-    });
+    }
+    return newest;
   }
 
   TensorFile weights(const std::string& run, const std::string& twin) const {
@@ -203,7 +202,7 @@ TEST_F(ProcessesTest, StopAfterTheSameStepWhenOneIsInterrupted) {
   for (const std::size_t rank : {0, 1}) {
     const std::string out = "part" + std::to_string(rank);
     const std::vector<pid_t> ranks = start_ranks(2, std::string(kLong) + "--out " + out);
-    wait_for_step(out, 0);
+    wait_until([&] { return newest_step(out) > 0; });
     kill(ranks[rank], SIGTERM);
     const std::vector<Outcome> outcomes = finish_ranks(ranks);
     expect_status(outcomes, 130);
@@ -220,8 +219,9 @@ class LostRankTest : public ProcessesTest {
  protected:
   void lose(std::size_t lost, int signal) const {
     ASSERT_EQ(run(kLong + std::string("--epochs 20 --batch-size 64 --out one")).status, 0);
-    const std::vector<pid_t> ranks = start_ranks(2, kLong + std::string("--batch-size 32 --out run"));
-    wait_for_step("run", 20);
+    const std::string endless = "--batch-size 32 --checkpoint-every 100000 --out run";
+    const std::vector<pid_t> ranks = start_ranks(2, kLong + endless);
+    wait_until([&] { return content(folder.path() / "run/metrics.csv").find("\n3,") != std::string::npos; });
     const auto start = std::chrono::steady_clock::now();
     kill(ranks[lost], signal);
     const std::size_t left = 1 - lost;
@@ -234,6 +234,9 @@ class LostRankTest : public ProcessesTest {
                                    " of 2: expected all processes to go on, found one that ended or gave no "
                                    "answer for 20 s"));
     EXPECT_EQ(std::count(errors.begin(), errors.end(), '\n'), 1) << errors;
+    if (left == 0) {
+      EXPECT_GT(newest_step("run"), 0);  // although none was due
+    }
     ASSERT_EQ(run("train --epochs 20 --quiet --resume run").status, 0);
     expect_same_weights("one", "run", 1e-9);
   }

@@ -150,7 +150,7 @@ at::Tensor mean_loss(const MlpSpec& spec, const at::Tensor& reduced, const at::T
   if (mean_depends_on_labels(spec)) {
     return at::full({}, mean_loss(spec, reduced.item<double>(), labels), reduced.options());
   }
-  return spec.reduction == nn::Reduction::mean ? reduced : reduced / count_of(spec, labels);
+  return spec.reduction == nn::Reduction::mean ? reduced : reduced / mean_divisor(spec, labels);
 }
 
 }  // namespace twingrad

@@ -61,6 +61,7 @@ class PuppetTwin : public Twin {
     }
   }
   Tensors gradients() const override { return gradient; }
+  std::vector<at::Tensor> gradient_vectors() override { return {}; }
   Tensors kink_distances() const override { return distances_of(images_seen.back()); }
   std::string describe_layer(const std::string& layer) const override {
     const auto found = descriptions.find(layer);

@@ -174,11 +174,11 @@ TEST_F(ProcessesTest, WriteByRankZeroAlone) {
 TEST_F(ProcessesTest, ReportAWrongOptionOnce) {
   for (const auto& [options, message] : std::map<std::string, std::string>{
            {"--hidden x", "twingrad: error: --hidden: expected"},
-           {"--dataset nowhere", "twingrad: error: nowhere: "},
+           {"--dataset nowhere", "twingrad: error: data set \"nowhere\": "},
            {"--resume nowhere", "twingrad: error: --resume nowhere: "},
            {"--dataset synthetic --normalization batch",
             "twingrad: error: --normalization batch: expected a single process, found 2"},
-           {"--dataset synthetic --out errors.0", "twingrad: error: --out: "}}) {
+           {"--dataset synthetic --out errors.0", "twingrad: error: --out errors.0: "}}) {
     const std::vector<Outcome> ranks = run_ranks(2, "train " + options);
     expect_status(ranks, 2);
     EXPECT_THAT(ranks[0].errors, StartsWith(message));
@@ -191,8 +191,8 @@ TEST_F(ProcessesTest, ReportAWrongOptionOnce) {
 }
 
 TEST_F(ProcessesTest, EndTogetherWhenACheckFails) {
-  const std::vector<Outcome> ranks =
-      run_ranks(2, "train --dataset synthetic --optimizer sgd --lr 1e30 --epochs 3 --quiet --out run");
+  const std::vector<Outcome> ranks = run_ranks(
+      2, "train --dataset synthetic --optimizer sgd --lr 1e6 --loss mse --epochs 3 --quiet --out run");
   expect_status(ranks, 1);
   EXPECT_THAT(ranks[0].errors, HasSubstr("twingrad: error: step "));
 }

@@ -90,7 +90,7 @@ class Twin {
   virtual void load_optimizer_state(const std::vector<NamedTensor>& state) = 0;
 
   /// The gradient of all parameters as vectors that update() reads, always in the same order, so that several
-  /// processes can sum it. Zero where there is none yet.
+  /// processes can sum it. By default, those of gradients().
   virtual std::vector<at::Tensor> gradient_vectors();
 
   /// ∂L/∂p of each parameter and, if kept, ∂L/∂y of each intermediate result, with the same names in the same

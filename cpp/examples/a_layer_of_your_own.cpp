@@ -83,7 +83,7 @@ int main() {
     const Tensor loss = cross_entropy.forward(last.forward(swish.forward(first.forward(x))), t);
     first.backward(swish.backward(last.backward(cross_entropy.backward())));
 
-    const torch::NoGradGuard no_grad;
+    const c10::NoGradGuard no_grad;
     const auto gradient = twingrad::largest_difference(named(expected), named(gradients));
     for (std::size_t i = 0; i < weights.size(); ++i) {  // gradient descent, w ← w − α ∂L/∂w
       weights[i].sub_(0.5 * expected[i]);

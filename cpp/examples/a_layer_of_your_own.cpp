@@ -7,6 +7,7 @@
 //   x [N, 4], t [N], a and h [N, 8], z [N, 3]
 //
 // Exit status: 0 if the two networks agree at every step, 1 otherwise.
+#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <twingrad/compare/distance.h>
 #include <twingrad/layers/linear.h>

@@ -56,6 +56,29 @@ make_debian() {
     fail 1 "Debian $1 could not be installed in $2" "see the output of mmdebstrap above"
 }
 
+# cannot_run WHY: ends a check that needs a chroot or a container where there can be none.
+cannot_run() {
+  say "not possible here: $1"
+  exit 77
+}
+
+# require_chroot: ends the check unless chroots can be made.
+require_chroot() {
+  [[ $EUID -eq 0 ]] || cannot_run "expected root, found user $EUID"
+  unshare --mount --pid --fork true 2> /dev/null || cannot_run "no namespaces can be made"
+}
+
+# inside CHROOT DIRECTORY COMMAND ARGUMENT...: runs a command in the chroot, in this directory.
+inside() {
+  # shellcheck disable=SC2016 # for the shell in the namespace
+  unshare --mount --pid --fork --kill-child --mount-proc="$1/proc" sh -c '
+    chroot=$0 directory=$1
+    shift
+    mount --rbind /dev "$chroot/dev" && mount --rbind /sys "$chroot/sys" && exec chroot "$chroot" \
+      env -i -C "$directory" PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
+      DEBIAN_FRONTEND=noninteractive "$@"' "$@" < /dev/null
+}
+
 # parallel_jobs: one per processor, limited by memory (up to 1.5 GB per job).
 parallel_jobs() {
   local processors by_memory

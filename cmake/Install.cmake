@@ -26,8 +26,8 @@ foreach(directory gradcheck layers losses optim ops mlp compare)
 endforeach()
 foreach(header data/batches data/dataset data/idx io/grey_image io/named_tensor io/tensor_file
                runtime/error runtime/gpu runtime/names runtime/process_group runtime/ranks runtime/threads
-               training/gradient_exchange training/observer training/options training/progress training/step_clock
-               training/test_results training/trainer)
+               training/gradient_exchange training/observer training/options training/progress
+               training/step_clock training/test_results training/trainer)
   get_filename_component(directory ${header} DIRECTORY)
   install(FILES ${PROJECT_SOURCE_DIR}/cpp/twingrad/${header}.h
           DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/twingrad/${directory})

@@ -49,8 +49,8 @@ class EndedByRankZero : public std::runtime_error {
   int status_;
 };
 
-/// Runs the command as one of several processes, or alone. Returns its exit status. Errors of other ranks than
-/// 0 begin with the rank. With torchrun, they are also written to its error file.
+/// Runs the command as one of several processes, or alone. Returns its exit status. Errors of other ranks
+/// than 0 begin with the rank. With torchrun, they are also written to its error file.
 int run_in_processes(const Ranks& ranks, const std::function<int(Processes&)>& command);
 
 }  // namespace twingrad::app

@@ -1,4 +1,4 @@
-"""A recipe for Conan 2: conan create packaging/conan. LibTorch is not in Conan Center and must be installed."""
+"""A recipe for Conan 2: conan create packaging/conan. LibTorch, not in Conan Center, must be installed."""
 
 import os
 

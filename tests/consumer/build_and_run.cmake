@@ -1,11 +1,10 @@
 # Builds projects that use twingrad and runs their programs, the examples:
-#   cmake -DHOW=installed|subdirectory|fetched|prefix -DTWINGRAD_BUILD=<build directory> -DFOLDER=<new directory>
-#         -DGENERATOR=Ninja -P build_and_run.cmake
+#   cmake -DHOW=installed|subdirectory|fetched|prefix -DTWINGRAD_BUILD=<build directory>
+#         -DFOLDER=<new directory> -DGENERATOR=Ninja -P build_and_run.cmake
 # `installed` installs a complete build, TWINGRAD_BUILD. `subdirectory` compiles the gradient checker, which
 # is one unit, but not the rest of twingrad. `fetched` does the same with FetchContent and a clone of this
-# repository. `prefix` configures twingrad with a LibTorch that is not in /usr and contains headers of fmt, like a
-# wheel or an archive. The cache entries in PASS_ON are passed to the projects as
-# -D<entry>.
+# repository. `prefix` configures twingrad with a LibTorch that is not in /usr and contains headers of fmt,
+# like a wheel or an archive. The cache entries in PASS_ON are passed to the projects as -D<entry>.
 cmake_minimum_required(VERSION 3.24)
 
 function(run)

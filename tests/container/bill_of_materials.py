@@ -44,8 +44,8 @@ for package in debian:
 assert len(files) == len(set(files)), "a file belongs to two packages"
 own = {BILL, "/usr/local/bin/twingrad", "/etc/passwd", "/etc/group", "/etc/ld.so.cache"}
 own |= {license_of(package["name"]) for package in [*debian, packages["SPDXRef-twingrad"]]}
-placeholder = packages["SPDXRef-twingrad"]["comment"].removeprefix("empty placeholder: ")
-own |= {placeholder} if placeholder and Path(f"{ROOT}{placeholder}").stat().st_size < 20000 else set()
+replaced = packages["SPDXRef-twingrad"]["comment"].removeprefix("empty library: ")
+own |= {replaced} if replaced and Path(f"{ROOT}{replaced}").stat().st_size < 20000 else set()
 of_engine = re.compile(r"/(etc/(hosts|hostname|resolv.conf|mtab)|\.dockerenv|(dev|proc|sys|run)/.*)")
 found = {str(path)[len(str(ROOT)):] for path in ROOT.rglob("*") if path.is_file() and not path.is_symlink()}
 found = {path for path in found if not path.startswith("/usr/local/share/twingrad/recipes/")}

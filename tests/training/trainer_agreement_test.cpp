@@ -1,4 +1,5 @@
-// What the trainer reports of two twins, and which failures stop a run. The results of the twins are scripted.
+// What the trainer reports of two twins, and which failures stop a run. The results of the twins are
+// scripted.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -22,11 +22,11 @@ struct IdxFile {
 ///
 /// expected_rank: 1 for labels, 3 for images. The labels may also be the first column of 32-bit integers
 /// [N, 8], as in QMNIST (Yadav and Bottou, 2019, https://github.com/facebookresearch/qmnist). Throws
-/// UserError naming the file and the byte offset unless the file is well-formed: for a wrong magic number or rank, a
-/// size of zero or too large, too few or too many bytes (also after the gzip stream), a broken gzip stream,
-/// an empty file, a directory, an unreadable file. The offset refers to the unpacked file or, for errors of
-/// the gzip stream, to the compressed file; the message says which. Memory grows with the bytes read, not
-/// with the sizes in the header.
+/// UserError naming the file and the byte offset unless the file is well-formed: for a wrong magic number or
+/// rank, a size of zero or too large, too few or too many bytes (also after the gzip stream), a broken gzip
+/// stream, an empty file, a directory, an unreadable file. The offset refers to the unpacked file or, for
+/// errors of the gzip stream, to the compressed file; the message says which. Memory grows with the bytes
+/// read, not with the sizes in the header.
 IdxFile read_idx(const std::filesystem::path& path, int expected_rank);
 
 }  // namespace twingrad::data

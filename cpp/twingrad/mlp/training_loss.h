@@ -40,8 +40,8 @@ at::Tensor target_of(const MlpSpec& spec, const at::Tensor& labels, const at::Te
 /// target is a class index. The mean over a batch then differs from the mean of the means over its parts.
 bool mean_depends_on_labels(const MlpSpec& spec);
 
-/// The divisor of the mean over these labels: the number of rows N, the number of entries N · C, or the sum of
-/// the weights Σ w_t over the rows that are not ignored.
+/// The divisor of the mean over these labels: the number of rows N, the number of entries N · C, or the sum
+/// of the weights Σ w_t over the rows that are not ignored.
 double mean_divisor(const MlpSpec& spec, const at::Tensor& labels);
 
 /// The mean loss of a batch, given the reduced loss L. This is L if the reduction is the mean; a sum is

@@ -29,8 +29,8 @@ class Twin {
 
   /// Returns the mean loss of the batch, regardless of the reduction that the gradient uses: with class
   /// weights the weighted mean Σ_n w_t ℓ / Σ_n w_t over the rows that are not ignored, and 0 if all are
-  /// ignored (mean_loss in training_loss.h). For evaluation, call it under torch::NoGradGuard, and do not call
-  /// backward.
+  /// ignored (mean_loss in training_loss.h). For evaluation, call it under torch::NoGradGuard, and do not
+  /// call backward.
   virtual double forward(const at::Tensor& images, const at::Tensor& labels) = 0;
 
   /// Returns the logits [N, C] without computing a loss. Do not call backward afterwards.
@@ -43,8 +43,8 @@ class Twin {
   /// of the parameters and the logits are available. Returns the same loss as forward.
   virtual double compute_gradients(const at::Tensor& images, const at::Tensor& labels);
 
-  /// compute_gradients without waiting for a GPU: returns the loss as a tensor, 0-d, on the device, valid until
-  /// the next call. Reading it waits until the GPU has computed it.
+  /// compute_gradients without waiting for a GPU: returns the loss as a tensor, 0-d, on the device, valid
+  /// until the next call. Reading it waits until the GPU has computed it.
   virtual at::Tensor enqueue_gradients(const at::Tensor& images, const at::Tensor& labels);
 
   /// The part of the last compute_gradients that forward took, in seconds of wall time; the rest is backward.

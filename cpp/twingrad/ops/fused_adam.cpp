@@ -94,8 +94,8 @@ void run_adam(at::Tensor& parameters, at::TensorList gradient_parts, const AdamS
        state.exp_avg.data_ptr<Scalar>(), state.exp_avg_sq.data_ptr<Scalar>());
 }
 
-/// m ← β₁ m + (1 − β₁) g and v ← β₂ v + (1 − β₂) g², with coupled weight decay in g. Returns v, or its maximum
-/// so far.
+/// m ← β₁ m + (1 − β₁) g and v ← β₂ v + (1 − β₂) g², with coupled weight decay in g. Returns v, or its
+/// maximum so far.
 const at::Tensor& move_averages(const at::Tensor& parameters, const at::Tensor& gradient,
                                 const AdamState& state, const AdamCoefficients& c) {
   const bool is_coupled = c.weight_decay != 0 && !c.decoupled;

@@ -38,8 +38,8 @@ struct AdamOnDevice {
   at::Tensor lr = {};
 };
 
-/// The tensor version for a step that is recorded once and replayed (runtime/gpu.h). It reads the learning rate
-/// from `on_device` and counts the step there; the coefficients' lr and corrections are not used.
+/// The tensor version for a step that is recorded once and replayed (runtime/gpu.h). It reads the learning
+/// rate from `on_device` and counts the step there; the coefficients' lr and corrections are not used.
 void adam_on_device(at::Tensor& parameters, const at::Tensor& gradient, const AdamState& state,
                     const AdamCoefficients& coefficients, AdamOnDevice& on_device);
 

@@ -49,8 +49,8 @@ class Optimizer {
   std::int64_t steps() const { return steps_; }
   virtual void set_steps(std::int64_t steps) { steps_ = steps; }
 
-  /// Whether a recorded step (runtime/gpu.h) can be replayed as the next: the numbers that change from step to
-  /// step are tensors on the device. After each replay call count_step, which adds to steps().
+  /// Whether a recorded step (runtime/gpu.h) can be replayed as the next: the numbers that change from step
+  /// to step are tensors on the device. After each replay call count_step, which adds to steps().
   virtual bool can_be_recorded() const { return false; }
   void count_step() { ++steps_; }
 

@@ -4,8 +4,8 @@
 #include <memory>
 #include <string>
 
-/// What training on a GPU needs beyond tensor operations. Only a build with a LibTorch for CUDA has it; in any
-/// other, a constructor throws std::logic_error. (There, require_available in training/options.h refuses
+/// What training on a GPU needs beyond tensor operations. Only a build with a LibTorch for CUDA has it; in
+/// any other, a constructor throws std::logic_error. (There, require_available in training/options.h refuses
 /// --device cuda.)
 namespace twingrad::gpu {
 
@@ -33,8 +33,9 @@ class Event {
   std::unique_ptr<State> state_;
 };
 
-/// A sequence of GPU work that is recorded once and then launched as a whole (a CUDA graph). A small network's
-/// step consists of dozens of kernels of a few microseconds each, and launching one takes the CPU as long.
+/// A sequence of GPU work that is recorded once and then launched as a whole (a CUDA graph). A small
+/// network's step consists of dozens of kernels of a few microseconds each, and launching one takes the CPU
+/// as long.
 class Graph {
  public:
   Graph();
@@ -44,8 +45,8 @@ class Graph {
 
   /// Runs `work` once without recording, so that all its buffers exist.
   void warm_up(const std::function<void()>& work);
-  /// Records the GPU work that `work` enqueues, without executing it. `work` must not wait for the GPU, and the
-  /// memory that it reads and writes must outlive the graph.
+  /// Records the GPU work that `work` enqueues, without executing it. `work` must not wait for the GPU, and
+  /// the memory that it reads and writes must outlive the graph.
   void record(const std::function<void()>& work);
   /// Enqueues the recorded work.
   void replay();

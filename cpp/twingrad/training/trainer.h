@@ -29,8 +29,8 @@ struct StepResult;
 ///   for each epoch: shuffle
 ///     for each batch: gather → (compare) → forward, backward, update of each twin
 ///
-/// Several processes can train together, each on its rows of each batch. Between backward and update, they sum
-/// their gradients, so that all have the same weights (gradient_exchange.h).
+/// Several processes can train together, each on its rows of each batch. Between backward and update, they
+/// sum their gradients, so that all have the same weights (gradient_exchange.h).
 class Trainer {
  public:
   /// twins: one, or two (autograd first, then manual), with the same weights in all processes. All references
@@ -45,8 +45,8 @@ class Trainer {
   /// Runs all remaining epochs, or until `stop` becomes true (the current step is finished). from: the
   /// progress of a resumed run, whose twins must have been restored; the result is bit-for-bit the same as
   /// without the interruption. Throws CheckFailed, naming the step and the tensor, if the gradients
-  /// of the twins disagree or if a loss or a weight is not finite. If another process is lost, throws RankLost
-  /// after asking for a checkpoint. `stop` of one process stops all after the same step.
+  /// of the twins disagree or if a loss or a weight is not finite. If another process is lost, throws
+  /// RankLost after asking for a checkpoint. `stop` of one process stops all after the same step.
   TrainingResult run(const std::atomic<bool>& stop, TrainingProgress from = {});
 
   /// Evaluates every twin on the test images, as after an epoch. Returns the mean loss and the accuracy of

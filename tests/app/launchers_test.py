@@ -91,6 +91,20 @@ class Launch(Folder):
         outcome = self.run_command(self.launch(["train", "--lr", "x"]))
         self.assertEqual((outcome.returncode, outcome.stderr.count("\n")), (2, 1), outcome.stderr)
 
+    def test_says_the_same_on_a_slow_machine(self):
+        """Shells tell of killed processes between two commands: each command of the script takes its time."""
+        self.path("slow.sh").write_text("trap 'sleep 0.05' DEBUG\n")
+        self.path("rank.sh").write_text("""#!/bin/sh
+            case $RANK in
+              0) exit 2 ;;
+              *) kill -KILL $$ ;;
+            esac\n""")
+        self.path("rank.sh").chmod(0o755)
+        for ranks, status, message in ((1, 2, ""), (2, 137, "launch: a process was ended by signal 9\n")):
+            command = [LAUNCH, "-n", str(ranks), "--program", self.path("rank.sh"), "train"]
+            outcome = self.run_command(command, BASH_ENV=self.path("slow.sh"))
+            self.assertEqual((outcome.returncode, outcome.stderr), (status, message))
+
     def test_interrupt_stops_all(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             launcher, ranks = self.start()

@@ -5,9 +5,9 @@ function(twingrad_compile_options target)
     ${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
     # The same results with and without fused multiply-add; sqrt vectorizes only without errno.
     -ffp-contract=off -fno-math-errno)
-  # A false alarm of g++ 14, in a vector<bool> inside torch::autograd::Function.
+  # False alarms of g++ 14 about copies of vectors, such as the vector<bool> in torch::autograd::Function.
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION MATCHES "^14\\.")
-    target_compile_options(${target} PRIVATE -Wno-array-bounds)
+    target_compile_options(${target} PRIVATE -Wno-array-bounds -Wno-stringop-overflow)
   endif()
   if(TWINGRAD_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${TWINGRAD_SANITIZE} -fno-omit-frame-pointer

@@ -300,7 +300,7 @@ TEST_F(GradcheckJudgingTest, EqualInfinitiesAreNotTheCauseOfAnotherError) {
     });
   };
   const Tensors x = {variable_of({0, 1})};
-  EXPECT_TRUE(gradcheck(claiming(1), x));
+  EXPECT_TRUE(gradcheck(claiming(1), x, without_contract())) << "it is not linear in g";
   const GradcheckResult result = gradcheck(claiming(-1), x);
   EXPECT_EQ(only_comparison(result).bad, 1);
   EXPECT_EQ(only_comparison(result).cause, Cause::unknown) << result.to_string();

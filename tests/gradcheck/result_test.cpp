@@ -151,6 +151,11 @@ TEST(GradcheckResult, UpToTenBadEntriesAreShownAnd100AreListedTheWorstFirst) {
 TEST(GradcheckResult, JsonHasEveryField) {
   GradcheckResult result = example();
   result.comparisons[1].bad_entries.resize(1);
+  result.comparisons[1].opinions = {{.entry = result.comparisons[1].bad_entries[0],
+                                     .derivative = 0.25,
+                                     .error = 1e-9,
+                                     .order = NAN,
+                                     .blame = GradcheckOpinion::Blame::gradient}};
   EXPECT_EQ(
       result.to_json(),
       R"({"check":"check_backward","passed":false,"mode":"fast","eps":1e-06,"atol":2e-05,"rtol":0.003,)"
@@ -160,7 +165,8 @@ TEST(GradcheckResult, JsonHasEveryField) {
       R"("analytical":0.0,"numerical":0.0,"absolute":1e-09,"relative":0.0,"tolerance":0.0,"passed":true,)"
       R"("kink":false},"worst_relative":{"output_index":[],"input_index":[],"analytical":0.0,)"
       R"("numerical":0.0,"absolute":0.0,"relative":2e-09,"tolerance":0.0,"passed":true,"kink":false},)"
-      R"("bad_entries":[],"passed":true},{"kind":"jacobian","output":1,"input":2,"part":"imaginary",)"
+      R"("bad_entries":[],"opinions":[],"passed":true},)"
+      R"({"kind":"jacobian","output":1,"input":2,"part":"imaginary",)"
       R"("output_name":"spectrum","input_name":"w \"quoted\"\n","output_shape":[3],"input_shape":[2,10],)"
       R"("entries":60,"bad":12,"kinks":4,"cause":"non_finite","factor":0.5,"explanation":"not finite",)"
       R"("worst_absolute":{"output_index":[2],"input_index":[1,9],"analytical":[1.5,-2.0],)"
@@ -169,17 +175,20 @@ TEST(GradcheckResult, JsonHasEveryField) {
       R"("numerical":null,"absolute":20.0,"relative":40.0,"tolerance":60.0,"passed":false,"kink":true},)"
       R"("bad_entries":[{"output_index":[2],"input_index":[1,9],"analytical":[1.5,-2.0],)"
       R"("numerical":[0.0,0.25],"absolute":30.0,"relative":60.0,"tolerance":90.0,"passed":false,)"
-      R"("kink":false}],"passed":false}],"failures":["a failure","another"],"warnings":["a warning"]})");
+      R"("kink":false}],"opinions":[{"output_index":[2],"input_index":[1,9],"derivative":0.25,"error":1e-09,)"
+      R"("order":null,"blame":"gradient"}],"passed":false}],)"
+      R"("failures":["a failure","another"],"warnings":["a warning"]})");
 }
 
 TEST(GradcheckResult, EveryCauseHasAName) {
-  const char* const names[] = {"none",        "unknown",    "sign",          "factor",        "missing_mean",
-                               "extra_mean",  "transposed", "conjugated",    "diagonal_only", "not_filled",
-                               "overwritten", "kink",       "discontinuity", "rounding",      "non_finite"};
+  const char* const names[] = {"none",          "unknown",    "sign",        "factor",
+                               "missing_mean",  "extra_mean", "transposed",  "conjugated",
+                               "diagonal_only", "not_filled", "overwritten", "kink",
+                               "discontinuity", "rounding",   "step",        "non_finite"};
   const Cause causes[] = {Cause::none,          Cause::unknown,    Cause::sign,        Cause::factor,
                           Cause::missing_mean,  Cause::extra_mean, Cause::transposed,  Cause::conjugated,
                           Cause::diagonal_only, Cause::not_filled, Cause::overwritten, Cause::kink,
-                          Cause::discontinuity, Cause::rounding,   Cause::non_finite};
+                          Cause::discontinuity, Cause::rounding,   Cause::step,        Cause::non_finite};
   for (std::size_t i = 0; i < std::size(causes); ++i) {
     EXPECT_STREQ(to_string(causes[i]), names[i]);
   }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "twingrad/gradcheck/detail/contract.h"
 #include "twingrad/gradcheck/detail/gradient_check.h"
 
 namespace twingrad {
@@ -15,6 +16,8 @@ namespace {
 
 using gradcheck_detail::CheckedInput;
 using gradcheck_detail::CheckStopped;
+using gradcheck_detail::Contract;
+using gradcheck_detail::Differentiate;
 using gradcheck_detail::GradientCheck;
 using gradcheck_detail::name_at;
 using gradcheck_detail::OutputSlot;
@@ -91,6 +94,67 @@ void check_undefined_upstreams(GradientCheck& check, const GradcheckFunction& fn
   }
 }
 
+/// The gradients by autograd of the checked inputs that require one, at other inputs than those of the check.
+/// Outputs without an upstream gradient, or that require none there, are left out.
+Tensors autograd_gradients(const GradientCheck& check, const GradcheckFunction& fn, const Tensors& inputs,
+                           const Tensors& upstream) {
+  const Tensors outputs = fn(inputs);
+  Tensors roots, used_upstream, wanted;
+  for (std::size_t s = 0; s < upstream.size(); ++s) {
+    const Tensor& output = outputs.at(check.layout().slots[s].output);
+    if (upstream[s].defined() && requires_grad(output)) {
+      roots.push_back(output);
+      used_upstream.push_back(upstream[s]);
+    }
+  }
+  for (const CheckedInput& input : check.checked()) {
+    if (requires_grad(inputs[input.index])) {
+      wanted.push_back(inputs[input.index]);
+    }
+  }
+  Tensors found(wanted.size());
+  if (!roots.empty() && !wanted.empty()) {
+    found = torch::autograd::grad(roots, wanted, used_upstream, /*retain_graph=*/false,
+                                  /*create_graph=*/false, /*allow_unused=*/true);
+  }
+  Tensors gradients;
+  auto next = found.begin();
+  for (const CheckedInput& input : check.checked()) {
+    gradients.push_back(requires_grad(inputs[input.index]) ? *next++ : Tensor());
+  }
+  return gradients;
+}
+
+/// Calls the function in other ways, if it is right so far. by_hand: the backward is not autograd's.
+void check_contract(GradientCheck& check, const GradcheckFunction& fn, const Tensors& inputs,
+                    const GradcheckOptions& options, const Differentiate& differentiate, bool by_hand) {
+  std::vector<std::function<void(Contract&)>> steps;
+  const auto add = [&](bool wanted, auto step) {
+    if (wanted) {
+      steps.emplace_back(step);
+    }
+  };
+  add(options.check_strides, [](Contract& contract) { contract.check_strides(); });
+  add(options.check_subsets && !by_hand, [](Contract& contract) { contract.check_subsets(); });
+  add(options.check_accumulation && !by_hand, [&](Contract& contract) { contract.check_accumulation(fn); });
+  add(options.check_batch_sizes && !options.batched_inputs.empty(),
+      [](Contract& contract) { contract.check_batch_sizes(); });
+  add(options.check_forward_ad && !by_hand, [&](Contract& contract) { contract.check_forward_ad(fn); });
+  add(options.check_parity && options.reference, [&](Contract& contract) { contract.check_parity(fn); });
+  add(options.threads > 0, [](Contract& contract) { contract.check_threads(); });
+  if (steps.empty() || !check.passes()) {
+    return;
+  }
+  const std::size_t before = check.failure_count();
+  Contract contract(check, inputs, options, differentiate);
+  for (const auto& step : steps) {
+    step(contract);
+  }
+  if (check.failure_count() > before) {
+    check.replace_if_random(before);
+  }
+}
+
 GradcheckResult check_autograd(GradcheckResult::Check kind, const GradcheckFunction& fn,
                                const Tensors& inputs, const GradcheckOptions& options) {
   const c10::AutoGradMode grad_mode(true);
@@ -114,6 +178,12 @@ GradcheckResult check_autograd(GradcheckResult::Check kind, const GradcheckFunct
     if (options.check_undefined_grad) {
       check_undefined_upstreams(check, fn, inputs);
     }
+    check_contract(
+        check, fn, inputs, options,
+        [&](const Tensors& at, const Tensors& upstream) {
+          return autograd_gradients(check, fn, at, upstream);
+        },
+        /*by_hand=*/false);
   });
 }
 
@@ -186,6 +256,9 @@ GradcheckOptions options_of_gradients(const GradcheckOptions& options, const Ten
                                       const Tensors& outputs) {
   GradcheckOptions of_gradients = options;
   of_gradients.reference = nullptr;
+  of_gradients.check_subsets = false;  // the gradients of all inputs are computed
+  of_gradients.check_accumulation = false;
+  of_gradients.check_forward_ad = false;
   of_gradients.input_names.clear();
   of_gradients.output_names.clear();
   for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -250,6 +323,12 @@ GradcheckResult check_backward(const GradcheckFunction& forward, const Gradcheck
     };
     check.compare_gradients(vjp);
     check.check_zero_upstream(vjp);
+    check_contract(
+        check, forward, inputs, options,
+        [&](const Tensors& at, const Tensors& upstream) {
+          return manual_vjp(check, forward, backward, at, upstream);
+        },
+        /*by_hand=*/true);
   });
 }
 

@@ -39,10 +39,22 @@ struct GradcheckOptions {
   bool equal_nan = false;            ///< NaN passes if both sides are NaN; otherwise NaN always fails
   bool check_undefined_grad = true;  ///< undefined upstream gradients must be supported (not check_backward)
   bool check_grad_dtypes = false;    ///< a gradient must have its input's dtype (otherwise: a warning)
+  /// The contract of a backward pass, checked if all else passed. A difference is more than rounding: more
+  /// than √ε of the largest gradient, and more than atol and nondet_tol.
+  bool check_strides = true;  ///< inputs and upstream gradients with any strides give the same gradients
+  bool check_subsets =
+      true;  ///< so does any subset of the inputs that requires a gradient (not check_backward)
+  bool check_accumulation = true;  ///< calls of backward() add up in .grad (not check_backward)
+  bool check_batch_sizes = true;   ///< batches of no and of one row work, if there are batched_inputs
+  bool check_parity = false;  ///< fn refuses what `reference` refuses, and agrees with it on NaN and ±∞
+  bool check_forward_ad =
+      false;                ///< forward-mode derivatives match those of the backward (not check_backward)
+  std::size_t threads = 0;  ///< so many threads at once give the same gradients; 0: not checked
   /// For inputs below double precision: compute the numerical gradients on float64 copies of all inputs. fn
   /// must then accept float64, so it must not combine its inputs with captured float32 tensors. If false,
   /// they are computed in the inputs' precision, as in Python, and the check rarely passes.
   bool numerical_in_float64 = true;
+  bool second_opinions = true;  ///< on wrong entries, with steps of up to a quarter of the input
   /// If given, the outputs' values are compared with its values, using the tolerances of
   /// torch.testing.assert_close: (rtol, atol) = (1e-7, 1e-7) in float64, (1.3e-6, 1e-5) in float32.
   GradcheckFunction reference = nullptr;

@@ -1,6 +1,7 @@
 #include "twingrad/gradcheck/result.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -16,10 +17,12 @@ constexpr const char* kModeNames[] = {"full", "fast"};
 constexpr const char* kKindNames[] = {"jacobian", "projection", "value"};
 constexpr const char* kPartNames[] = {"whole", "real", "imaginary"};
 constexpr const char* kCauseNames[] = {
-    "none",        "unknown",    "sign",          "factor",        "missing_mean",
-    "extra_mean",  "transposed", "conjugated",    "diagonal_only", "not_filled",
-    "overwritten", "kink",       "discontinuity", "rounding",      "non_finite",
+    "none",          "unknown",    "sign",          "factor",     "missing_mean", "extra_mean",
+    "transposed",    "conjugated", "diagonal_only", "not_filled", "overwritten",  "kink",
+    "discontinuity", "rounding",   "step",          "non_finite",
 };
+
+constexpr const char* kBlameNames[] = {"unknown", "gradient", "step"};
 
 template <std::size_t kCount, typename Enum>
 const char* name_of(const char* const (&names)[kCount], Enum value) {
@@ -110,6 +113,20 @@ std::string entries_table(const GradcheckComparison& c, std::size_t max_rows) {
          " bad entries\n" + table_text(rows, "lllrrrrrl");
 }
 
+std::string opinion_text(const GradcheckComparison& c, const GradcheckOpinion& opinion) {
+  using Blame = GradcheckOpinion::Blame;
+  return "second opinion on d " + output_text(c) + index_text(opinion.entry.output_index) + " / d " +
+         c.input_name + index_text(opinion.entry.input_index) + ": " + format("%.9g", opinion.derivative) +
+         " within " + format("%.0e", opinion.error) + " by extrapolation" +
+         (std::isnan(opinion.order)
+              ? std::string()
+              : "; the remainder of Taylor's formula falls with h^" + format("%.2f", opinion.order)) +
+         (opinion.blame == Blame::gradient ? ": the gradient is wrong"
+          : opinion.blame == Blame::step   ? ": the gradient is right"
+                                           : ": this cannot decide") +
+         "\n";
+}
+
 Json json_of(std::complex<double> value) {
   return value.imag() == 0 ? Json(value.real()) : Json::array({value.real(), value.imag()});
 }
@@ -126,7 +143,20 @@ Json json_of(const GradcheckEntry& entry) {
           {"kink", entry.kink}};
 }
 
+Json json_of(const GradcheckOpinion& opinion) {
+  return {{"output_index", opinion.entry.output_index},
+          {"input_index", opinion.entry.input_index},
+          {"derivative", opinion.derivative},
+          {"error", opinion.error},
+          {"order", opinion.order},
+          {"blame", name_of(kBlameNames, opinion.blame)}};
+}
+
 Json json_of(const GradcheckComparison& c) {
+  Json opinions = Json::array();
+  for (const GradcheckOpinion& opinion : c.opinions) {
+    opinions.push_back(json_of(opinion));
+  }
   Json bad_entries = Json::array();
   for (const GradcheckEntry& entry : c.bad_entries) {
     bad_entries.push_back(json_of(entry));
@@ -148,6 +178,7 @@ Json json_of(const GradcheckComparison& c) {
           {"worst_absolute", json_of(c.worst_absolute)},
           {"worst_relative", json_of(c.worst_relative)},
           {"bad_entries", bad_entries},
+          {"opinions", opinions},
           {"passed", c.passed}};
 }
 
@@ -171,6 +202,7 @@ std::string GradcheckResult::to_string(std::size_t max_rows) const {
   for (const GradcheckComparison& comparison : comparisons) {
     if (!comparison.passed && max_rows > 0) {
       text += entries_table(comparison, max_rows);
+      text += comparison.opinions.empty() ? "" : opinion_text(comparison, comparison.opinions[0]);
     }
   }
   return text;

@@ -28,6 +28,7 @@ enum class GradcheckCause {
   kink,           ///< the one-sided slopes differ: the function has no derivative here
   discontinuity,  ///< the function jumps here
   rounding,       ///< the forward's rounding errors are too large for the step
+  step,           ///< the analytical gradient is right; eps is too large or too small for the function
   non_finite,     ///< NaN or infinity
 };
 
@@ -45,6 +46,23 @@ struct GradcheckEntry {
   double tolerance = 0;            ///< the upper bound on `absolute`
   bool passed = true;
   bool kink = false;  ///< the one-sided slopes differ here
+};
+
+/// A second opinion on a bad entry, from many steps instead of eps.
+struct GradcheckOpinion {
+  enum class Blame {
+    unknown,   ///< the function is too rough or noisy here to tell
+    gradient,  ///< the analytical gradient is wrong
+    step,      ///< the analytical gradient is right, and the difference with eps is not
+  };
+
+  GradcheckEntry entry;   ///< whose opinion this is
+  double derivative = 0;  ///< extrapolated to a step of 0; NaN if it is not finite
+  double error = 0;       ///< its estimated error
+  /// The remainder y(x + h) − y(x) − h · analytical falls with h^order: 2 for a right gradient, 1 for a wrong
+  /// one. NaN if it is no larger than rounding errors.
+  double order = 0;
+  Blame blame = Blame::unknown;
 };
 
 /// The Jacobian of one output with respect to one input, analytical and numerical; or the values of one
@@ -65,6 +83,7 @@ struct GradcheckComparison {
   GradcheckEntry worst_absolute;            ///< the entry with the largest absolute error
   GradcheckEntry worst_relative;            ///< the entry with the largest relative error
   std::vector<GradcheckEntry> bad_entries;  ///< the worst first, at most 100
+  std::vector<GradcheckOpinion> opinions;   ///< on the first bad entries, at most 10, of real inputs
   GradcheckCause cause = GradcheckCause::none;
   double factor = 1;        ///< k, if analytical = k · numerical
   std::string explanation;  ///< the cause in words; a note if the comparison passed

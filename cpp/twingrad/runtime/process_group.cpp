@@ -79,6 +79,13 @@ auto make_device(const Ranks& ranks) {
                          : c10d::ProcessGroupGloo::createDeviceForHostname(address);
 }
 
+/// Newer LibTorch prefers libuv, without which Debian builds it.
+void use_own_server(auto& options) {
+  if constexpr (requires { options.useLibuv; }) {
+    options.useLibuv = false;
+  }
+}
+
 class GlooGroup final : public ProcessGroup {
  public:
   explicit GlooGroup(const Ranks& ranks) : rank_(ranks.rank), size_(ranks.size) {
@@ -92,6 +99,7 @@ class GlooGroup final : public ProcessGroup {
       options.isServer = rank_ == 0 && !ranks.has_agent_store;
       options.waitWorkers = !ranks.has_agent_store;
       options.timeout = kTimeout;
+      use_own_server(options);
       if (options.waitWorkers) {
         options.numWorkers = static_cast<std::size_t>(size_);
       }

@@ -97,6 +97,9 @@ Precision precision_of(const Tensor& tensor) {
 }
 
 std::string number_text(double value, int digits) {
+  if (std::isnan(value)) {
+    return "nan";  // without a sign
+  }
   char text[40];
   std::snprintf(text, sizeof text, "%.*g", digits, value);
   return text;

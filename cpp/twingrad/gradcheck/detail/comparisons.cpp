@@ -29,12 +29,6 @@ Tensor random_direction(std::int64_t count, const at::Generator& generator) {
   return direction / direction.norm();
 }
 
-/// Real numbers as a tensor of the shape, dtype and device of `like`.
-Tensor from_reals(const Tensor& reals, const Tensor& like) {
-  const Tensor numbers = like.is_complex() ? at::view_as_complex(reals.view({-1, 2})) : reals;
-  return numbers.view(like.sizes()).to(like.options().requires_grad(false));
-}
-
 /// How much two numbers differ, if that is not visible in nine digits.
 std::string difference_text(double a, double b) {
   return number_text(a, 9) == number_text(b, 9) && a != b

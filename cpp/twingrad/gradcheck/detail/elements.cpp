@@ -101,6 +101,11 @@ Tensor reals_of(const Tensor& tensor) {
   return reals;
 }
 
+Tensor from_reals(const Tensor& reals, const Tensor& like) {
+  const Tensor numbers = like.is_complex() ? at::view_as_complex(reals.view({-1, 2})) : reals;
+  return numbers.view(like.sizes()).to(like.options().requires_grad(false));
+}
+
 std::int64_t count_reals(const Tensor& tensor) { return tensor.numel() * (tensor.is_complex() ? 2 : 1); }
 
 bool all_zero(const Tensor& tensor) { return !tensor.defined() || reals_of(tensor).eq(0).all().item<bool>(); }

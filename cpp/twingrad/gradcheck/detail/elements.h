@@ -48,6 +48,9 @@ void copy_reals(const Tensor& tensor, double* to);
 /// The real numbers of a tensor [C]: a copy as float64 on the CPU.
 Tensor reals_of(const Tensor& tensor);
 
+/// Real numbers [C] as a tensor of the shape, dtype and device of `like`.
+Tensor from_reals(const Tensor& reals, const Tensor& like);
+
 /// The number of real numbers in a tensor.
 std::int64_t count_reals(const Tensor& tensor);
 

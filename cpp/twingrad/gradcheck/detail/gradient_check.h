@@ -66,6 +66,12 @@ class GradientCheck {
   /// The current step, named in the message if it throws.
   void set_step(std::string step) { step_ = std::move(step); }
 
+  /// Whether nothing has failed so far.
+  bool passes() const;
+  std::string input_name(std::size_t input) const;
+  std::size_t failure_count() const { return result_.failures.size(); }
+  /// Replaces the failures after the first `count` if the forward is random: then they prove nothing.
+  void replace_if_random(std::size_t count);
   const std::vector<CheckedInput>& checked() const { return checked_; }
   const OutputLayout& layout() const { return layout_; }
 
@@ -82,8 +88,6 @@ class GradientCheck {
   /// A value that is off by more changes an entry of a Jacobian by more than atol.
   double value_bound() const { return 2 * options_.eps * options_.atol; }
   std::string memory_shortage() const;
-  std::string input_name(std::size_t input) const;
-
   Tensor numerical_for(const CheckedInput& input);
   GradcheckComparison comparison_of(const CheckedInput& input, const OutputSlot& slot) const;
   Tolerance tolerance_for(const Tensor& input, const Tensor& output, const Tensor& numerical) const;
@@ -102,6 +106,8 @@ class GradientCheck {
                         const OutputSlot& slot, GradcheckComparison::Part part);
   void find_rounding(const Block& block, const OutputSlot& slot, GradcheckComparison::Part part,
                      Elements& elements, BadEntries& entries) const;
+  void ask_second_opinions(const CheckedInput& input, const OutputSlot& slot,
+                           GradcheckComparison& comparison);
   void find_overwritten();
   void report_rows(const AnalyticalRows& rows);
 

@@ -1,8 +1,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "twingrad/gradcheck/detail/gradient_check.h"
+#include "twingrad/gradcheck/detail/opinion.h"
 #include "twingrad/gradcheck/detail/rounding.h"
 
 // How a GradientCheck judges a Jacobian: bad entries, kinks and jumps, rounding, and the cause.
@@ -33,6 +35,21 @@ SlopeMasks compare_slopes(const Slopes& wide, const Slopes& narrow, const Tensor
   const Tensor jump = ratio > 5;
   return {differ & smooth.logical_not() & jump.logical_not(), differ & jump,
           (analytical >= low - tolerance) & (analytical <= high + tolerance)};
+}
+
+/// The position in row-major order.
+std::int64_t flat_index(const std::vector<std::int64_t>& index, const std::vector<std::int64_t>& shape) {
+  std::int64_t flat = 0;
+  for (std::size_t d = 0; d < shape.size(); ++d) {
+    flat = flat * shape[d] + index[d];
+  }
+  return flat;
+}
+
+/// The root mean square of the numbers; 1 if they are all 0.
+double size_of(const Elements& elements) {
+  const double size = elements.values().square().mean().sqrt().item<double>();
+  return std::isfinite(size) && size > 0 ? size : 1;
 }
 
 }  // namespace
@@ -106,6 +123,53 @@ void GradientCheck::judge(const Block& block, const CheckedInput& input, const O
     set_cause(comparison, GradcheckCause::kink,
               std::string("kink: the left and right slopes differ; analytical is ") +
                   (between ? "between them" : "not even between them"));
+  }
+  if (!comparison.passed && comparison.cause != GradcheckCause::non_finite && other.any().item<bool>()) {
+    ask_second_opinions(input, slot, comparison);
+  }
+}
+
+/// Asks for opinions on the worst entries. If all of them are right, the step is to blame.
+void GradientCheck::ask_second_opinions(const CheckedInput& input, const OutputSlot& slot,
+                                        GradcheckComparison& comparison) {
+  constexpr std::size_t kMaxOpinions = 10;
+  if (input.tensor.is_complex() || !options_.second_opinions) {
+    return;
+  }
+  set_step("the forward, perturbed by many steps for a second opinion,");
+  Elements elements(evaluate_->point()[input.index]);
+  const bool complex_output = slot.like.is_complex();
+  for (const GradcheckEntry& entry : comparison.bad_entries) {
+    if (comparison.opinions.size() == kMaxOpinions) {
+      break;
+    }
+    const std::int64_t c = flat_index(entry.input_index, comparison.input_shape);
+    const std::int64_t row = flat_index(entry.output_index, comparison.output_shape);
+    const std::int64_t r =
+        slot.offset + (complex_output ? 2 * row + (comparison.part == Part::imaginary ? 1 : 0) : row);
+    const auto function = [&](double h) {
+      const double moved = elements.set(c, elements[c] + h) - elements[c];
+      double y = NAN;
+      try {
+        y = (*evaluate_)()[r].item<double>();
+      } catch (...) {  // the step may leave the domain of the function
+      }
+      elements.restore(c);
+      return Sample{moved, y};
+    };
+    const double size = std::abs(elements[c]) > 0 ? std::abs(elements[c]) : size_of(elements);
+    comparison.opinions.push_back(
+        second_opinion(function, size, options_.eps, entry.analytical.real(), options_.rtol));
+    comparison.opinions.back().entry = entry;
+  }
+  const auto blames_step = [](const GradcheckOpinion& opinion) {
+    return opinion.blame == GradcheckOpinion::Blame::step;
+  };
+  if (std::all_of(comparison.opinions.begin(), comparison.opinions.end(), blames_step)) {
+    set_cause(comparison, GradcheckCause::step,
+              c10::str("step: the gradient is right; eps ", number_text(options_.eps),
+                       " does not fit this function; try eps ",
+                       number_text(std::cbrt(precision_of(slot.like).epsilon) * size_of(elements), 1)));
   }
 }
 

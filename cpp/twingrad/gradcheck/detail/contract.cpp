@@ -1,0 +1,530 @@
+#include "twingrad/gradcheck/detail/contract.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/forward_grad.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <thread>
+#include <utility>
+
+namespace twingrad::gradcheck_detail {
+namespace {
+
+constexpr double kExpanded = 0.75;  // every element of an expanded upstream gradient
+constexpr const char* kStridesRemedy = "; use its strides, or call contiguous() on it";
+
+/// Memory for `size` elements like those of `tensor`. If they can be NaN, they are: who reads memory that is
+/// not the tensor's gets NaN. Otherwise they are its first element, an index that exists.
+Tensor memory_for(const Tensor& tensor, std::int64_t size) {
+  const Tensor memory = at::empty({size}, tensor.options().requires_grad(false));
+  if (tensor.is_floating_point() || tensor.is_complex()) {
+    return memory.fill_(std::numeric_limits<double>::quiet_NaN());
+  }
+  return tensor.numel() == 0 ? memory : memory.fill_(tensor.reshape({-1})[0]);
+}
+
+/// The same values in column-major order.
+Tensor transposed(const Tensor& tensor) {
+  std::vector<std::int64_t> reversed(tensor.dim());
+  std::iota(reversed.rbegin(), reversed.rend(), 0);
+  return tensor.permute(reversed).clone(at::MemoryFormat::Contiguous).permute(reversed);
+}
+
+/// The same values, with a gap in memory before each.
+Tensor with_gaps(const Tensor& tensor) {
+  std::vector<std::int64_t> strides(tensor.dim());
+  std::int64_t stride = 2;
+  for (std::int64_t d = tensor.dim(); d-- > 0; stride *= tensor.size(d)) {
+    strides[d] = stride;
+  }
+  const Tensor memory = memory_for(tensor, 2 * tensor.numel() + 1);
+  return memory.as_strided(tensor.sizes(), strides, /*storage_offset=*/1).copy_(tensor);
+}
+
+/// One number everywhere: all elements share the first of the tensor's memory.
+Tensor expanded(const Tensor& tensor) {
+  const Tensor memory = memory_for(tensor, tensor.numel() + 1);
+  memory[0].fill_(kExpanded);
+  return memory.as_strided(tensor.sizes(), std::vector<std::int64_t>(tensor.dim(), 0));
+}
+
+bool is_strided(const Tensor& tensor) { return tensor.defined() && tensor.layout() == at::kStrided; }
+
+/// The message of the exception that is thrown, if any.
+template <typename Run>
+std::optional<std::string> exception_of(const Run& run) {
+  try {
+    run();
+    return std::nullopt;
+  } catch (...) {
+    return current_exception_message();
+  }
+}
+
+/// The outputs of a function, or nothing if it throws.
+std::optional<Tensors> outcome(const GradcheckFunction& function, const Tensors& inputs) {
+  try {
+    return function(inputs);
+  } catch (...) {
+    return std::nullopt;
+  }
+}
+
+/// A level of forward-mode differentiation.
+class ForwardLevel {
+ public:
+  ForwardLevel() : index_(torch::autograd::ForwardADLevel::get_next_idx()) {}
+  ForwardLevel(const ForwardLevel&) = delete;
+  ForwardLevel& operator=(const ForwardLevel&) = delete;
+  ~ForwardLevel() { torch::autograd::ForwardADLevel::release_idx(index_); }
+  std::uint64_t index() const { return index_; }
+
+ private:
+  std::uint64_t index_;
+};
+
+}  // namespace
+
+Contract::Contract(GradientCheck& check, const Tensors& inputs, const GradcheckOptions& options,
+                   const Differentiate& differentiate)
+    : check_(check), inputs_(inputs), options_(options), differentiate_(differentiate) {
+  check_.set_step("the function at copies of its inputs");
+  upstream_ = random_upstream();
+  expected_ = differentiate_(copies({}), upstream_);
+}
+
+/// Copies of the strided inputs, which require a gradient where the inputs do. change: applied to each;
+/// empty: as it is. A tensor that is two inputs is copied once.
+Tensors Contract::copies(const Change& change) const {
+  Tensors copied = inputs_;
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const auto first = std::find_if(inputs_.begin(), inputs_.end(),
+                                    [&](const Tensor& other) { return other.is_same(inputs_[i]); });
+    const auto index = static_cast<std::size_t>(first - inputs_.begin());
+    if (index < i) {
+      copied[i] = copied[index];
+    } else if (is_strided(inputs_[i])) {
+      const Tensor values = inputs_[i].detach();
+      copied[i] = (change ? change(values) : values.clone()).requires_grad_(inputs_[i].requires_grad());
+    }
+  }
+  return copied;
+}
+
+/// Copies of which only some checked inputs require a gradient.
+Tensors Contract::copies_requiring(const std::vector<bool>& wanted) const {
+  Tensors copied = copies({});
+  for (const bool requires_grad : {false, true}) {  // one tensor can be two inputs
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      if (wanted[i] == requires_grad) {
+        copied[check_.checked()[i].index].requires_grad_(requires_grad);
+      }
+    }
+  }
+  return copied;
+}
+
+/// U(−1, 1) for each differentiable output.
+Tensors Contract::random_upstream() const {
+  auto generator = at::make_generator<at::CPUGeneratorImpl>(options_.seed);
+  Tensors upstream;
+  for (const OutputSlot& slot : check_.layout().slots) {
+    const Tensor reals = at::rand({slot.length}, generator, at::kDouble).mul_(2).sub_(1);
+    upstream.push_back(slot.differentiable ? from_reals(reals, slot.like) : Tensor());
+  }
+  return upstream;
+}
+
+/// On the difference of two gradients that are equal but for the order of their sums, which changes a few
+/// last digits. A gradient no larger than atol counts as zero.
+double Contract::tolerance(const Tensor& like, double largest) const {
+  const double rounding = std::sqrt(precision_of(like).epsilon) * largest;
+  return (largest <= options_.atol ? options_.atol : rounding) + options_.nondet_tol;
+}
+
+/// How a gradient differs from the expected one. Empty if it differs by rounding only.
+std::string Contract::difference(const Tensor& gradient, const Tensor& expected) const {
+  if (gradient.defined() && gradient.sizes() != expected.sizes()) {
+    return c10::str("has shape ", gradient.sizes(), " instead of ", expected.sizes());
+  }
+  const Tensor right = reals_of(expected);
+  const Tensor found = gradient.defined() ? reals_of(gradient) : at::zeros_like(right);
+  double largest = 0, worst = 0;
+  std::int64_t at = 0;
+  for (std::int64_t i = 0; i < right.numel(); ++i) {
+    const double value = std::abs(right.data_ptr<double>()[i]);
+    largest = std::isfinite(value) ? std::max(largest, value) : largest;
+    const double error = distance(found.data_ptr<double>()[i], right.data_ptr<double>()[i]);
+    if (error > worst) {
+      worst = error;
+      at = i;
+    }
+  }
+  if (worst <= tolerance(expected, largest)) {
+    return {};
+  }
+  return c10::str("is ", number_text(found[at].item<double>()), " instead of ",
+                  number_text(right[at].item<double>()), " in element ", expected.is_complex() ? at / 2 : at,
+                  " of ", expected.numel());
+}
+
+/// Compares the gradients of the checked inputs with those expected (undefined: not compared).
+bool Contract::compare(const std::string& when, const Tensors& gradients, const Tensors& expected,
+                       const std::string& remedy) {
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const std::string wrong = expected[i].defined() ? difference(gradients[i], expected[i]) : "";
+    if (!wrong.empty()) {
+      check_.fail(when, ": the gradient of ", check_.checked()[i].name, " ", wrong, remedy);
+      return false;  // the others have the same cause
+    }
+  }
+  return true;
+}
+
+/// Calls the function in another way.
+void Contract::expect(const std::string& when, const Tensors& inputs, const Tensors& upstream,
+                      const Tensors& expected, const std::string& remedy) {
+  if (const auto error =
+          exception_of([&] { compare(when, differentiate_(inputs, upstream), expected, remedy); })) {
+    check_.fail(when, ": ", *error);
+  }
+}
+
+/// Whether all gradients are as expected.
+bool Contract::agrees(const Tensors& inputs, const Tensors& upstream, const Tensors& expected) const {
+  bool equal = true;
+  const auto error = exception_of([&] {
+    const Tensors gradients = differentiate_(inputs, upstream);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      equal = equal && (!expected[i].defined() || difference(gradients[i], expected[i]).empty());
+    }
+  });
+  return equal && !error;
+}
+
+/// Changes the memory of the upstream gradients and of the inputs: at once, and one after the other if that
+/// fails.
+void Contract::expect_strides(const char* change_text, const Change& change) {
+  Tensors upstream = changed_upstream(change);
+  if (agrees(copies(change), upstream, expected_)) {
+    return;
+  }
+  expect(c10::str("an upstream gradient ", change_text), copies({}), upstream, expected_, kStridesRemedy);
+  const std::string inputs = c10::str("inputs ", change_text);
+  if (const auto error = exception_of(
+          [&] { compare(inputs, differentiate_(copies(change), upstream_), expected_, kStridesRemedy); })) {
+    check_.warn(inputs, " are refused: ", *error);
+  }
+}
+
+Tensors Contract::changed_upstream(const Change& change) const {
+  Tensors upstream;
+  for (const Tensor& gradient : upstream_) {
+    upstream.push_back(gradient.defined() ? change(gradient) : gradient);
+  }
+  return upstream;
+}
+
+void Contract::check_strides() {
+  expect_strides("transposed in memory", transposed);
+  expect_strides("with gaps in memory", with_gaps);
+  const auto contiguous = [](const Tensor& tensor) {
+    return at::full(tensor.sizes(), kExpanded, tensor.options());
+  };
+  expect("an upstream gradient that is expanded (all strides are 0)", copies({}), changed_upstream(expanded),
+         differentiate_(copies({}), changed_upstream(contiguous)), kStridesRemedy);
+}
+
+void Contract::check_subsets() {
+  const std::size_t count = check_.checked().size();
+  constexpr std::size_t kAllSubsets = 3;  // of more inputs, not all are tried
+  const auto check_subset = [&](const std::vector<bool>& wanted) {
+    Tensors expected = expected_;
+    std::string names;
+    for (std::size_t i = 0; i < count; ++i) {
+      expected[i] = wanted[i] ? expected[i] : Tensor();
+      names += wanted[i] ? (names.empty() ? "" : ", ") + check_.checked()[i].name : "";
+    }
+    expect("if only " + names + " requires a gradient", copies_requiring(wanted), upstream_, expected,
+           "; see where the backward leaves out what is not needed");
+  };
+  // The first of many alone: frozen weights. All but the first: a first layer.
+  const bool few = count <= kAllSubsets, full = options_.mode == GradcheckMode::full;
+  for (std::size_t i = 0; i < (few || full ? count : 1) && count > 1; ++i) {
+    std::vector<bool> wanted(count, false);
+    wanted[i] = true;
+    check_subset(wanted);
+    if (count >= kAllSubsets) {
+      wanted.flip();
+      check_subset(wanted);
+    }
+  }
+}
+
+/// The sums in .grad of the leaves selected by `wanted` after two calls of backward(), the second with
+/// `second` times the upstream gradient.
+Tensors Contract::sums_of_two_calls(const GradcheckFunction& fn, const std::vector<bool>& wanted,
+                                    double second) const {
+  const Tensors leaves = copies({});
+  const Tensors outputs = fn(leaves);
+  Tensors roots, wanted_leaves;
+  for (std::size_t s = 0; s < upstream_.size(); ++s) {
+    if (upstream_[s].defined()) {
+      roots.push_back(outputs.at(check_.layout().slots[s].output));
+    }
+  }
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (wanted[i]) {
+      wanted_leaves.push_back(leaves[check_.checked()[i].index]);
+    }
+  }
+  for (const double factor : {1.0, second}) {
+    Tensors upstream;
+    for (const Tensor& gradient : upstream_) {
+      if (gradient.defined()) {
+        upstream.push_back(gradient * factor);
+      }
+    }
+    torch::autograd::backward(roots, upstream, /*retain_graph=*/true, /*create_graph=*/false, wanted_leaves);
+  }
+  Tensors sums;
+  for (const CheckedInput& input : check_.checked()) {
+    sums.push_back(leaves[input.index].grad());
+  }
+  return sums;
+}
+
+void Contract::check_accumulation(const GradcheckFunction& fn) {
+  constexpr double kSecond = -0.5;
+  const std::string when = "backward() for the second time";
+  std::vector<bool> used;
+  Tensors expected = expected_;
+  for (Tensor& gradient : expected) {
+    used.push_back(gradient.defined());
+    gradient = gradient.defined() ? gradient * (1 + kSecond) : gradient;
+  }
+  const auto compare_sums = [&] {
+    const Tensors sums = sums_of_two_calls(fn, used, kSecond);
+    for (std::size_t i = 0; i < used.size(); ++i) {
+      if (!used[i] || difference(sums[i], expected[i]).empty()) {
+        continue;
+      }
+      // LibTorch lets two views of one gradient be the .grad of two leaves: is one leaf alone wrong, too?
+      std::vector<bool> alone(used.size(), false);
+      Tensors expected_alone(used.size());
+      alone[i] = true;
+      expected_alone[i] = expected[i];
+      if (!compare(when, sums_of_two_calls(fn, alone, kSecond), expected_alone)) {
+        return;
+      }
+    }
+  };
+  if (const auto error = exception_of(compare_sums)) {
+    check_.fail(when, ": ", *error);
+  }
+}
+
+/// All outputs are [N, …], and their row n depends on row n of the batched inputs alone.
+void Contract::expect_batch(std::int64_t rows) {
+  const auto& batched = options_.batched_inputs;
+  const auto is_batched = [&](std::size_t input) {
+    return std::find(batched.begin(), batched.end(), input) != batched.end();
+  };
+  Tensors inputs = copies({}), upstream = upstream_, expected = expected_;
+  for (const std::size_t i : batched) {
+    const Tensor values = inputs_[i].detach().narrow(0, 0, rows).clone();
+    inputs[i] = values.requires_grad_(inputs_[i].requires_grad());
+  }
+  for (Tensor& gradient : upstream) {
+    gradient = gradient.defined() ? gradient.narrow(0, 0, rows).clone() : gradient;
+  }
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    if (expected[i].defined()) {
+      expected[i] = is_batched(check_.checked()[i].index) ? expected[i].narrow(0, 0, rows)
+                    : rows == 0                           ? at::zeros_like(expected[i])
+                                                          : Tensor();
+    }
+  }
+  const std::string when = c10::str("batches of ", rows, rows == 1 ? " row" : " rows");
+  // Other inputs can have as many rows, such as labels.
+  if (const auto error = exception_of([&] { compare(when, differentiate_(inputs, upstream), expected); })) {
+    check_.warn(when, " are refused: ", *error);
+  }
+}
+
+void Contract::check_batch_sizes() {
+  if (!options_.batched_inputs.empty() && inputs_[options_.batched_inputs[0]].size(0) > 1) {
+    expect_batch(0);
+    expect_batch(1);
+  }
+}
+
+void Contract::check_threads() {
+  std::vector<Tensors> gradients(options_.threads);
+  std::vector<std::string> errors(options_.threads);
+  std::vector<Tensors> inputs, upstreams;
+  for (std::size_t t = 0; t < options_.threads; ++t) {
+    inputs.push_back(copies({}));
+    upstreams.push_back(random_upstream());
+  }
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < options_.threads; ++t) {
+    threads.emplace_back([&, t] {
+      try {
+        const c10::AutoGradMode grad_mode(true);
+        constexpr int kTimes = 8;  // threads start one after the other: one call may be over too soon
+        for (int i = 0; i < kTimes; ++i) {
+          gradients[t] = differentiate_(inputs[t], upstreams[t]);
+        }
+      } catch (...) {
+        errors[t] = current_exception_message();
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  const std::string when = c10::str(options_.threads, " threads at once");
+  for (std::size_t t = 0; t < options_.threads; ++t) {
+    if (!errors[t].empty()) {
+      check_.fail(when, ": ", errors[t]);
+      return;
+    }
+    if (!compare(when, gradients[t], expected_)) {
+      return;
+    }
+  }
+}
+
+/// ⟨w, Jv⟩ by forward mode, where w is the upstream gradient and v the direction of one checked input.
+double Contract::forward_product(const GradcheckFunction& fn, const CheckedInput& input,
+                                 const Tensor& direction) const {
+  const ForwardLevel level;
+  const auto index = static_cast<std::int64_t>(level.index());
+  Tensors leaves = copies({});
+  const Tensor dual = at::_make_dual(leaves[input.index].detach(), direction, index);
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    leaves[i] = inputs_[i].is_same(input.tensor) ? dual : leaves[i];
+  }
+  const Tensors outputs = fn(leaves);
+  double product = 0;
+  for (std::size_t s = 0; s < upstream_.size(); ++s) {
+    const Tensor& output = outputs.at(check_.layout().slots[s].output);
+    const Tensor tangent = upstream_[s].defined() ? std::get<1>(at::_unpack_dual(output, index)) : Tensor();
+    product += tangent.defined() ? reals_of(tangent).dot(reals_of(upstream_[s])).item<double>() : 0;
+  }
+  return product;
+}
+
+void Contract::check_forward_ad(const GradcheckFunction& fn) {
+  auto generator = at::make_generator<at::CPUGeneratorImpl>(options_.seed);
+  const auto compare_products = [&] {
+    for (std::size_t i = 0; i < expected_.size(); ++i) {
+      const CheckedInput& input = check_.checked()[i];
+      if (!expected_[i].defined()) {
+        continue;
+      }
+      const Tensor v = at::rand({count_reals(input.tensor)}, generator, at::kDouble).mul_(2).sub_(1);
+      const double forward = forward_product(fn, input, from_reals(v, input.tensor));
+      const Tensor gradient = reals_of(expected_[i]);  // Jᵀw
+      const double backward = gradient.dot(v).item<double>();
+      const double size = (gradient.norm() * v.norm()).item<double>();
+      if (!(std::abs(forward - backward) <= tolerance(expected_[i], size))) {
+        check_.fail("forward mode: <w, Jv> for ", input.name, " is ", number_text(forward, 9),
+                    ", but backward gives <J^T w, v> = ", number_text(backward, 9));
+      }
+    }
+  };
+  if (const auto error = exception_of(compare_products)) {
+    check_.fail("forward mode: ", *error);
+  }
+}
+
+/// The copies of the inputs with another value of one.
+Tensors Contract::copies_with(std::size_t input, const Tensor& value) const {
+  Tensors inputs = copies({});
+  inputs[input] = value;
+  return inputs;
+}
+
+/// Fails if only the reference refuses a value of an input. A function may support less than its reference.
+void Contract::expect_refusal(const GradcheckFunction& fn, std::size_t input, const Tensor& value,
+                              const char* what) {
+  const Tensors inputs = copies_with(input, value);
+  if (!outcome(options_.reference, inputs) && outcome(fn, inputs)) {
+    check_.fail("the reference refuses ", check_.input_name(input), " ", what, " (", type_text(value),
+                "), but the function accepts it");
+  }
+}
+
+/// Compares where the outputs are NaN or infinite.
+void Contract::expect_same_special(const GradcheckFunction& fn, std::size_t input, const Tensor& value,
+                                   const std::string& where) {
+  const Tensors inputs = copies_with(input, value);
+  const auto right = outcome(options_.reference, inputs), found = outcome(fn, inputs);
+  if (right.has_value() != found.has_value()) {
+    check_.fail(where, ": the ",
+                found ? "reference refuses it, but the function accepts it"
+                      : "function refuses it, but the reference accepts it");
+  }
+  for (const OutputSlot& slot : check_.layout().slots) {
+    if (!right || !found) {
+      return;
+    }
+    const auto special = [](const Tensor& output) {  // 0 where finite
+      const Tensor reals = reals_of(output);
+      return reals.masked_fill(reals.isfinite(), 0);
+    };
+    const Tensor expected = special(right->at(slot.output)), actual = special(found->at(slot.output));
+    for (std::int64_t i = 0; i < expected.numel(); ++i) {
+      const double wanted = expected.data_ptr<double>()[i];
+      const double value_found = actual.data_ptr<double>()[i];
+      if (distance(wanted, value_found) != 0) {
+        const auto text = [](double number) { return number == 0 ? "finite" : number_text(number); };
+        check_.fail(where, ": ", slot.name, " is ", text(value_found), " in element ", i,
+                    ", but that of the reference is ", text(wanted));
+        return;
+      }
+    }
+  }
+}
+
+void Contract::check_parity(const GradcheckFunction& fn) {
+  const c10::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    if (!is_strided(inputs_[i])) {
+      continue;
+    }
+    const Tensor value = inputs_[i].detach();
+    expect_refusal(fn, i, value.unsqueeze(0), "with one more dimension");
+    if (value.dim() > 0 && value.size(0) > 0) {
+      expect_refusal(fn, i, value.select(0, 0), "with one dimension less");
+    }
+    for (std::int64_t d = 0; d < value.dim(); ++d) {
+      expect_refusal(fn, i, at::cat({value, value}, d), "of twice the size");
+    }
+    expect_refusal(fn, i, value.to(value.scalar_type() == at::kFloat ? at::kDouble : at::kFloat),
+                   "of another dtype");
+    expect_refusal(fn, i, value.is_complex() ? value.abs() : value.to(at::kLong), "of another dtype");
+    for (const double special : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+      for (const std::int64_t at : {std::int64_t{0}, value.numel() - 1}) {
+        if (value.is_floating_point() && value.numel() > 0) {
+          Tensor changed = value.clone(at::MemoryFormat::Contiguous);
+          changed.view({-1})[at] = special;
+          expect_same_special(
+              fn, i, changed,
+              c10::str(check_.input_name(i), " with ", number_text(special), " in element ", at));
+        }
+      }
+    }
+  }
+}
+
+}  // namespace twingrad::gradcheck_detail

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <functional>
+
+#include "twingrad/gradcheck/result.h"
+
+namespace twingrad::gradcheck_detail {
+
+/// A value of a function of one number: y at x + h.
+struct Sample {
+  double h = 0;  // as it was stored: x + h is rounded
+  double y = 0;
+};
+
+/// A second opinion on the derivative at h = 0, free of eps and of tolerances.
+/// size: a length on which the function may change, such as |x|. analytical: the claim to judge.
+/// relative: how far it may be from the truth.
+///
+/// The derivative is Ridders' extrapolation of central differences to h = 0, from the steps size / 4,
+/// size / 8, …, down to 2e-6 size or eps, if that is less (C. J. F. Ridders, Accurate computation of F′(x)
+/// and F′(x)F″(x), 1982). The remainder y(x + h) − y(x) − h · analytical of Taylor's formula falls with h² if
+/// `analytical` is the derivative, and with h if it is not.
+GradcheckOpinion second_opinion(const std::function<Sample(double h)>& function, double size, double eps,
+                                double analytical, double relative);
+
+}  // namespace twingrad::gradcheck_detail

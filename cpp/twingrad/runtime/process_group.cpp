@@ -81,8 +81,8 @@ auto make_device(const Ranks& ranks) {
 
 /// Newer LibTorch prefers libuv, without which Debian builds it.
 void use_own_server(auto& options) {
-  if constexpr (requires { options.useLibuv; }) {
-    options.useLibuv = false;
+  if constexpr (requires { options.useLibUV; }) {
+    options.useLibUV = false;
   }
 }
 

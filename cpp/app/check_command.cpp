@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "app/check_plugin.h"
+#include "app/check_verdicts.h"
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "twingrad/catalogue/targets.h"
@@ -32,7 +34,9 @@ struct CheckOptions {
   bool list_bugs = false;
   bool sweep = false;
   std::string out;
+  std::string plugin;
   bool json = false;
+  CheckFormat format = CheckFormat::text;
   std::optional<c10::ScalarType> dtype;  ///< none: float64 and float32
   c10::Device device = c10::DeviceType::CPU;
 
@@ -53,6 +57,12 @@ const FieldTable<CheckOptions> kCheckFields = {"Options", "", {
   flag("--sweep", &CheckOptions::sweep, {}, "",
        "show the error of central differences for different step sizes"),
   text("--out", "FILE", &CheckOptions::out, "with --sweep: write a plot to an SVG file").without_default(),
+  text("--plugin", "FILE", &CheckOptions::plugin,
+       "check the functions of a shared library instead; see twingrad/gradcheck/plugin.h").without_default(),
+  choice("--format", &CheckOptions::format,
+         {{"text", CheckFormat::text}, {"json", CheckFormat::json}, {"github", CheckFormat::github},
+          {"junit", CheckFormat::junit}}, {}, "",
+         "how to print the results: a table, JSON, annotations for GitHub Actions, or JUnit's XML"),
   flag("--json", &CheckOptions::json, {}, "", kJsonHelp),
 }};
 // clang-format on
@@ -200,7 +210,7 @@ int show_bug(const TargetBug& bug, const CheckOptions& options) {
 class CheckTable {
  public:
   CheckTable(const std::vector<Target>& targets, const CheckOptions& options)
-      : options_(options), stream_(options.json ? stderr : stdout) {
+      : options_(options), stream_(options.format == CheckFormat::text ? stdout : stderr) {
     for (const Target& target : targets) {
       width_ = std::max(width_, target.name.size());
     }
@@ -220,6 +230,8 @@ class CheckTable {
       const bool is_rejected = rejects(bug, options_.where());
       rejected += is_rejected ? 1 : 0;
       bug_rows_.push_back({{"name", bug.name}, {"rejected", is_rejected}});
+      verdicts_.push_back(
+          {target.name, "rejects " + bug.name, is_rejected, "the planted bug passes the checks: " + bug.why});
     }
     rejected_ += rejected;
     print_checks(target, checks, fmt::format("{} of {} rejected", rejected, target.bugs.size()));
@@ -236,6 +248,7 @@ class CheckTable {
     if (options_.json) {
       print_json({{"passed", passed}, {"checks", rows_}, {"bugs", bug_rows_}});
     }
+    print_verdicts(verdicts_, seconds, options_.format);
     return passed;
   }
 
@@ -255,6 +268,8 @@ class CheckTable {
     std::string oracle, error, differences, float32;
     for (const Check& check : checks) {
       rows_.push_back(check_to_json(check));
+      verdicts_.push_back(
+          {target.name, fmt::format("{} in {}", check.oracle, check.dtype), check.passed, check.detail});
       if (check.dtype == "float32") {
         float32 = cell(check);
       } else if (check.oracle == "finite-difference") {
@@ -278,6 +293,7 @@ class CheckTable {
   int rejected_ = 0;
   Json rows_ = Json::array();
   Json bug_rows_ = Json::array();
+  std::vector<CheckVerdict> verdicts_;
 };
 
 int run_checks(const std::vector<Target>& targets, const CheckOptions& options) {
@@ -290,7 +306,28 @@ int run_checks(const std::vector<Target>& targets, const CheckOptions& options) 
   return table.finish(elapsed.count()) ? kDone : kCheckFailed;
 }
 
-int run_check(const CheckOptions& options) {
+/// Refuses options that have no meaning together.
+void require_consistent(const CheckOptions& options) {
+  const bool entries = options.list || options.list_bugs || options.sweep || !options.bug.empty();
+  if (options.format != CheckFormat::text && options.format != CheckFormat::json && entries) {
+    throw UserError("--format",
+                    "expected text or json with --list, --list-bugs, --bug and --sweep, found another",
+                    "omit one of them");
+  }
+  if (!options.plugin.empty() && (entries || options.dtype || !options.device.is_cpu())) {
+    throw UserError("--plugin", "expected only names, --format and --json with it, found another option",
+                    "omit it: the plugin chooses dtypes and devices");
+  }
+}
+
+int run_check(const CheckOptions& given) {
+  CheckOptions options = given;
+  if (options.json && options.format != CheckFormat::text && options.format != CheckFormat::json) {
+    throw UserError("--json", "expected no other --format with it, found one", "omit one of them");
+  }
+  options.format = options.json ? CheckFormat::json : options.format;
+  options.json = options.format == CheckFormat::json;
+  require_consistent(options);
   require_available("--device", options.device);
   if (!options.out.empty() && !options.sweep) {
     throw UserError("--out", "expected --sweep with it, found none", "add --sweep");
@@ -300,6 +337,9 @@ int run_check(const CheckOptions& options) {
     throw UserError("--sweep", "expected float64 on the CPU, found another --dtype or --device", "omit them");
   }
   use_threads({.aten = 1, .blas = 1});  // the tensors are small
+  if (!options.plugin.empty()) {
+    return check_plugin(options.plugin, options.names, options.format);
+  }
   const std::vector<Target> targets = catalogue::all_targets();
   if (!options.bug.empty() && options.bug != "none") {
     return show_bug(find_bug(targets, options.bug), options);
@@ -315,12 +355,13 @@ int run_check(const CheckOptions& options) {
 
 std::function<int()> add_check_command(CLI::App& program) {
   const auto options = std::make_shared<CheckOptions>();
-  CLI::App& command = add_command(
-      program, "check", "Check every hand-written gradient, and detect planted bugs.",
-      {{"twingrad check", "all gradients: a few seconds"},
-       {"twingrad check linear cross_entropy --dtype float64", "two of them, in float64"},
-       {"twingrad check --bug relu.mask_from_gradient", "how a wrong gradient is detected"},
-       {"twingrad check gelu --sweep --out gelu.svg", "the error for each step size, as a plot"}});
+  CLI::App& command =
+      add_command(program, "check", "Check every hand-written gradient, and detect planted bugs.",
+                  {{"twingrad check", "all gradients: a few seconds"},
+                   {"twingrad check linear cross_entropy --dtype float64", "two of them, in float64"},
+                   {"twingrad check --bug relu.mask_from_gradient", "how a wrong gradient is detected"},
+                   {"twingrad check gelu --sweep --out gelu.svg", "the error for each step size, as a plot"},
+                   {"twingrad check --format junit > check.xml", "for continuous integration"}});
   command.add_option("names", options->names, "entries of the catalogue; default: all")->type_name("NAME");
   return command_with(command, kCheckFields, run_check, options);
 }

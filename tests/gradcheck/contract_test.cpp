@@ -231,6 +231,30 @@ TEST_F(GradcheckContractTest, ATensorMayBeTwoInputsAndAFunctionMayCaptureItsInpu
   EXPECT_FALSE(x.grad().defined() || w.grad().defined());
 }
 
+TEST_F(GradcheckContractTest, DifferencesByRoundingPass) {
+  // The function is off by a part of its value for transposed inputs: less or more than half of the digits.
+  const auto passes = [](double part, at::ScalarType input, bool to_float) {
+    const GradcheckFunction off = [=](T in) -> Tensors {
+      const Tensor y = in[0] * (in[0].is_contiguous() ? 1 : 1 + part);
+      return {to_float ? y.to(at::kFloat) : y};
+    };
+    const Tensor x = (at::rand({2, 3}, input) + 0.5).requires_grad_();
+    return gradcheck(off, {x}, {.eps = to_float ? 1e-2 : 1e-6}).passed;
+  };
+  EXPECT_TRUE(passes(1.2e-8, at::kDouble, false));
+  EXPECT_FALSE(passes(1.8e-8, at::kDouble, false));
+  EXPECT_TRUE(passes(3e-4, at::kFloat, false));
+  EXPECT_FALSE(passes(4e-4, at::kFloat, false));
+  EXPECT_TRUE(passes(3e-4, at::kDouble, true));
+  EXPECT_FALSE(passes(4e-4, at::kDouble, true));
+  // A gradient below atol is 0.
+  const GradcheckFunction tiny = [](T in) -> Tensors {
+    return {in[0].sum() + in[1].sum() * (in[1].is_contiguous() ? 1e-6 : 9e-6)};
+  };
+  EXPECT_TRUE(gradcheck(tiny, {variable({2, 3}), variable({2, 3})}));
+  EXPECT_FALSE(gradcheck(tiny, {variable({2, 3}), variable({2, 3})}, {.atol = 1e-7}));
+}
+
 TEST_F(GradcheckContractTest, GradientsAddUp) {
   const Tensor buffer = at::empty({3}, at::kDouble);
   const auto reuses = with_gradient(sin_of, [&](const Tensor& x, const Tensor& g) {

@@ -145,7 +145,11 @@ Tensors Contract::random_upstream() const {
 /// On the difference of two gradients that are equal but for the order of their sums, which changes a few
 /// last digits. A gradient no larger than atol counts as zero.
 double Contract::tolerance(const Tensor& like, double largest) const {
-  const double rounding = std::sqrt(precision_of(like).epsilon) * largest;
+  double epsilon = precision_of(like).epsilon;
+  for (const OutputSlot& slot : check_.layout().slots) {
+    epsilon = std::max(epsilon, precision_of(slot.like).epsilon);
+  }
+  const double rounding = std::sqrt(epsilon) * largest;
   return (largest <= options_.atol ? options_.atol : rounding) + options_.nondet_tol;
 }
 

@@ -8,16 +8,15 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "app/help_formatter.h"
 #include "twingrad/runtime/option_values.h"
 
 namespace twingrad::app {
 namespace {
 
-// Together the 80 columns of a default terminal.
-constexpr std::size_t kNameColumns = 30;
-constexpr std::size_t kTextColumns = 50;
+constexpr std::size_t kTextColumns = 50;  // beside the names, in the 80 columns of a default terminal
 
-/// Breaks a text into lines; CLI11 indents all lines after the first.
+/// Breaks a text into lines; HelpFormatter indents all lines after the first.
 std::string wrapped(const std::string& text) {
   std::istringstream words(text);
   std::string result;
@@ -39,12 +38,6 @@ std::string wrapped(const std::string& text) {
 std::map<const CLI::Option*, std::vector<std::string>>& names_of_choices() {
   static std::map<const CLI::Option*, std::vector<std::string>> names;
   return names;
-}
-
-/// "twingrad train"
-std::string full_name(const CLI::App& command) {
-  const CLI::App* parent = command.get_parent();
-  return parent == nullptr ? command.get_name() : parent->get_name() + " " + command.get_name();
 }
 
 std::string help_hint(const CLI::App& command) { return fmt::format("see '{} --help'", full_name(command)); }
@@ -121,8 +114,6 @@ CLI::App& add_command(CLI::App& program, const std::string& name, const std::str
   }
   command->footer(footer);
   command->allow_extras()->group("Commands");
-  command->get_formatter()->column_width(kNameColumns);
-  command->get_formatter()->label("Positionals", "Arguments");
   return *command;
 }
 

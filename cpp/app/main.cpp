@@ -18,6 +18,7 @@
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/documentation.h"
+#include "app/help_formatter.h"
 #include "twingrad/runtime/error.h"
 #include "twingrad/runtime/memory.h"
 #include "twingrad/runtime/option_values.h"
@@ -30,6 +31,7 @@ namespace {
 /// Runs the command that the arguments name. Returns its exit status.
 int run_program(std::vector<std::string> arguments) {
   CLI::App program("The same multilayer perceptron twice: with autograd and by hand.", "twingrad");
+  program.formatter(std::make_shared<HelpFormatter>());
   program.set_help_flag("-h,--help", "show this help");
   program.set_version_flag("--version",
                            fmt::format("twingrad {}, LibTorch {}", version(), libtorch_version()),
@@ -40,10 +42,6 @@ int run_program(std::vector<std::string> arguments) {
       add_bench_command(program),  add_report_command(program),  add_predict_command(program),
       add_export_command(program), add_data_command(program)};
   program.footer("'twingrad COMMAND --help' shows the options of a command.");
-  program.formatter(std::make_shared<CLI::Formatter>());  // the commands have a wider column
-  program.get_formatter()->column_width(14);
-  program.get_formatter()->label("SUBCOMMAND", "COMMAND");
-
   if (!arguments.empty() && arguments.front() == "help") {
     arguments.front() = "--help";
   }

@@ -16,6 +16,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <iostream>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -86,12 +87,25 @@ void use_own_server(auto& options) {
   }
 }
 
+/// Nothing is written to std::cerr. Gloo tells there what it does; what goes wrong is an exception.
+class SilentErrors {
+ public:
+  SilentErrors() : buffer_(std::cerr.rdbuf(nullptr)) {}
+  SilentErrors(const SilentErrors&) = delete;
+  SilentErrors& operator=(const SilentErrors&) = delete;
+  ~SilentErrors() { std::cerr.rdbuf(buffer_); }
+
+ private:
+  std::streambuf* buffer_;
+};
+
 class GlooGroup final : public ProcessGroup {
  public:
   explicit GlooGroup(const Ranks& ranks) : rank_(ranks.rank), size_(ranks.size) {
     constexpr int kOnlyFatal = 3;
     FLAGS_caffe2_log_level = kOnlyFatal;  // the exceptions say what c10d logs
     const SignalBlockGuard no_signals;    // in the threads that start here
+    const SilentErrors silent;
     const auto device = make_device(ranks);
     try {
       c10d::TCPStoreOptions options;

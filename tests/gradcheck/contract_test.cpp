@@ -1,6 +1,7 @@
 #include <c10/core/AutogradState.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <thread>
@@ -21,13 +22,16 @@ class GradcheckContractTest : public ::testing::Test {
   void SetUp() override { at::manual_seed(8); }
 };
 
-/// The numbers of a tensor as a kernel reads them that takes it for contiguous, with one stride at most.
+/// The numbers of a tensor as a kernel reads them that takes it for contiguous, with one stride at most. Reads
+/// behind the memory give its last number.
 Tensor read_linearly(const Tensor& tensor, std::int64_t row_stride, std::int64_t column_stride) {
   const std::int64_t columns = tensor.size(1);
+  const auto in_memory = static_cast<std::int64_t>(tensor.storage().nbytes() / tensor.element_size());
+  const std::int64_t last = in_memory - tensor.storage_offset() - 1;
   Tensor read = at::empty(tensor.sizes(), tensor.options());
   for (std::int64_t i = 0; i < read.numel(); ++i) {
-    read.data_ptr<double>()[i] =
-        tensor.data_ptr<double>()[i / columns * row_stride + i % columns * column_stride];
+    const std::int64_t address = i / columns * row_stride + i % columns * column_stride;
+    read.data_ptr<double>()[i] = tensor.data_ptr<double>()[std::min(address, last)];
   }
   return read;
 }

@@ -22,8 +22,8 @@ class GradcheckContractTest : public ::testing::Test {
   void SetUp() override { at::manual_seed(8); }
 };
 
-/// The numbers of a tensor as a kernel reads them that takes it for contiguous, with one stride at most. Reads
-/// behind the memory give its last number.
+/// The numbers of a tensor as a kernel reads them that takes it for contiguous, with one stride at most.
+/// Reads behind the memory give its last number.
 Tensor read_linearly(const Tensor& tensor, std::int64_t row_stride, std::int64_t column_stride) {
   const std::int64_t columns = tensor.size(1);
   const auto in_memory = static_cast<std::int64_t>(tensor.storage().nbytes() / tensor.element_size());

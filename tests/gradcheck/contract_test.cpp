@@ -101,6 +101,16 @@ TEST_F(GradcheckContractTest, UpstreamGradientsHaveAnyStrides) {
               ElementsAre("an upstream gradient with gaps in memory: expected a contiguous gradient"));
 }
 
+TEST_F(GradcheckContractTest, InputsAndUpstreamGradientsHaveAnyStridesTogether) {
+  const auto wrong_if_both = with_gradient(sin_of, [](const Tensor& x, const Tensor& g) {
+    return g * x.cos() * (x.is_contiguous() || g.is_contiguous() ? 1 : 2);
+  });
+  EXPECT_THAT(
+      gradcheck(wrong_if_both, {variable({2, 3})}).failures,
+      ElementsAre(StartsWith("inputs and an upstream gradient transposed in memory: the gradient of "),
+                  StartsWith("inputs and an upstream gradient with gaps in memory: the gradient of ")));
+}
+
 TEST_F(GradcheckContractTest, InputsHaveAnyStrides) {
   for (const Reader& reader : kReaders) {
     const auto gradient = [&](const Tensor& x, const Tensor& g) { return g * reader.read(x).cos(); };

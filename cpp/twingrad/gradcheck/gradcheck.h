@@ -39,17 +39,15 @@ struct GradcheckOptions {
   bool equal_nan = false;            ///< NaN passes if both sides are NaN; otherwise NaN always fails
   bool check_undefined_grad = true;  ///< undefined upstream gradients must be supported (not check_backward)
   bool check_grad_dtypes = false;    ///< a gradient must have its input's dtype (otherwise: a warning)
-  /// The contract of a backward pass, checked if all else passed. A difference is more than rounding: more
-  /// than √ε of the largest gradient, and more than atol and nondet_tol.
-  bool check_strides = true;  ///< inputs and upstream gradients with any strides give the same gradients
-  bool check_subsets =
-      true;  ///< so does any subset of the inputs that requires a gradient (not check_backward)
-  bool check_accumulation = true;  ///< calls of backward() add up in .grad (not check_backward)
-  bool check_batch_sizes = true;   ///< batches of no and of one row work, if there are batched_inputs
-  bool check_parity = false;  ///< fn refuses what `reference` refuses, and agrees with it on NaN and ±∞
-  bool check_forward_ad =
-      false;                ///< forward-mode derivatives match those of the backward (not check_backward)
-  std::size_t threads = 0;  ///< so many threads at once give the same gradients; 0: not checked
+  /// Other ways to call a function that has passed so far. They must give the same gradients, to half of the
+  /// digits of the largest (√ε) or atol, and nondet_tol. "autograd": not in check_backward.
+  bool check_strides = true;       ///< inputs and upstream gradients with other strides
+  bool check_subsets = true;       ///< autograd: only some of the inputs require a gradient
+  bool check_accumulation = true;  ///< autograd: two calls of backward() add up in .grad
+  bool check_batch_sizes = true;   ///< batches of no row and of one row, if there are batched_inputs
+  bool check_parity = false;       ///< fn refuses what `reference` refuses, and is NaN or ±∞ where it is
+  bool check_forward_ad = false;   ///< autograd: derivatives in forward mode
+  std::size_t threads = 0;         ///< so many threads at once; 0: not checked
   /// For inputs below double precision: compute the numerical gradients on float64 copies of all inputs. fn
   /// must then accept float64, so it must not combine its inputs with captured float32 tensors. If false,
   /// they are computed in the inputs' precision, as in Python, and the check rarely passes.

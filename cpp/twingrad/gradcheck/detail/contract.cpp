@@ -213,18 +213,22 @@ bool Contract::agrees(const Tensors& inputs, const Tensors& upstream, const Tens
   return equal && !error;
 }
 
-/// Changes the memory of the upstream gradients and of the inputs: at once, and one after the other if that
-/// fails.
+/// Changes the memory of the upstream gradients and of the inputs: both together, and one after the other to
+/// name the one at fault.
 void Contract::expect_strides(const char* change_text, const Change& change) {
   Tensors upstream = changed_upstream(change);
   if (agrees(copies(change), upstream, expected_)) {
     return;
   }
+  const std::size_t before = check_.failure_count();
   expect(c10::str("an upstream gradient ", change_text), copies({}), upstream, expected_, kStridesRemedy);
   const std::string inputs = c10::str("inputs ", change_text);
   if (const auto error = exception_of(
           [&] { compare(inputs, differentiate_(copies(change), upstream_), expected_, kStridesRemedy); })) {
     check_.warn(inputs, " are refused: ", *error);
+  } else if (check_.failure_count() == before) {  // only both together are wrong
+    expect(c10::str("inputs and an upstream gradient ", change_text), copies(change), upstream, expected_,
+           kStridesRemedy);
   }
 }
 

@@ -12,7 +12,7 @@ struct Sample {
   double y = 0;
 };
 
-/// A second opinion on the derivative at h = 0, free of eps and of tolerances.
+/// A second opinion on the derivative at h = 0, from many steps instead of one.
 /// size: a length on which the function may change, such as |x|. analytical: the claim to judge.
 /// relative: how far it may be from the truth.
 ///

@@ -36,7 +36,7 @@ std::string cause_of(const Tensor& manual, const Tensor& reference, double bound
   const Tensor bad = ((block.analytical - block.numerical).abs() <= bound).logical_not();
   gradcheck_detail::find_cause(block, bad, found);
   const auto bad_entries = bad.sum().item<std::int64_t>();
-  const std::string share =
+  std::string share =
       fmt::format("{:.3g}% of the entries", 100 * static_cast<double>(bad_entries) /
                                                 static_cast<double>(std::max<std::int64_t>(1, bad.numel())));
   switch (found.cause) {

@@ -90,8 +90,8 @@ std::string summary_table(const std::vector<GradcheckComparison>& comparisons) {
 
 /// The worst entries, sorted by index like the matrix.
 std::string entries_table(const GradcheckComparison& c, std::size_t max_rows) {
-  std::vector<GradcheckEntry> entries(c.bad_entries.begin(),
-                                      c.bad_entries.begin() + std::min(max_rows, c.bad_entries.size()));
+  std::vector<GradcheckEntry> entries = c.bad_entries;
+  entries.resize(std::min(max_rows, entries.size()));
   std::sort(entries.begin(), entries.end(), [](const GradcheckEntry& a, const GradcheckEntry& b) {
     return std::pair(a.output_index, a.input_index) < std::pair(b.output_index, b.input_index);
   });

@@ -143,11 +143,11 @@ class PngChunks {
   std::uint32_t height() const { return word_at(kept_, 20); }
   int depth() const { return static_cast<unsigned char>(kept_[24]); }
   std::uint64_t bits_per_pixel() const {
-    const int colour_type = kept_[25];
-    const int channels =
+    const int colour_type = static_cast<unsigned char>(kept_[25]);
+    const std::uint64_t channels =
         ((colour_type & PNG_COLOR_MASK_COLOR) != 0 && colour_type != PNG_COLOR_TYPE_PALETTE ? 3 : 1) +
         ((colour_type & PNG_COLOR_MASK_ALPHA) != 0 ? 1 : 0);
-    return static_cast<std::uint64_t>(channels * depth());
+    return channels * static_cast<std::uint64_t>(depth());
   }
 
  private:

@@ -30,7 +30,7 @@ class Loss {
 
   /// Returns L: a 0-d tensor, or ℓ with Reduction::none. It is valid until the next call.
   Tensor forward(const Tensor& input, const Tensor& target) {
-    const Tensor losses = value(input, target);
+    Tensor losses = value(input, target);
     if (reduction_ == Reduction::none) {
       return losses;
     }

@@ -102,8 +102,8 @@ std::vector<NamedTensor> tensors_in(const Layers& layers) {
                                               "num_batches_tracked"};
   std::vector<NamedTensor> tensors;
   for (const auto& [layer, members] : layers) {
-    const auto add = [&, &layer = layer](const std::string& name, const at::Tensor& tensor) {
-      tensors.push_back({layer.empty() ? name : layer + "." + name, tensor});
+    const auto add = [&, &prefix = layer](const std::string& name, const at::Tensor& tensor) {
+      tensors.push_back({prefix.empty() ? name : prefix + "." + name, tensor});
     };
     for (const char* name : kOrder) {
       if (const auto found = members.find(name); found != members.end()) add(name, found->second);
@@ -276,7 +276,7 @@ std::string number_layers(Layers& layers, const std::string& where) {
   std::vector<std::string> changes;
   for (const auto& [number, layer] : numbered) {
     const auto old = std::find_if(names.begin(), names.end(),
-                                  [&, &number = number](const auto& name) { return name.second == number; });
+                                  [&, &wanted = number](const auto& name) { return name.second == wanted; });
     if (changes.size() < kLayersShown)
       changes.push_back(
           fmt::format("{} as {}", old->first.empty() ? "the only one" : quoted_name(old->first), number));

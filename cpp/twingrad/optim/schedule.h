@@ -29,7 +29,8 @@ struct StepLR {
   double rate(double base, std::int64_t t) const {
     require_of_schedule(step_size >= 1,
                         "StepLR: step_size must be at least 1, but is " + std::to_string(step_size));
-    return base * std::pow(gamma, static_cast<double>(t / step_size));
+    const std::int64_t steps_down = t / step_size;
+    return base * std::pow(gamma, static_cast<double>(steps_down));
   }
 };
 

@@ -21,8 +21,8 @@ struct PlotLine {
   std::string label;  ///< empty: none
   std::vector<PlotPoint> points;
   Stroke stroke = Stroke::thin;
-  int colour = -1;        ///< 0 … kPlotColours − 1; −1: the index of the line
-  std::string name = "";  ///< shown with a value under the pointer; empty: the label
+  int colour = -1;     ///< 0 … kPlotColours − 1; −1: the index of the line
+  std::string name{};  ///< shown with a value under the pointer; empty: the label
 };
 
 /// A dashed grey line with a label along it, such as a bound or a power law. It does not extend the axes.

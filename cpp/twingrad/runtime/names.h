@@ -13,7 +13,7 @@ using Names = std::vector<std::pair<std::string, Value>>;
 
 /// The name of a value. Throws std::logic_error if it has none.
 template <typename Value>
-std::string name_of(const Names<Value>& names, Value value) {
+std::string name_of(const Names<Value>& names, const Value& value) {
   for (const auto& [name, choice] : names) {
     if (choice == value) {
       return name;

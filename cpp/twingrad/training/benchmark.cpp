@@ -189,7 +189,7 @@ std::vector<Contender> parts_of_a_shard(ManualShard& shard, const MlpSpec& spec,
   for (std::size_t i = 0; i < specs.size(); ++i) {
     nn::Layer& layer = *shard.layers()[i];
     const Tensor x = i == 0 ? images : shard.output(i - 1);
-    const Tensor grad_y = shard.output_gradient(i);
+    const Tensor& grad_y = shard.output_gradient(i);
     const std::string what = fmt::format("{} {} ", specs[i].name, name_of(specs[i].kind));
     contenders.push_back(repeated(what + "forward", [&layer, x] { layer.forward(x); }));
     contenders.push_back(repeated(what + "backward", [&layer, grad_y] { layer.backward(grad_y); }));

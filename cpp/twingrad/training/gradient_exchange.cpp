@@ -57,7 +57,7 @@ bool GradientExchange::sum(const at::Tensor& labels, std::int64_t batch, bool st
       depends_on_labels && rows > 0 ? mean_divisor(spec_, labels) : static_cast<double>(rows);
   const double share = divisor / static_cast<double>(batch);
   const bool is_mean = spec_.reduction == nn::Reduction::mean;
-  for_each_gradient([&](const at::Tensor& gradient, at::Tensor part) {
+  for_each_gradient([&](const at::Tensor& gradient, const at::Tensor& part) {
     if (share == 0) {  // the gradient may be that of an earlier step
       part.zero_();
     } else {

@@ -233,7 +233,7 @@ void GradientCheck::compare_pair(const CheckedInput& input, const OutputSlot& sl
     GradcheckComparison comparison = comparison_of(input, slot);
     comparison.part = part;
     const auto entries_of = [&](const Tensor& reals) {  // [R, C] to [M, N]
-      const Tensor matrix = rows_of_part(reals, slot, part);
+      Tensor matrix = rows_of_part(reals, slot, part);
       if (!input.tensor.is_complex()) {
         return matrix;
       }

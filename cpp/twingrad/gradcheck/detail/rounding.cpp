@@ -75,7 +75,7 @@ RoundingErrors rounding_errors(const Evaluator& evaluate, Elements& input, const
 Tensor rounding_mask(const Block& block, const RoundingErrors& errors, const Tensor& last_digit, double eps) {
   const Tensor error = (block.analytical - block.numerical).abs(), size = block.analytical.abs();
   // A difference quotient is off by the difference of two rounding errors over 2h; most are below 3σ.
-  const Tensor noisy = error <= last_digit.clamp_min(errors.noise) * (4 / eps);
+  Tensor noisy = error <= last_digit.clamp_min(errors.noise) * (4 / eps);
   if (errors.step == 0) {
     return noisy;
   }

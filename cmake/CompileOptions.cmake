@@ -4,7 +4,15 @@ function(twingrad_compile_options target)
   target_compile_options(
     ${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
     # The same results with and without fused multiply-add; sqrt vectorizes only without errno.
-    -ffp-contract=off -fno-math-errno)
+    -ffp-contract=off -fno-math-errno
+    $<$<CXX_COMPILER_ID:Clang>:-Wno-unknown-pragmas>) # GCC ivdep
+  # Libraries of users and plugins, which are shared, can contain ours. None of our functions is replaced by
+  # one of the same name, so this costs nothing.
+  get_target_property(type ${target} TYPE)
+  if(type STREQUAL STATIC_LIBRARY)
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    target_compile_options(${target} PRIVATE -fno-semantic-interposition)
+  endif()
   # False alarms of g++ 14 about copies of vectors, such as the vector<bool> in torch::autograd::Function.
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION MATCHES "^14\\.")
     target_compile_options(${target} PRIVATE -Wno-array-bounds -Wno-stringop-overflow)

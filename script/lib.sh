@@ -79,6 +79,14 @@ inside() {
       DEBIAN_FRONTEND=noninteractive "$@"' "$@" < /dev/null
 }
 
+# find_python_torch: sets python, an interpreter with torch.
+find_python_torch() {
+  for python in python3 /usr/bin/python3; do
+    ! "$python" -c 'import torch' 2> /dev/null || return 0
+  done
+  fail 1 "Python's torch is not installed" "on Debian: sudo apt-get install python3-torch"
+}
+
 # parallel_jobs: one per processor, limited by memory (up to 1.5 GB per job).
 parallel_jobs() {
   local processors by_memory

@@ -60,28 +60,6 @@ Tensor upstream_for(const Case& at, const Tensor& y) {
   return at.strided_upstream ? strided(grad_y) : grad_y;
 }
 
-/// The function of an entry with a bug in its backward pass.
-HandWritten with_bug(const FunctionEntry& entry, const Bug& bug) {
-  struct State {
-    Tensors inputs;
-    Tensor y;
-  };
-  const auto state = std::make_shared<State>();
-  const HandWritten right = entry.make();
-  const std::size_t constants = entry.constants;
-  return {.forward =
-              [=](const Tensors& inputs) {
-                state->inputs = inputs;
-                return state->y = right.forward(inputs);
-              },
-          .backward =
-              [=](const Tensor& grad_y) {
-                Tensors grads = right.backward(grad_y);
-                grads.resize(std::min(grads.size(), state->inputs.size() - constants));
-                return bug.wrong({state->inputs, state->y, grad_y, grads});
-              }};
-}
-
 /// LibTorch's value and gradients.
 struct Expected {
   Tensor y;
@@ -291,6 +269,27 @@ std::vector<Check> check_values(const ValuesEntry& entry,
 }
 
 }  // namespace
+
+HandWritten with_bug(const FunctionEntry& entry, const Bug& bug) {
+  struct State {
+    Tensors inputs;
+    Tensor y;
+  };
+  const auto state = std::make_shared<State>();
+  const HandWritten right = entry.make();
+  const std::size_t constants = entry.constants;
+  return {.forward =
+              [=](const Tensors& inputs) {
+                state->inputs = inputs;
+                return state->y = right.forward(inputs);
+              },
+          .backward =
+              [=](const Tensor& grad_y) {
+                Tensors grads = right.backward(grad_y);
+                grads.resize(std::min(grads.size(), state->inputs.size() - constants));
+                return bug.wrong({state->inputs, state->y, grad_y, grads});
+              }};
+}
 
 Tensors autograd_gradients(const FunctionEntry& entry, Tensors inputs, const Tensor& grad_y) {
   const c10::AutoGradMode with_gradients(true);

@@ -19,6 +19,9 @@ std::vector<Check> check(const FunctionEntry& entry, const Bug& bug, const Where
 std::vector<Check> check(const OptimizerEntry& entry, const OptimizerBug& bug, const Where& where = {});
 std::vector<Check> check(const ValuesEntry& entry, const ValuesBug& bug, const Where& where = {});
 
+/// The function of an entry with a bug in its backward pass.
+HandWritten with_bug(const FunctionEntry& entry, const Bug& bug);
+
 /// Autograd's gradients of Σ grad_y · reference(inputs) with respect to all inputs but the constants.
 Tensors autograd_gradients(const FunctionEntry& entry, Tensors inputs, const Tensor& grad_y);
 

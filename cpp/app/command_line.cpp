@@ -169,7 +169,7 @@ bool parse(CLI::App& program, std::vector<std::string> arguments) {
     return true;
   }
   const bool lacks_command = program.get_subcommands().empty() &&
-                             program.get_subcommands([](const CLI::App*) { return true; }).size() > 0;
+                             !program.get_subcommands([](const CLI::App*) { return true; }).empty();
   if (lacks_command && unknown.front().rfind('-', 0) != 0) {
     refuse_command(program, unknown.front());
   }

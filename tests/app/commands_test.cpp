@@ -84,7 +84,9 @@ TEST_F(AppTest, BenchTimesBothTwinsAndTheProducts) {
     }
   }
   std::vector<std::string> expected = {"autograd twin", "manual twin", "matrix products alone"};
-  if (answer["products_by_hand"] != "") {  // oneDNN: both are also timed with LibTorch's own products
+  if (!answer["products_by_hand"]
+           .get<std::string>()
+           .empty()) {  // oneDNN: both are also timed with LibTorch's own products
     const std::string by = " with " + answer["blas"].get<std::string>();
     expected.insert(expected.end(), {expected[1] + by, expected[2] + by});
   }

@@ -19,7 +19,7 @@ std::string free_port() {
   sockaddr_in address{
       .sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
   socklen_t size = sizeof address;
-  bind(socket, reinterpret_cast<sockaddr*>(&address), size);
+  EXPECT_EQ(bind(socket, reinterpret_cast<sockaddr*>(&address), size), 0);
   getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size);
   close(socket);
   return std::to_string(ntohs(address.sin_port));

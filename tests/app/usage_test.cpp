@@ -149,7 +149,7 @@ std::vector<std::string> examples_in(const std::string& help) {
 }
 
 TEST_F(UsageTest, ExamplesOfHelpWork) {
-  if (run_json("data list")[0]["location"] == "") {
+  if (run_json("data list")[0]["location"].get<std::string>().empty()) {
     GTEST_SKIP() << "Fashion-MNIST is not installed";
   }
   fs::create_directories(folder.path() / "images");

@@ -202,7 +202,7 @@ TEST(Catalogue, NaNPassesOnlyIfExpectedAndInTheSamePlaces) {
 }
 
 TEST(Catalogue, AnInfinityMustBeMatchedExactly) {
-  const Case at = {"infinite", {at::tensor({1., INFINITY, -INFINITY}).to(at::kDouble)}, false};
+  const Case at = {"infinite", {at::tensor({1., kInfinity, -kInfinity}).to(at::kDouble)}, false};
   EXPECT_TRUE(agrees(at, [](const Tensor& x) { return x.clone(); }));
   EXPECT_FALSE(agrees(at, [](const Tensor& x) { return x.abs(); })) << "the sign";
   EXPECT_FALSE(agrees(at, [](const Tensor& x) { return x.clamp(-1e300, 1e300); })) << "large is not infinite";

@@ -370,6 +370,7 @@ TEST(TwinComparer, JudgesTheAutogradTwinToo) {
 
 // ---- Kinks ------------------------------------------------------------------------------------------------
 
+// NOLINTBEGIN(bugprone-parent-virtual-call)
 /// A twin that offers only what every twin must.
 class PlainTwin final : public AutogradTwin {
  public:
@@ -385,6 +386,7 @@ class PlainTwin final : public AutogradTwin {
   }
   double normalization_noise() const override { return Twin::normalization_noise(); }
 };
+// NOLINTEND(bugprone-parent-virtual-call)
 
 TEST(TwinComparer, ComparesWithATwinThatOffersOnlyWhatItMust) {
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {

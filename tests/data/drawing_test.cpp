@@ -442,7 +442,7 @@ TEST(PrepareFashionMnist, MakesTheBackgroundBlack) {
   const Extent extent = extent_of(image);
   EXPECT_EQ(extent.height(), 28) << "noise within 5 % is trimmed";
   EXPECT_EQ(image.pixels[0], 0);
-  EXPECT_NEAR(image.pixels[14 * 28 + 14], 255 * (240 - 100) / 240, 3);
+  EXPECT_NEAR(image.pixels[14 * 28 + 14], 255.0 * (240 - 100) / 240, 3);
 }
 
 TEST(PrepareFashionMnist, RefusesAnImageWithoutClothing) {

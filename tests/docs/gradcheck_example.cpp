@@ -6,8 +6,8 @@
 
 class Linear : public torch::autograd::Function<Linear> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* context, at::Tensor x, at::Tensor weight,
-                            at::Tensor bias) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
+                            const at::Tensor& weight, const at::Tensor& bias) {
     context->save_for_backward({x, weight});
     return at::matmul(x, weight.t()) + bias;
   }

@@ -125,7 +125,7 @@ TEST_F(GradcheckContractTest, InputsHaveAnyStrides) {
   // An input without a gradient, of integers.
   const auto lookup = [](bool linearly) -> GradcheckFunction {
     return [linearly](T in) -> Tensors {
-      const Tensor index = in[1];
+      const Tensor& index = in[1];
       return {in[0].index_select(0, linearly ? index.as_strided(index.sizes(), {1}) : index)};
     };
   };

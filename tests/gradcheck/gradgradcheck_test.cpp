@@ -41,6 +41,47 @@ TEST_F(GradgradcheckTest, AWrongSecondDerivativeFailsAlthoughTheFirstIsRight) {
   }
 }
 
+/// a ⊙ b with the gradients (g b, factor g a). They can be differentiated, but for a factor other than 1 they
+/// are not the gradients of any function.
+class ScaledProduct : public torch::autograd::Function<ScaledProduct> {
+ public:
+  static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& a, const Tensor& b,
+                        double factor) {
+    context->save_for_backward({a, b});
+    context->saved_data["factor"] = factor;
+    return a * b;
+  }
+  static Tensors backward(torch::autograd::AutogradContext* context, Tensors g) {
+    const Tensors saved = context->get_saved_variables();
+    return {g[0] * saved[1], g[0] * saved[0] * context->saved_data["factor"].toDouble(), Tensor()};
+  }
+};
+
+TEST_F(GradgradcheckTest, SecondDerivativesDoNotDependOnTheirOrder) {
+  const Tensors inputs = {variable({2}), variable({2, 3}), variable({2, 3})};
+  const auto product = [](double factor) -> GradcheckFunction {
+    return [factor](T in) -> Tensors {
+      return {in[0].sum() * 3, ScaledProduct::apply(in[1], in[2], factor)};
+    };
+  };
+  EXPECT_TRUE(gradgradcheck(product(1), inputs)) << "input 0 has no second derivative";
+  const GradcheckOptions off = {.check_symmetry = false};
+  for (const double factor : {2.0, -1.0, 0.5, 1.00001}) {
+    for (const GradcheckMode mode : {GradcheckMode::full, GradcheckMode::fast}) {
+      const GradcheckResult result = gradgradcheck(product(factor), inputs, {}, {.mode = mode});
+      expect_failure(result,
+                     "second derivatives depend on their order: along input 1 and then input 2 it is ");
+      EXPECT_THAT(result.failures, ElementsAre(HasSubstr("is not the gradient of any function")));
+    }
+    EXPECT_TRUE(gradgradcheck(product(factor), inputs, {}, off)) << "the differences see nothing wrong";
+  }
+  // Within one input.
+  const auto rolled =
+      with_gradient(square_of, [](const Tensor& x, const Tensor& g) { return g * x.roll(1, 0); });
+  expect_failure(gradgradcheck(rolled, {variable({3})}), "along input 0 and then input 0");
+  EXPECT_TRUE(gradgradcheck(rolled, {variable({3})}, {}, off));
+}
+
 TEST_F(GradgradcheckTest, SecondDerivativesAreNamedAfterInputsAndOutputs) {
   // Input 0 is unused, input 1 requires no gradient; output 1 requires none.
   const GradcheckFunction function = [](T in) -> Tensors {

@@ -63,7 +63,7 @@ GradcheckFunction diagonal_claiming(const Tensor& c, const Tensor& claimed) {
 TEST_F(GradcheckJudgingTest, TheWorstEntriesAreFoundByEachMeasure) {
   const Tensor right = at::tensor({1000.0, 1.0, 10.0}, at::kDouble),
                x = at::ones({3}, at::kDouble).requires_grad_();
-  const auto check = [&](std::vector<double> errors) {
+  const auto check = [&](const std::vector<double>& errors) {
     return only_comparison(gradcheck(diagonal_claiming(right, right + at::tensor(errors, at::kDouble)), {x}));
   };
   // Absolute errors, in multiples of the tolerance: 5 and 500 at the first two.

@@ -79,7 +79,7 @@ Tensor random_tensor(RandomCase& random, at::ScalarType dtype) {
   }
   Tensor tensor = at::randn(padded, dtype);
   for (std::size_t d = 0; strided && d < shape.size(); ++d) {
-    tensor = tensor.slice(d, 1, 2 * shape[d] + 1, 2);
+    tensor = tensor.slice(static_cast<std::int64_t>(d), 1, 2 * shape[d] + 1, 2);
   }
   return (random.chance() ? tensor.t() : tensor).requires_grad_();
 }

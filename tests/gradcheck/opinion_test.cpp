@@ -114,7 +114,7 @@ TEST_F(SecondOpinionTest, NamesTheStepIfTheGradientIsRight) {
   }
   EXPECT_TRUE(gradcheck(logarithm, {small}, {.eps = 1e-11}));
   EXPECT_THAT(result.to_string(),
-              HasSubstr(" by extrapolation; the remainder of Taylor's formula falls with h^2.0"));
+              HasSubstr(" by a complex step; the remainder of Taylor's formula falls with h^2.0"));
   EXPECT_THAT(result.to_string(), HasSubstr(": the gradient is right\n"));
   EXPECT_THAT(result.to_json(), HasSubstr("\"blame\":\"step\""));
 }
@@ -176,6 +176,61 @@ TEST_F(SecondOpinionTest, StepsFollowTheOtherInputsOrEpsWhereAnInputIsZero) {
       only_comparison(gradcheck(claiming(1), {variable_of({0, 0})}, {.eps = 1e-5})).opinions;
   for (const GradcheckOpinion& opinion : opinions) {
     EXPECT_EQ(opinion.blame, Blame::unknown);
+  }
+}
+
+TEST(SecondOpinion, TakesAComplexStepThatTheExtrapolationConfirms) {
+  const auto sine = [](double h) { return Sample{h, std::sin(1 + h)}; };
+  const double right = std::cos(1.0);
+  const GradcheckOpinion confirmed = second_opinion(sine, 1, 1e-6, right, kRelative, right);
+  EXPECT_TRUE(confirmed.by_complex_step);
+  EXPECT_EQ(confirmed.derivative, right);
+  EXPECT_LE(confirmed.error, 1e-14);
+  EXPECT_EQ(confirmed.blame, Blame::step);
+  for (const double other : {right * 1.01, -right, 0.0, std::nan(""), HUGE_VAL}) {
+    const GradcheckOpinion opinion = second_opinion(sine, 1, 1e-6, right, kRelative, other);
+    EXPECT_FALSE(opinion.by_complex_step) << other;
+    EXPECT_NEAR(opinion.derivative, right, 1e-9) << other;
+  }
+  const auto nothing = [](double h) { return Sample{h, std::nan("")}; };
+  EXPECT_FALSE(second_opinion(nothing, 1, 1e-6, 1, kRelative, 1).by_complex_step);
+}
+
+TEST_F(SecondOpinionTest, IsExactIfTheFunctionTakesComplexNumbers) {
+  const Tensor x =
+      at::tensor({0.7, -1.3, 2.5, 0.2}, at::kDouble).view({2, 2}).t().requires_grad_();  // not contiguous
+  const auto expect_exact = [&](const GradcheckFunction& wrong, const Tensors& inputs, double factor) {
+    const GradcheckResult result = gradcheck(wrong, inputs);
+    EXPECT_EQ(result.comparisons.at(0).opinions.size(), 4u) << result.to_string();
+    for (const GradcheckOpinion& opinion : result.comparisons.at(0).opinions) {
+      const double at = x.detach()[opinion.entry.input_index[0]][opinion.entry.input_index[1]].item<double>();
+      const double power = factor == 3 ? at * at : at;
+      EXPECT_TRUE(opinion.by_complex_step);
+      EXPECT_NEAR(opinion.derivative / (factor * power), 1, 1e-14);
+      EXPECT_EQ(opinion.blame, Blame::gradient);
+    }
+    EXPECT_THAT(result.to_string(), HasSubstr(" by a complex step; "));
+    EXPECT_THAT(result.to_json(), HasSubstr("\"complex_step\":true"));
+  };
+  expect_exact(wrong_square(), {x}, 2);
+  // One tensor as two inputs, beside integers: both are moved.
+  const GradcheckFunction square = wrong_square();
+  const GradcheckFunction cube = [&](T in) -> Tensors { return {square({in[0]})[0] * in[1] * in[2]}; };
+  expect_exact(cube, {x, x, at::ones({1}, at::kLong)}, 3);
+  // |x| is real for a complex x, relu refuses it, and conj is not analytic.
+  const GradcheckFunction others[] = {[](T in) -> Tensors { return {in[0].abs()}; }, relu_of,
+                                      [](T in) -> Tensors { return {in[0].conj() * in[0].conj() * 3}; }};
+  for (const GradcheckFunction& function : others) {
+    const auto wrong =
+        with_gradient(function, [](const Tensor& in, const Tensor& g) { return g * in * 0.1; });
+    const GradcheckResult result = gradcheck(wrong, {x});
+    EXPECT_FALSE(result.comparisons.at(0).opinions.empty());
+    for (const GradcheckOpinion& opinion : result.comparisons.at(0).opinions) {
+      EXPECT_FALSE(opinion.by_complex_step);
+      EXPECT_TRUE(std::isfinite(opinion.derivative));
+    }
+    EXPECT_THAT(result.to_string(), HasSubstr(" by extrapolation"));
+    EXPECT_THAT(result.to_json(), HasSubstr("\"complex_step\":false"));
   }
 }
 

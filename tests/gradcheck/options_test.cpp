@@ -51,6 +51,84 @@ TEST_F(GradcheckOptionsTest, Float32IsCheckedInFloat64) {
   EXPECT_FALSE(gradcheck(exp_times(1.01), {x}));
 }
 
+/// s exp(x / s), whose slopes are about 1 at inputs of scale s. claim: on the gradient of the second element.
+GradcheckFunction exponential_of_scale(double scale, double claim) {
+  return with_gradient([=](T in) -> Tensors { return {(in[0] / scale).exp() * scale}; },
+                       [=](const Tensor& x, const Tensor& g) {
+                         Tensor gradient = g * (x / scale).exp();
+                         gradient[1] *= claim;
+                         return gradient;
+                       });
+}
+
+TEST_F(GradcheckOptionsTest, StepsCanFollowTheInputs) {
+  for (const double scale : {1e-12, 1e-6, 1e-3, 1.0, 1e3, 1e6, 1e12}) {
+    const Tensor x = variable_of({0.3 * scale, 1.4 * scale, -0.5 * scale});
+    for (GradcheckOptions options : {GradcheckOptions(), kFast, kBatched}) {
+      options.scale_eps = true;
+      const auto check = [&](double claim) {
+        return gradcheck(exponential_of_scale(scale, claim), {x}, options);
+      };
+      EXPECT_TRUE(check(1)) << scale << "\n" << check(1).to_string();
+      for (const double wrong : {1.01, 0.99, -1.0, 0.0}) {
+        EXPECT_FALSE(check(wrong)) << scale << " " << wrong;
+      }
+    }
+  }
+  // With one step for all, small inputs fail, and large ones by rounding.
+  for (const double scale : {1e-6, 1e12}) {
+    EXPECT_FALSE(gradcheck(exponential_of_scale(scale, 1), {variable_of({0.7 * scale, scale})}));
+  }
+  // Each input has its own step.
+  const GradcheckFunction two = [](T in) -> Tensors {
+    return {(in[0] * 1e6).exp() * 1e-6, in[1].pow(2) * 1e-9};
+  };
+  const Tensors inputs = {variable_of({1e-6, -2e-6}), variable_of({1e8, 2e8})};
+  EXPECT_TRUE(gradcheck(two, inputs, {.scale_eps = true}));
+  EXPECT_FALSE(gradcheck(two, inputs, {.eps = 1e-12}));
+  EXPECT_FALSE(gradcheck(two, inputs, {.eps = 1e2}));
+  EXPECT_TRUE(gradcheck(exp_of, {variable_of({0, 0})}, {.scale_eps = true})) << "as for inputs of 1";
+  EXPECT_TRUE(gradcheck(exp_of, {variable({0})}, {.scale_eps = true}));
+}
+
+TEST_F(GradcheckOptionsTest, ScaledStepsFollowThePrecision) {
+  const Tensor x = at::tensor({0.3f, 0.7f, -0.5f}).requires_grad_();
+  GradcheckOptions options = {.numerical_in_float64 = false};
+  EXPECT_FALSE(gradcheck(sin_of, {x}, options));
+  options.scale_eps = true;
+  EXPECT_TRUE(gradcheck(sin_of, {x}, options)) << gradcheck(sin_of, {x}, options).to_string();
+  const GradcheckFunction wavy = [](T in) -> Tensors { return {(in[0] * 1e3).sin() * 1e-3}; };
+  EXPECT_TRUE(gradcheck(wavy, {x}, {.scale_eps = true})) << "in float64, the step stays small";
+}
+
+TEST_F(GradcheckOptionsTest, CausesAreFoundWithScaledSteps) {
+  // The kink is one default step away, and a million scaled steps.
+  const Tensor x = variable_of({1e-6, -1e-6});
+  const GradcheckFunction magnitude = [](T in) -> Tensors { return {in[0].abs()}; };
+  const auto doubled =
+      with_gradient(magnitude, [](const Tensor& in, const Tensor& g) { return 2 * g * in.sign(); });
+  EXPECT_TRUE(gradcheck(magnitude, {x}, {.scale_eps = true}));
+  const GradcheckComparison comparison = only_comparison(gradcheck(doubled, {x}, {.scale_eps = true}));
+  EXPECT_EQ(comparison.cause, Cause::factor);
+  EXPECT_EQ(comparison.kinks, 0);
+  // A forward that is random by less than a default step would show.
+  int calls = 0;
+  const GradcheckFunction random = [&](T in) -> Tensors { return {in[0] + 1e-13 * (++calls % 2)}; };
+  EXPECT_THAT(gradcheck(random, {x}, {.scale_eps = true}).failures,
+              ::testing::Contains(HasSubstr("not deterministic")));
+  // Smooth within a scaled step, and as good as noise within a default one.
+  const auto waves =
+      with_gradient([](T in) -> Tensors { return {(in[0] * 1e8).sin() * 1e-8}; },
+                    [](const Tensor& in, const Tensor& g) { return 2 * g * (in * 1e8).cos(); });
+  EXPECT_EQ(only_comparison(gradcheck(waves, {x}, {.scale_eps = true})).cause, Cause::factor);
+  // Steps of a rounded forward, a few scaled steps wide.
+  const GradcheckFunction rounded = [](T in) -> Tensors { return {(in[0] * 1e12).round() * 1e-12}; };
+  const auto claimed = with_gradient(rounded, [](const Tensor&, const Tensor& g) { return g; });
+  EXPECT_EQ(
+      only_comparison(gradcheck(claimed, {variable_of({1.2345e-6, 3.2e-6})}, {.scale_eps = true})).cause,
+      Cause::rounding);
+}
+
 TEST_F(GradcheckOptionsTest, AFailureInFloat64NamesTheOption) {
   const Tensor captured = at::randn({3, 2});
   const GradcheckFunction function = [&](T in) -> Tensors { return {in[0].matmul(captured)}; };

@@ -176,6 +176,7 @@ TEST(GradcheckResult, JsonHasEveryField) {
       R"("bad_entries":[{"output_index":[2],"input_index":[1,9],"analytical":[1.5,-2.0],)"
       R"("numerical":[0.0,0.25],"absolute":30.0,"relative":60.0,"tolerance":90.0,"passed":false,)"
       R"("kink":false}],"opinions":[{"output_index":[2],"input_index":[1,9],"derivative":0.25,"error":1e-09,)"
+      R"("complex_step":false,)"
       R"("order":null,"blame":"gradient"}],"passed":false}],)"
       R"("failures":["a failure","another"],"warnings":["a warning"]})");
 }

@@ -146,8 +146,12 @@ TEST_F(BatchNormTest, AgreesFarFromTheOrigin) {
 /// LibTorch's module with the same weight, bias and momentum. Its running statistics start at 0 and 1.
 torch::nn::BatchNorm1d torch_module(const Parameter& weight, const Parameter& bias,
                                     std::optional<double> momentum) {
-  const c10::optional<double> theirs = momentum ? c10::optional<double>(*momentum) : c10::nullopt;
-  torch::nn::BatchNorm1d module(torch::nn::BatchNorm1dOptions(4).momentum(theirs));
+  torch::nn::BatchNorm1dOptions options(4);
+  options.momentum(c10::nullopt);
+  if (momentum) {
+    options.momentum(*momentum);
+  }
+  torch::nn::BatchNorm1d module(options);
   module->to(at::kDouble);
   const c10::NoGradGuard no_grad;
   module->weight.copy_(weight.value);

@@ -45,7 +45,7 @@ using MakeEntry = std::function<FunctionEntry(Reduction reduction, const Tensors
 
 /// options_of(reduction, input) returns the first argument of the loss; the others follow.
 template <typename LossType, typename... Others>
-MakeEntry make_entry(const auto& reference, const auto& options_of, Others... others) {
+MakeEntry make_entry(auto reference, auto options_of, Others... others) {
   return [=](Reduction reduction, const Tensors& inputs) {
     const auto options = [=](const Tensors& in) {
       return std::tuple(options_of(reduction, in[0]), others...);

@@ -186,10 +186,12 @@ TEST(Shards, TrainingIsReproducibleBitForBit) {
 class CountingAllocator final : public c10::Allocator {
  public:
   explicit CountingAllocator(c10::Allocator* inner) : inner_(inner) {}
+  // NOLINTBEGIN(modernize-use-override)
   c10::DataPtr allocate(std::size_t size) const { return counted(size); }
   c10::DataPtr allocate(std::size_t size) { return counted(size); }
   c10::DeleterFnPtr raw_deleter() const override { return inner_->raw_deleter(); }
   void copy_data(void* to, const void* from, std::size_t size) const { std::memcpy(to, from, size); }
+  // NOLINTEND(modernize-use-override)
   int count() const { return count_; }
 
  private:

@@ -11,7 +11,7 @@ HandWritten of_layer(std::function<std::unique_ptr<nn::Layer>(const std::vector<
   };
   const auto state = std::make_shared<State>();
   return {.forward =
-              [state, make](const Tensors& inputs) {
+              [state, make = std::move(make)](const Tensors& inputs) {
                 state->parameters.clear();
                 for (std::size_t i = 1; i < inputs.size(); ++i) {
                   const Tensor value = inputs[i].detach();
@@ -33,11 +33,11 @@ HandWritten of_layer(std::function<std::unique_ptr<nn::Layer>(const std::vector<
 HandWritten of_loss(std::function<std::unique_ptr<nn::Loss>(const Tensors& inputs)> make) {
   const auto loss = std::make_shared<std::unique_ptr<nn::Loss>>();
   return {.forward =
-              [=](const Tensors& inputs) {
+              [loss, make = std::move(make)](const Tensors& inputs) {
                 *loss = make(inputs);
                 return (*loss)->forward(inputs[0].detach(), inputs[1]);
               },
-          .backward = [=](const Tensor& grad_y) { return Tensors{(*loss)->backward(grad_y)}; }};
+          .backward = [loss](const Tensor& grad_y) { return Tensors{(*loss)->backward(grad_y)}; }};
 }
 
 Tensors with_first(const Tensors& grads, const Tensor& first) {

@@ -99,7 +99,7 @@ std::function<HandWritten()> make_layer(Arguments... arguments) {
 /// options maps the inputs to a tuple of these options; the inputs after the target are weights.
 template <typename LossType, typename Options, typename Reference>
 FunctionEntry loss_entry(const std::string& name, const std::vector<Case>& cases, const Options& options,
-                         const Reference& reference) {
+                         Reference reference) {
   return {.name = name,
           .make =
               [=] {
@@ -111,7 +111,7 @@ FunctionEntry loss_entry(const std::string& name, const std::vector<Case>& cases
                 });
               },
           .reference =
-              [=](const Tensors& in) {
+              [options, reference = std::move(reference)](const Tensors& in) {
                 return std::apply([&](const auto&... option) { return reference(in[0], in[1], option...); },
                                   options(in));
               },

@@ -125,9 +125,13 @@ Tensors autograd_gradients(const GradientCheck& check, const GradcheckFunction& 
   return gradients;
 }
 
-/// Calls the function in other ways, if it is right so far. by_hand: the backward is not autograd's.
-void check_contract(GradientCheck& check, const GradcheckFunction& fn, const Tensors& inputs,
-                    const GradcheckOptions& options, const Differentiate& differentiate, bool by_hand) {
+/// Calls the function in other ways, if it is right so far.
+void check_contract(GradientCheck& check, GradcheckResult::Check kind, const GradcheckFunction& fn,
+                    const Tensors& inputs, const GradcheckOptions& options,
+                    const Differentiate& differentiate) {
+  const bool by_hand = kind == GradcheckResult::Check::check_backward;
+  const bool real =
+      std::none_of(inputs.begin(), inputs.end(), [](auto& input) { return input.is_complex(); });
   std::vector<std::function<void(Contract&)>> steps;
   const auto add = [&](bool wanted, auto step) {
     if (wanted) {
@@ -139,6 +143,8 @@ void check_contract(GradientCheck& check, const GradcheckFunction& fn, const Ten
   add(options.check_accumulation && !by_hand, [&](Contract& contract) { contract.check_accumulation(fn); });
   add(options.check_batch_sizes && !options.batched_inputs.empty(),
       [](Contract& contract) { contract.check_batch_sizes(); });
+  add(options.check_symmetry && kind == GradcheckResult::Check::gradgradcheck && real,
+      [](Contract& contract) { contract.check_symmetry(); });
   add(options.check_forward_ad && !by_hand, [&](Contract& contract) { contract.check_forward_ad(fn); });
   add(options.check_parity && options.reference, [&](Contract& contract) { contract.check_parity(fn); });
   add(options.threads > 0, [](Contract& contract) { contract.check_threads(); });
@@ -178,12 +184,9 @@ GradcheckResult check_autograd(GradcheckResult::Check kind, const GradcheckFunct
     if (options.check_undefined_grad) {
       check_undefined_upstreams(check, fn, inputs);
     }
-    check_contract(
-        check, fn, inputs, options,
-        [&](const Tensors& at, const Tensors& upstream) {
-          return autograd_gradients(check, fn, at, upstream);
-        },
-        /*by_hand=*/false);
+    check_contract(check, kind, fn, inputs, options, [&](const Tensors& at, const Tensors& upstream) {
+      return autograd_gradients(check, fn, at, upstream);
+    });
   });
 }
 
@@ -312,7 +315,8 @@ GradcheckResult gradgradcheck(const GradcheckFunction& fn, const Tensors& inputs
 GradcheckResult check_backward(const GradcheckFunction& forward, const GradcheckBackward& backward,
                                const Tensors& inputs, const GradcheckOptions& options) {
   const c10::NoGradGuard no_grad;
-  GradientCheck check(GradcheckResult::Check::check_backward, forward, inputs, options);
+  constexpr auto kKind = GradcheckResult::Check::check_backward;
+  GradientCheck check(kKind, forward, inputs, options);
   return check.run([&] {
     check.choose_inputs(/*by_hand=*/true);
     check.set_outputs(check.first_outputs(), /*all_differentiable=*/true);
@@ -323,12 +327,9 @@ GradcheckResult check_backward(const GradcheckFunction& forward, const Gradcheck
     };
     check.compare_gradients(vjp);
     check.check_zero_upstream(vjp);
-    check_contract(
-        check, forward, inputs, options,
-        [&](const Tensors& at, const Tensors& upstream) {
-          return manual_vjp(check, forward, backward, at, upstream);
-        },
-        /*by_hand=*/true);
+    check_contract(check, kKind, forward, inputs, options, [&](const Tensors& at, const Tensors& upstream) {
+      return manual_vjp(check, forward, backward, at, upstream);
+    });
   });
 }
 

@@ -31,7 +31,10 @@ enum class GradcheckKinks {
 /// The defaults are those of torch.autograd.gradcheck.
 struct GradcheckOptions {
   GradcheckMode mode = GradcheckMode::full;
-  double eps = 1e-6;      ///< the step h of the differences
+  double eps = 1e-6;  ///< the step h of the differences
+  /// Multiply eps by the root mean square of each input (by 1 if that is 0) and, where the differences are
+  /// not in float64, by ∛(ε / 2⁻⁵²).
+  bool scale_eps = false;
   double atol = 1e-5;     ///< absolute tolerance
   double rtol = 1e-3;     ///< relative tolerance
   double nondet_tol = 0;  ///< maximum difference between two identical backward passes
@@ -45,6 +48,7 @@ struct GradcheckOptions {
   bool check_subsets = true;       ///< autograd: only some of the inputs require a gradient
   bool check_accumulation = true;  ///< autograd: two calls of backward() add up in .grad
   bool check_batch_sizes = true;   ///< batches of no row and of one row, if there are batched_inputs
+  bool check_symmetry = true;      ///< gradgradcheck: ∂²y/∂a∂b = ∂²y/∂b∂a, of real inputs
   bool check_parity = false;       ///< fn refuses what `reference` refuses, and is NaN or ±∞ where it is
   bool check_forward_ad = false;   ///< autograd: derivatives in forward mode
   std::size_t threads = 0;         ///< so many threads at once; 0: not checked

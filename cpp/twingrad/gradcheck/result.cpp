@@ -117,7 +117,8 @@ std::string opinion_text(const GradcheckComparison& c, const GradcheckOpinion& o
   using Blame = GradcheckOpinion::Blame;
   return "second opinion on d " + output_text(c) + index_text(opinion.entry.output_index) + " / d " +
          c.input_name + index_text(opinion.entry.input_index) + ": " + format("%.9g", opinion.derivative) +
-         " within " + format("%.0e", opinion.error) + " by extrapolation" +
+         " within " + format("%.0e", opinion.error) +
+         (opinion.by_complex_step ? " by a complex step" : " by extrapolation") +
          (std::isnan(opinion.order)
               ? std::string()
               : "; the remainder of Taylor's formula falls with h^" + format("%.2f", opinion.order)) +
@@ -148,6 +149,7 @@ Json json_of(const GradcheckOpinion& opinion) {
           {"input_index", opinion.entry.input_index},
           {"derivative", opinion.derivative},
           {"error", opinion.error},
+          {"complex_step", opinion.by_complex_step},
           {"order", opinion.order},
           {"blame", name_of(kBlameNames, opinion.blame)}};
 }

@@ -59,6 +59,8 @@ struct GradcheckOpinion {
   GradcheckEntry entry;   ///< whose opinion this is
   double derivative = 0;  ///< extrapolated to a step of 0; NaN if it is not finite
   double error = 0;       ///< its estimated error
+  bool by_complex_step =
+      false;  ///< the derivative is that of a complex step, which the extrapolation confirms
   /// The remainder y(x + h) − y(x) − h · analytical falls with h^order: 2 for a right gradient, 1 for a wrong
   /// one. NaN if it is no larger than rounding errors.
   double order = 0;

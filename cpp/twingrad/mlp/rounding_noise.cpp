@@ -61,7 +61,7 @@ RoundingNoise::RoundingNoise(const MlpSpec& spec, double epsilon, const std::vec
 }
 
 Tensor RoundingNoise::noise(const Tensor& terms) {
-  const Tensor size = (terms * epsilon_).add_(underflow_);
+  Tensor size = (terms * epsilon_).add_(underflow_);
   std::vector<std::int64_t> shape = terms.sizes().vec();
   if (shape.empty() || pattern_ == 2) {
     return size;
@@ -150,7 +150,7 @@ Tensor RoundingNoise::forward_terms(const LayerSpec& layer, const Tensor& x, con
 Tensor RoundingNoise::input_gradient_terms(const LayerSpec& layer, const Tensor& x, const Tensor& y,
                                            const Tensor& grad_y) const {
   const Tensor weight = parameter(layer, "weight");
-  const Tensor size = grad_y.abs();
+  Tensor size = grad_y.abs();
   switch (layer.kind) {
     case Kind::linear:
       return size.mm(weight.abs());
@@ -169,7 +169,7 @@ Tensor RoundingNoise::input_gradient_terms(const LayerSpec& layer, const Tensor&
       return kinks_after(spec_, static_cast<std::size_t>(input_of_.at(layer.name))).empty() ? size : Tensor();
     case Kind::softmax:
     case Kind::exercise_softmax: {
-      const Tensor terms = y.abs() * (size + (size * y.abs()).sum(1, true));
+      Tensor terms = y.abs() * (size + (size * y.abs()).sum(1, true));
       if (layer.kind == Kind::softmax) {
         return terms;
       }

@@ -91,7 +91,7 @@ Tensor nll(const Tensor& log_probabilities, const Tensor& target, const nn::Clas
 }
 
 Tensor log_likelihood(const Tensor& log_probabilities, const Tensor& labels, nn::Reduction reduction) {
-  const Tensor losses = -(labels * log_probabilities).sum(1);
+  Tensor losses = -(labels * log_probabilities).sum(1);
   switch (reduction) {
     case nn::Reduction::mean:
       return losses.mean();

@@ -21,7 +21,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr double kSecondsBetweenWrites = 2;
 /// Larger images are not stored: a report has at most 300 KB.
-constexpr std::int64_t kMostPixelsOfMistake = std::int64_t{64} * 64;
+constexpr std::int64_t kMostPixelsOfMistake = 64 * 64;
 
 Json facts_of(const RunDescription& run, const std::vector<Twin*>& twins, const std::string& command) {
   Json heading = Json::array();

@@ -139,7 +139,7 @@ struct IntegerRange {
 template <typename Options, typename Member, typename Parse>
 Field<Options> parsed(const std::string& option, const std::string& value_name, Member Options::*member,
                       Parse parse, const Kinds& kinds, const std::string& label, const std::string& help) {
-  const auto read = [=](Options& options, const std::string& text) {
+  const auto read = [option, member, parse = std::move(parse)](Options& options, const std::string& text) {
     options.*member = static_cast<Member>(parse(option, text));
   };
   return {option, value_name, kinds, label, help, read, [=](const Options& options) {

@@ -13,6 +13,7 @@ struct CheckedInput {
   std::size_t index = 0;  // among the inputs of fn
   Tensor tensor;
   std::string name;
+  double step = 0;  // h of the differences
 };
 
 /// vᵀJ by a backward pass: from an upstream gradient per slot (undefined: none) to the gradient of each

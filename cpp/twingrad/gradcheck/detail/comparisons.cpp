@@ -101,11 +101,11 @@ Tensor GradientCheck::numerical_for(const CheckedInput& input) {
   Elements elements(evaluate_->point()[input.index]);
   const auto& batched = options_.batched_inputs;
   if (std::find(batched.begin(), batched.end(), input.index) == batched.end()) {
-    return numerical_jacobian(*evaluate_, elements, options_.eps);
+    return numerical_jacobian(*evaluate_, elements, input.step);
   }
   const std::int64_t rows = input.tensor.size(0);
-  check_rows_independent(*evaluate_, elements, rows, input.name, options_);
-  return batched_numerical_jacobian(*evaluate_, elements, rows, options_.eps);
+  check_rows_independent(*evaluate_, elements, rows, input.name, input.step, options_);
+  return batched_numerical_jacobian(*evaluate_, elements, rows, input.step);
 }
 
 void GradientCheck::compare_gradients(const Vjp& vjp) {
@@ -263,9 +263,9 @@ std::vector<GradcheckComparison> GradientCheck::compare_projections(AnalyticalRo
     set_step("the forward with " + input.name + " perturbed");
     Elements elements(evaluate_->point()[input.index]);
     const Tensor direction = random_direction(elements.size(), generator);
-    const auto [outputs, steps] = difference_along(*evaluate_, elements, direction, options_.eps);
-    u.push_back(steps.masked_fill(steps == 0, NAN) / (2 * options_.eps));  // without a step, nothing passes
-    products.push_back(outputs / (2 * options_.eps));
+    const auto [outputs, steps] = difference_along(*evaluate_, elements, direction, input.step);
+    u.push_back(steps.masked_fill(steps == 0, NAN) / (2 * input.step));  // without a step, nothing passes
+    products.push_back(outputs / (2 * input.step));
   }
   set_step("the backward");
   std::vector<GradcheckComparison> projections;

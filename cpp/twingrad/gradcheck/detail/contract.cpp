@@ -455,6 +455,60 @@ void Contract::check_forward_ad(const GradcheckFunction& fn) {
   }
 }
 
+/// ⟨v, Hu⟩, where output k of the function is the gradient of checked input k. u, v: the real numbers of each
+/// slot. size: |v| |Hu| is added.
+double Contract::second_derivative(const Tensors& u, const Tensors& v, double& size) const {
+  const std::vector<OutputSlot>& slots = check_.layout().slots;
+  Tensors upstream;
+  for (std::size_t s = 0; s < slots.size(); ++s) {
+    upstream.push_back(slots[s].differentiable ? from_reals(u[s], slots[s].like) : Tensor());
+  }
+  const Tensors products = differentiate_(copies({}), upstream);
+  double sum = 0;
+  for (std::size_t s = 0; s < slots.size(); ++s) {
+    if (products.at(slots[s].output).defined()) {
+      const Tensor product = reals_of(products[slots[s].output]);
+      sum += product.dot(v[s]).item<double>();
+      size += (product.norm() * v[s].norm()).item<double>();
+    }
+  }
+  return sum;
+}
+
+void Contract::check_symmetry() {
+  const std::vector<OutputSlot>& slots = check_.layout().slots;
+  auto generator = at::make_generator<at::CPUGeneratorImpl>(options_.seed);
+  const auto direction_in = [&](std::size_t slot) {  // of the numbers of one gradient
+    Tensors direction;
+    for (std::size_t s = 0; s < slots.size(); ++s) {
+      direction.push_back(s == slot ? at::rand({slots[s].length}, generator, at::kDouble).mul_(2).sub_(1)
+                                    : at::zeros({slots[s].length}, at::kDouble));
+    }
+    return direction;
+  };
+  const auto name_of = [&](std::size_t slot) { return check_.checked()[slots[slot].output].name; };
+  const auto compare_orders = [&] {
+    for (std::size_t a = 0; a < slots.size(); ++a) {
+      for (std::size_t b = a; b < slots.size(); ++b) {
+        const Tensors u = direction_in(a), v = direction_in(b);
+        double size = 0;
+        const double first = second_derivative(u, v, size), second = second_derivative(v, u, size);
+        const bool both_nan = std::isnan(first) && std::isnan(second);  // has passed with equal_nan
+        if (!(std::abs(first - second) <= tolerance(slots[a].like, size)) && !both_nan) {
+          check_.fail("second derivatives depend on their order: along ", name_of(a), " and then ",
+                      name_of(b), " it is ", number_text(first, 9), ", the other way round ",
+                      number_text(second, 9),
+                      "; what the backward returns is not the gradient of any function");
+          return;
+        }
+      }
+    }
+  };
+  if (const auto error = exception_of(compare_orders)) {
+    check_.fail("second derivatives in another order: ", *error);
+  }
+}
+
 /// The copies of the inputs with another value of one.
 Tensors Contract::copies_with(std::size_t input, const Tensor& value) const {
   Tensors inputs = copies({});

@@ -34,6 +34,8 @@ class Contract {
   void check_threads();
   /// Jv in forward mode, for a random v of one input at a time: ⟨w, Jv⟩ = ⟨Jᵀw, v⟩. fn: the forward.
   void check_forward_ad(const GradcheckFunction& fn);
+  /// For gradients as a function of the inputs, with the matrix H of second derivatives: ⟨v, Hu⟩ = ⟨u, Hv⟩.
+  void check_symmetry();
   /// Inputs that the reference refuses, and NaN and ±∞ in each input. fn: the forward.
   void check_parity(const GradcheckFunction& fn);
 
@@ -58,6 +60,7 @@ class Contract {
   void expect_batch(std::int64_t rows);
   double forward_product(const GradcheckFunction& fn, const CheckedInput& input,
                          const Tensor& direction) const;
+  double second_derivative(const Tensors& u, const Tensors& v, double& size) const;
   void expect_refusal(const GradcheckFunction& fn, std::size_t input, const Tensor& value, const char* what);
   void expect_same_special(const GradcheckFunction& fn, std::size_t input, const Tensor& value,
                            const std::string& where);

@@ -108,6 +108,11 @@ Tensor from_reals(const Tensor& reals, const Tensor& like) {
 
 std::int64_t count_reals(const Tensor& tensor) { return tensor.numel() * (tensor.is_complex() ? 2 : 1); }
 
+double size_of(const Tensor& reals) {
+  const double size = reals.square().mean().sqrt().item<double>();
+  return std::isfinite(size) && size > 0 ? size : 1;
+}
+
 bool all_zero(const Tensor& tensor) { return !tensor.defined() || reals_of(tensor).eq(0).all().item<bool>(); }
 
 double distance(double a, double b) {

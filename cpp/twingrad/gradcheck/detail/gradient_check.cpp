@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace twingrad::gradcheck_detail {
 namespace {
@@ -144,16 +145,17 @@ void GradientCheck::choose_inputs(bool by_hand) {
   const bool all = by_hand && std::none_of(inputs_.begin(), inputs_.end(), requires_grad);
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     if (all ? has_gradient_dtype(inputs_[i]) : requires_grad(inputs_[i])) {
-      checked_.push_back({i, inputs_[i], input_name(i)});
+      checked_.push_back({i, inputs_[i], input_name(i), 0});
     }
   }
   if (checked_.empty()) {
     throw CheckStopped(by_hand ? "no input has a floating-point or complex dtype"
                                : "no input requires a gradient");
   }
-  for (const CheckedInput& input : checked_) {
+  for (CheckedInput& input : checked_) {
     validate_input(input);
     validate_memory(input, by_hand);
+    input.step = step_for(input.tensor);
     if (input.tensor.scalar_type() != float64_dtype(input.tensor)) {
       in_float64_ = in_float64_ || options_.numerical_in_float64;
       warn(input.name, " is ", input.tensor.scalar_type(),
@@ -166,6 +168,20 @@ void GradientCheck::choose_inputs(bool by_hand) {
   for (const Tensor& input : inputs_) {
     originals_.push_back(input.layout() == at::kStrided ? input.detach().clone() : Tensor());
   }
+}
+
+double GradientCheck::step_for(const Tensor& input) const {
+  if (!options_.scale_eps || input.numel() == 0) {
+    return options_.eps;
+  }
+  const double epsilon = precision_of(input).epsilon, of_double = std::numeric_limits<double>::epsilon();
+  return options_.eps * size_of(reals_of(input)) *
+         (options_.numerical_in_float64 ? 1 : std::cbrt(epsilon / of_double));
+}
+
+double GradientCheck::value_bound() const {
+  const auto smaller = [](const CheckedInput& a, const CheckedInput& b) { return a.step < b.step; };
+  return 2 * std::min_element(checked_.begin(), checked_.end(), smaller)->step * options_.atol;
 }
 
 void GradientCheck::validate_input(const CheckedInput& input) const {

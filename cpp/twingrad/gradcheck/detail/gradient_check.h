@@ -76,6 +76,7 @@ class GradientCheck {
   const OutputLayout& layout() const { return layout_; }
 
  private:
+  double step_for(const Tensor& input) const;
   void validate_options() const;
   void validate_input(const CheckedInput& input) const;
   void validate_memory(const CheckedInput& input, bool by_hand) const;
@@ -86,7 +87,7 @@ class GradientCheck {
   void compare_calls(Tensor values, int calls);
   void withdraw_causes_if_random();
   /// A value that is off by more changes an entry of a Jacobian by more than atol.
-  double value_bound() const { return 2 * options_.eps * options_.atol; }
+  double value_bound() const;
   std::string memory_shortage() const;
   Tensor numerical_for(const CheckedInput& input);
   GradcheckComparison comparison_of(const CheckedInput& input, const OutputSlot& slot) const;
@@ -105,7 +106,9 @@ class GradientCheck {
   BadEntries find_kinks(const Block& block, const Tensor& bad, const CheckedInput& input,
                         const OutputSlot& slot, GradcheckComparison::Part part);
   void find_rounding(const Block& block, const OutputSlot& slot, GradcheckComparison::Part part,
-                     Elements& elements, BadEntries& entries) const;
+                     Elements& elements, double step, BadEntries& entries) const;
+  double complex_step(const CheckedInput& input, std::int64_t element, const OutputSlot& slot,
+                      std::int64_t row) const;
   void ask_second_opinions(const CheckedInput& input, const OutputSlot& slot,
                            GradcheckComparison& comparison);
   void find_overwritten();

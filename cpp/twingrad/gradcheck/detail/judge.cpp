@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -46,23 +47,17 @@ std::int64_t flat_index(const std::vector<std::int64_t>& index, const std::vecto
   return flat;
 }
 
-/// The root mean square of the numbers; 1 if they are all 0.
-double size_of(const Elements& elements) {
-  const double size = elements.values().square().mean().sqrt().item<double>();
-  return std::isfinite(size) && size > 0 ? size : 1;
-}
-
 }  // namespace
 
 /// Marks the bad entries that rounding errors can explain.
 void GradientCheck::find_rounding(const Block& block, const OutputSlot& slot, Part part, Elements& elements,
-                                  BadEntries& entries) const {
-  const RoundingErrors errors = rounding_errors(*evaluate_, elements, slot, part, entries.bad, options_.eps);
+                                  double step, BadEntries& entries) const {
+  const RoundingErrors errors = rounding_errors(*evaluate_, elements, slot, part, entries.bad, step);
   const double epsilon = precision_of(in_float64_ ? evaluate_->layout().slots[0].like : slot.like).epsilon;
   const Tensor values =
       rows_of_part((*evaluate_)().narrow(0, slot.offset, slot.length).unsqueeze(1), slot, part);
   const Tensor last_digit = values.abs().nan_to_num(0, 0) * epsilon;
-  entries.rounding = rounding_mask(block, errors, last_digit, options_.eps) & entries.bad;
+  entries.rounding = rounding_mask(block, errors, last_digit, step) & entries.bad;
   entries.rounding_error =
       std::max({errors.noise, errors.step, (last_digit * entries.rounding).max().item<double>()});
   entries.kink &= entries.rounding.logical_not();
@@ -86,14 +81,14 @@ BadEntries GradientCheck::find_kinks(const Block& block, const Tensor& bad, cons
       };
       return Slopes{of_part(all.left), of_part(all.right)};
     };
-    const Slopes wide = slopes(options_.eps), narrow = slopes(options_.eps / 10);
+    const Slopes wide = slopes(input.step), narrow = slopes(input.step / 10);
     const SlopeMasks masks =
         compare_slopes(wide, narrow, block.analytical.index_select(1, columns), block.tolerance);
     found.kink = scattered(masks.kink);
     found.jump = scattered(masks.jump);
     found.between = scattered(masks.between);
   }
-  find_rounding(block, slot, part, elements, found);
+  find_rounding(block, slot, part, elements, input.step, found);
   return found;
 }
 
@@ -115,7 +110,7 @@ void GradientCheck::judge(const Block& block, const CheckedInput& input, const O
     set_cause(
         comparison, GradcheckCause::rounding,
         c10::str("rounding: the forward is rounded by about ", number_text(entries.rounding_error, 1),
-                 ", too much for eps ", number_text(options_.eps), "; increase eps or compute in float64"));
+                 ", too much for eps ", number_text(input.step), "; increase eps or compute in float64"));
   } else if ((entries.bad & entries.jump).any().item<bool>()) {
     set_cause(comparison, GradcheckCause::discontinuity, "discontinuity: the function jumps here");
   } else {
@@ -126,6 +121,30 @@ void GradientCheck::judge(const Block& block, const CheckedInput& input, const O
   }
   if (!comparison.passed && comparison.cause != GradcheckCause::non_finite && other.any().item<bool>()) {
     ask_second_opinions(input, slot, comparison);
+  }
+}
+
+/// The derivative of a real output by an element of a real input, Im y(x + ih) / h. NaN if the function does
+/// not take complex numbers.
+double GradientCheck::complex_step(const CheckedInput& input, std::int64_t element, const OutputSlot& slot,
+                                   std::int64_t row) const {
+  const double h = 1e-20 * size_of(reals_of(input.tensor));  // so small that h² is lost to rounding
+  try {
+    const c10::NoGradGuard no_grad;
+    const Tensor& real = evaluate_->point()[input.index];
+    const Tensor moved =
+        real.detach().to(at::kComplexDouble, false, /*copy=*/true, at::MemoryFormat::Contiguous);
+    moved.view({-1})[element] += c10::complex<double>(0, h);
+    Tensors point;
+    for (const Tensor& tensor : evaluate_->point()) {
+      point.push_back(tensor.is_same(real)         ? moved
+                      : tensor.is_floating_point() ? tensor.detach().to(at::kComplexDouble)
+                                                   : tensor);
+    }
+    const Tensor y = fn_(point).at(slot.output);
+    return y.is_complex() ? at::imag(y).reshape({-1})[row].item<double>() / h : NAN;
+  } catch (...) {
+    return NAN;
   }
 }
 
@@ -157,19 +176,21 @@ void GradientCheck::ask_second_opinions(const CheckedInput& input, const OutputS
       elements.restore(c);
       return Sample{moved, y};
     };
-    const double size = std::abs(elements[c]) > 0 ? std::abs(elements[c]) : size_of(elements);
-    comparison.opinions.push_back(
-        second_opinion(function, size, options_.eps, entry.analytical.real(), options_.rtol));
+    const double size = std::abs(elements[c]) > 0 ? std::abs(elements[c]) : size_of(elements.values());
+    comparison.opinions.push_back(second_opinion(function, size, input.step, entry.analytical.real(),
+                                                 options_.rtol,
+                                                 complex_output ? NAN : complex_step(input, c, slot, row)));
     comparison.opinions.back().entry = entry;
   }
   const auto blames_step = [](const GradcheckOpinion& opinion) {
     return opinion.blame == GradcheckOpinion::Blame::step;
   };
   if (std::all_of(comparison.opinions.begin(), comparison.opinions.end(), blames_step)) {
-    set_cause(comparison, GradcheckCause::step,
-              c10::str("step: the gradient is right; eps ", number_text(options_.eps),
-                       " does not fit this function; try eps ",
-                       number_text(std::cbrt(precision_of(slot.like).epsilon) * size_of(elements), 1)));
+    set_cause(
+        comparison, GradcheckCause::step,
+        c10::str("step: the gradient is right; eps ", number_text(input.step),
+                 " does not fit this function; try eps ",
+                 number_text(std::cbrt(precision_of(slot.like).epsilon) * size_of(elements.values()), 1)));
   }
 }
 

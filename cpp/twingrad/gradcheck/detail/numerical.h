@@ -78,7 +78,7 @@ Tensor batched_numerical_jacobian(const Evaluator& evaluate, Elements& input, st
 /// Perturbs single rows of such an input. Throws CheckStopped if another row of an output changes by more
 /// than a Jacobian entry of size atol would change it.
 void check_rows_independent(const Evaluator& evaluate, Elements& input, std::int64_t rows,
-                            const std::string& input_name, const GradcheckOptions& options);
+                            const std::string& input_name, double eps, const GradcheckOptions& options);
 
 /// y(x + h u) − y(x − h u) [R], and the distance between the two points [C]: 2 h u, but x ± h u is rounded.
 struct Difference {

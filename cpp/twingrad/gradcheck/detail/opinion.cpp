@@ -84,7 +84,7 @@ double order_of(const std::vector<Sample>& samples, const Sample& here, double a
 }  // namespace
 
 GradcheckOpinion second_opinion(const std::function<Sample(double h)>& function, double size, double eps,
-                                double analytical, double relative) {
+                                double analytical, double relative, double complex_step) {
   const Sample here = function(0);
   std::vector<Sample> right;
   std::vector<Quotient> quotients;
@@ -96,8 +96,13 @@ GradcheckOpinion second_opinion(const std::function<Sample(double h)>& function,
     quotients.push_back({(right.back().y - left.y) / distance,
                          kEpsilon * (std::abs(right.back().y) + std::abs(left.y)) / distance});
   }
-  const auto [derivative, error] = extrapolate(quotients);
+  auto [derivative, error] = extrapolate(quotients);
   GradcheckOpinion opinion;
+  if (std::isfinite(error) && std::abs(complex_step - derivative) <= 10 * error) {
+    opinion.by_complex_step = true;
+    derivative = complex_step;
+    error = 10 * kEpsilon * std::abs(complex_step);
+  }
   opinion.derivative = derivative;
   opinion.error = error;
   opinion.order = order_of(right, here, analytical);

@@ -148,8 +148,8 @@ torch::nn::BatchNorm1d torch_module(const Parameter& weight, const Parameter& bi
                                     std::optional<double> momentum) {
   torch::nn::BatchNorm1dOptions options(4);
   options.momentum(c10::nullopt);
-  if (momentum) {
-    options.momentum(*momentum);
+  if (momentum) {                 // LibTorch 1.13 has an optional of its own
+    options.momentum(*momentum);  // NOLINT(bugprone-optional-value-conversion)
   }
   torch::nn::BatchNorm1d module(options);
   module->to(at::kDouble);

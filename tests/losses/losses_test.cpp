@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "../catalogue/expect_agreement.h"
 #include "twingrad/losses/bce_with_logits_loss.h"
@@ -46,7 +47,7 @@ using MakeEntry = std::function<FunctionEntry(Reduction reduction, const Tensors
 /// options_of(reduction, input) returns the first argument of the loss; the others follow.
 template <typename LossType, typename... Others>
 MakeEntry make_entry(auto reference, auto options_of, Others... others) {
-  return [=](Reduction reduction, const Tensors& inputs) {
+  return [=, options_of = std::move(options_of)](Reduction reduction, const Tensors& inputs) {
     const auto options = [=](const Tensors& in) {
       return std::tuple(options_of(reduction, in[0]), others...);
     };

@@ -1,7 +1,9 @@
+#include <ATen/functorch/BatchedTensorImpl.h>
 #include <c10/core/AutogradState.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <string>
 #include <thread>
@@ -352,6 +354,46 @@ TEST_F(GradcheckContractTest, ForwardModeMatchesTheBackward) {
   const auto custom = with_gradient(sin_of, [](const Tensor& in, const Tensor& g) { return g * in.cos(); });
   EXPECT_THAT(gradcheck(custom, {variable({3})}, forward_ad).failures,
               ElementsAre(StartsWith("forward mode: ")));
+}
+
+TEST_F(GradcheckContractTest, BatchedGradientsAreThoseOfEachUpstreamGradient) {
+  const GradcheckOptions batched = {.check_batched_grad = true};
+  EXPECT_TRUE(gradcheck(product_of, {variable({2, 3}), variable({3, 2})}, batched));
+  const GradcheckFunction two_of = [](T in) -> Tensors {
+    return {in[0].sin(), in[1].detach(), (in[0] * in[1]).sum()};  // input 2 is unused
+  };
+  EXPECT_TRUE(gradcheck(two_of, {variable({3}), variable({3}), variable({2})}, batched));
+  EXPECT_TRUE(gradcheck(square_of, {at::randn({3}, at::kComplexDouble).requires_grad_()}, batched));
+  EXPECT_TRUE(gradgradcheck(sin_of, {variable({3})}, {}, batched));
+  const auto custom = with_gradient(sin_of, [](const Tensor& in, const Tensor& g) { return g * in.cos(); });
+  EXPECT_TRUE(gradcheck(custom, {variable({2, 3})}, batched));
+  const auto zero = with_gradient([](T in) -> Tensors { return {in[0] * 0}; },
+                                  [](const Tensor& in, const Tensor&) { return at::zeros_like(in); });
+  EXPECT_TRUE(gradcheck(zero, {variable({3})}, batched)) << "the same for all, without a batch";
+  // A kernel that reads memory.
+  const auto kernel = with_gradient(sin_of, [](const Tensor& in, const Tensor& g) {
+    Tensor gradient = at::empty_like(in);
+    for (std::int64_t i = 0; i < in.numel(); ++i) {
+      gradient.data_ptr<double>()[i] =
+          g.data_ptr<double>()[g.stride(0) * i] * std::cos(in.data_ptr<double>()[in.stride(0) * i]);
+    }
+    return gradient;
+  });
+  EXPECT_TRUE(gradcheck(kernel, {variable({3})}));
+  EXPECT_THAT(gradcheck(kernel, {variable({3})}, batched).failures,
+              ElementsAre(StartsWith("batched gradients (vmap): ")));
+  // A rule for batches that uses the first for all, or gives no gradient.
+  for (const bool none : {false, true}) {
+    const auto liar = with_gradient(sin_of, [none](const Tensor& in, const Tensor& g) {
+      const auto* batch = at::functorch::maybeGetBatchedImpl(g);
+      const Tensor upstream = batch == nullptr ? g : batch->value().select(batch->bdim(), 0);
+      return batch != nullptr && none ? Tensor() : upstream * in.cos();
+    });
+    EXPECT_TRUE(gradcheck(liar, {variable({3})}));
+    EXPECT_THAT(gradcheck(liar, {variable({3})}, batched).failures,
+                ElementsAre(StartsWith("batched gradients (vmap): the gradient of input 0 is ")));
+  }
+  EXPECT_TRUE(gradcheck(sin_of, {variable({3})})) << "the level is left after a failure";
 }
 
 TEST_F(GradcheckContractTest, TheReferenceDecidesWhatIsRefusedAndWhatIsNotFinite) {

@@ -146,6 +146,7 @@ void check_contract(GradientCheck& check, GradcheckResult::Check kind, const Gra
   add(options.check_symmetry && kind == GradcheckResult::Check::gradgradcheck && real,
       [](Contract& contract) { contract.check_symmetry(); });
   add(options.check_forward_ad && !by_hand, [&](Contract& contract) { contract.check_forward_ad(fn); });
+  add(options.check_batched_grad && !by_hand, [&](Contract& contract) { contract.check_batched_grad(fn); });
   add(options.check_parity && options.reference, [&](Contract& contract) { contract.check_parity(fn); });
   add(options.threads > 0, [](Contract& contract) { contract.check_threads(); });
   if (steps.empty() || !check.passes()) {
@@ -262,6 +263,7 @@ GradcheckOptions options_of_gradients(const GradcheckOptions& options, const Ten
   of_gradients.check_subsets = false;  // the gradients of all inputs are computed
   of_gradients.check_accumulation = false;
   of_gradients.check_forward_ad = false;
+  of_gradients.check_batched_grad = false;
   of_gradients.input_names.clear();
   of_gradients.output_names.clear();
   for (std::size_t i = 0; i < inputs.size(); ++i) {

@@ -44,14 +44,15 @@ struct GradcheckOptions {
   bool check_grad_dtypes = false;    ///< a gradient must have its input's dtype (otherwise: a warning)
   /// Other ways to call a function that has passed so far. They must give the same gradients, to half of the
   /// digits of the largest (√ε) or atol, and nondet_tol. "autograd": not in check_backward.
-  bool check_strides = true;       ///< inputs and upstream gradients with other strides
-  bool check_subsets = true;       ///< autograd: only some of the inputs require a gradient
-  bool check_accumulation = true;  ///< autograd: two calls of backward() add up in .grad
-  bool check_batch_sizes = true;   ///< batches of no row and of one row, if there are batched_inputs
-  bool check_symmetry = true;      ///< gradgradcheck: ∂²y/∂a∂b = ∂²y/∂b∂a, of real inputs
-  bool check_parity = false;       ///< fn refuses what `reference` refuses, and is NaN or ±∞ where it is
-  bool check_forward_ad = false;   ///< autograd: derivatives in forward mode
-  std::size_t threads = 0;         ///< so many threads at once; 0: not checked
+  bool check_strides = true;        ///< inputs and upstream gradients with other strides
+  bool check_subsets = true;        ///< autograd: only some of the inputs require a gradient
+  bool check_accumulation = true;   ///< autograd: two calls of backward() add up in .grad
+  bool check_batch_sizes = true;    ///< batches of no row and of one row, if there are batched_inputs
+  bool check_symmetry = true;       ///< gradgradcheck: ∂²y/∂a∂b = ∂²y/∂b∂a, of real inputs
+  bool check_parity = false;        ///< fn refuses what `reference` refuses, and is NaN or ±∞ where it is
+  bool check_batched_grad = false;  ///< autograd: one backward for a batch of upstream gradients (vmap)
+  bool check_forward_ad = false;    ///< autograd: derivatives in forward mode
+  std::size_t threads = 0;          ///< so many threads at once; 0: not checked
   /// For inputs below double precision: compute the numerical gradients on float64 copies of all inputs. fn
   /// must then accept float64, so it must not combine its inputs with captured float32 tensors. If false,
   /// they are computed in the inputs' precision, as in Python, and the check rarely passes.

@@ -2,12 +2,27 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "twingrad/gradcheck/detail/gradient_check.h"
 
 namespace twingrad::gradcheck_detail {
+
+/// The message of the exception that is thrown, if any.
+template <typename Run>
+std::optional<std::string> exception_of(const Run& run) {
+  try {
+    run();
+    return std::nullopt;
+  } catch (...) {
+    return current_exception_message();
+  }
+}
+
+/// Whether it has strides.
+inline bool is_strided(const Tensor& tensor) { return tensor.defined() && tensor.layout() == at::kStrided; }
 
 /// From inputs and an upstream gradient per slot to the gradient of each checked input (undefined: none). The
 /// inputs have other memory than those of the check.
@@ -36,6 +51,8 @@ class Contract {
   void check_forward_ad(const GradcheckFunction& fn);
   /// For gradients as a function of the inputs, with the matrix H of second derivatives: ⟨v, Hu⟩ = ⟨u, Hv⟩.
   void check_symmetry();
+  /// One backward pass for a batch of upstream gradients. fn: the forward.
+  void check_batched_grad(const GradcheckFunction& fn);
   /// Inputs that the reference refuses, and NaN and ±∞ in each input. fn: the forward.
   void check_parity(const GradcheckFunction& fn);
 

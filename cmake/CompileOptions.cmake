@@ -7,7 +7,7 @@ function(twingrad_compile_options target)
     -ffp-contract=off -fno-math-errno
     $<$<CXX_COMPILER_ID:Clang>:-Wno-unknown-pragmas>) # GCC ivdep
   # Libraries of users and plugins, which are shared, can contain ours. None of our functions is replaced by
-  # one of the same name, so this costs nothing.
+  # one of the same name, so calls within a file stay direct.
   get_target_property(type ${target} TYPE)
   if(type STREQUAL STATIC_LIBRARY)
     set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-/// Custom functions of the kinds that people write for LibTorch: each right, and wrong as people get it.
+/// Custom functions of the kinds that people write for LibTorch: each right, and with common mistakes.
 namespace custom_functions {
 
 using at::Tensor;

@@ -13,7 +13,7 @@
 
 // The planted bugs as functions of autograd that any checker of gradients can be given, Python's too
 // (tests/python/checkers.py): the layers and losses of the catalogue, and the custom functions of
-// tests/consumer, which are wrong in what else a backward pass must do.
+// tests/consumer, whose mistakes also concern strides, subsets of inputs and buffers.
 namespace {
 
 using at::Tensor;

@@ -394,6 +394,17 @@ TEST_F(GradcheckContractTest, BatchedGradientsAreThoseOfEachUpstreamGradient) {
                 ElementsAre(StartsWith("batched gradients (vmap): the gradient of input 0 is ")));
   }
   EXPECT_TRUE(gradcheck(sin_of, {variable({3})})) << "the level is left after a failure";
+  // The backward of a backward.
+  const auto liar = with_gradient([](T in) -> Tensors { return {in[0].cos()}; },
+                                  [](const Tensor& in, const Tensor& g) {
+                                    const bool batch = at::functorch::maybeGetBatchedImpl(g) != nullptr;
+                                    return g * in.sin() * (batch ? 1 : -1);
+                                  });
+  const auto outer =
+      with_gradient(sin_of, [&](const Tensor& in, const Tensor& g) { return g * liar({in})[0]; });
+  EXPECT_TRUE(gradgradcheck(outer, {variable({3})}));
+  EXPECT_THAT(gradgradcheck(outer, {variable({3})}, {}, batched).failures,
+              ElementsAre(StartsWith("batched gradients (vmap): the gradient of input 0 is ")));
 }
 
 TEST_F(GradcheckContractTest, TheReferenceDecidesWhatIsRefusedAndWhatIsNotFinite) {

@@ -53,7 +53,8 @@ class ScaledProduct : public torch::autograd::Function<ScaledProduct> {
   }
   static Tensors backward(torch::autograd::AutogradContext* context, Tensors g) {
     const Tensors saved = context->get_saved_variables();
-    return {g[0] * saved[1], g[0] * saved[0] * context->saved_data["factor"].toDouble(), Tensor()};
+    return {g[0] * saved[1].conj(), g[0] * saved[0].conj() * context->saved_data["factor"].toDouble(),
+            Tensor()};
   }
 };
 
@@ -75,6 +76,26 @@ TEST_F(GradgradcheckTest, SecondDerivativesDoNotDependOnTheirOrder) {
     }
     EXPECT_TRUE(gradgradcheck(product(factor), inputs, {}, off)) << "the differences see nothing wrong";
   }
+  // Complex numbers, of the inputs or only of the output.
+  const Tensors complex = {variable({2}), at::randn({2}, at::kComplexDouble).requires_grad_(),
+                           at::randn({2}, at::kComplexDouble).requires_grad_()};
+  EXPECT_TRUE(gradgradcheck(product(1), complex));
+  expect_failure(gradgradcheck(product(2), complex), "along input 1 and then input 2");
+  const GradcheckFunction mixed = [](T in) -> Tensors {
+    return {at::complex(ScaledProduct::apply(in[0], in[1], 3), in[0].sin())};
+  };
+  expect_failure(gradgradcheck(mixed, {variable({2}), variable({2})}), "along input 0 and then input 1");
+  // Second derivatives that are 0 but for rounding: b cancels.
+  const GradcheckFunction shifted = [](T in) -> Tensors {
+    const Tensor y = in[0] + in[1], centered = y - y.mean(1, true);
+    return {centered / (centered.square().mean(1, true) + 0.1).sqrt()};
+  };
+  const auto floats = [](at::IntArrayRef shape) { return at::randn(shape, at::kFloat).requires_grad_(); };
+  GradcheckOptions fast = without_contract(kFast);
+  fast.check_symmetry = true;
+  const Tensors shifts = {floats({8, 16}), floats({8, 1})};
+  const GradcheckResult shift = gradgradcheck(shifted, shifts, {}, fast);
+  EXPECT_TRUE(shift) << shift.to_string();
   // Within one input.
   const auto rolled =
       with_gradient(square_of, [](const Tensor& x, const Tensor& g) { return g * x.roll(1, 0); });

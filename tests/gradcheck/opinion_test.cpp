@@ -194,6 +194,13 @@ TEST(SecondOpinion, TakesAComplexStepThatTheExtrapolationConfirms) {
   }
   const auto nothing = [](double h) { return Sample{h, std::nan("")}; };
   EXPECT_FALSE(second_opinion(nothing, 1, 1e-6, 1, kRelative, 1).by_complex_step);
+  // The extrapolation must be able to tell: nothing confirms a complex step of 0 here.
+  const auto noisy = [](double h) {
+    return Sample{h, h + 0.1 * std::fmod(1e5 * std::sin(1e12 * (h + 1)), 1.0)};
+  };
+  const GradcheckOpinion lost = second_opinion(noisy, 1, 1e-6, 0, kRelative, 0);
+  EXPECT_FALSE(lost.by_complex_step);
+  EXPECT_NE(lost.blame, Blame::step);
 }
 
 TEST_F(SecondOpinionTest, IsExactIfTheFunctionTakesComplexNumbers) {

@@ -89,6 +89,10 @@ TEST_F(GradcheckOptionsTest, StepsCanFollowTheInputs) {
   EXPECT_FALSE(gradcheck(two, inputs, {.eps = 1e2}));
   EXPECT_TRUE(gradcheck(exp_of, {variable_of({0, 0})}, {.scale_eps = true})) << "as for inputs of 1";
   EXPECT_TRUE(gradcheck(exp_of, {variable({0})}, {.scale_eps = true}));
+  const Tensor z = (at::randn({3}, at::kComplexDouble) * 1e-6).requires_grad_();
+  const GradcheckFunction complex = [](T in) -> Tensors { return {(in[0] * 1e6).exp() * 1e-6}; };
+  EXPECT_TRUE(gradcheck(complex, {z}, {.scale_eps = true}));
+  EXPECT_FALSE(gradcheck(complex, {z}));
 }
 
 TEST_F(GradcheckOptionsTest, ScaledStepsFollowThePrecision) {
@@ -111,6 +115,11 @@ TEST_F(GradcheckOptionsTest, CausesAreFoundWithScaledSteps) {
   const GradcheckComparison comparison = only_comparison(gradcheck(doubled, {x}, {.scale_eps = true}));
   EXPECT_EQ(comparison.cause, Cause::factor);
   EXPECT_EQ(comparison.kinks, 0);
+  // The advice is about eps, not about the step.
+  const GradcheckFunction fast_waves = [](T in) -> Tensors { return {(in[0] * 1.5e11).sin() * 1e-11}; };
+  const GradcheckComparison waves_missed = only_comparison(gradcheck(fast_waves, {x}, {.scale_eps = true}));
+  EXPECT_THAT(waves_missed.explanation,
+              HasSubstr("eps 1e-06 (a step of 1e-12) does not fit this function; try eps 6e-06"));
   // A forward that is random by less than a default step would show.
   int calls = 0;
   const GradcheckFunction random = [&](T in) -> Tensors { return {in[0] + 1e-13 * (++calls % 2)}; };

@@ -130,8 +130,6 @@ void check_contract(GradientCheck& check, GradcheckResult::Check kind, const Gra
                     const Tensors& inputs, const GradcheckOptions& options,
                     const Differentiate& differentiate) {
   const bool by_hand = kind == GradcheckResult::Check::check_backward;
-  const bool real =
-      std::none_of(inputs.begin(), inputs.end(), [](auto& input) { return input.is_complex(); });
   std::vector<std::function<void(Contract&)>> steps;
   const auto add = [&](bool wanted, auto step) {
     if (wanted) {
@@ -143,7 +141,7 @@ void check_contract(GradientCheck& check, GradcheckResult::Check kind, const Gra
   add(options.check_accumulation && !by_hand, [&](Contract& contract) { contract.check_accumulation(fn); });
   add(options.check_batch_sizes && !options.batched_inputs.empty(),
       [](Contract& contract) { contract.check_batch_sizes(); });
-  add(options.check_symmetry && kind == GradcheckResult::Check::gradgradcheck && real,
+  add(options.check_symmetry && kind == GradcheckResult::Check::gradgradcheck,
       [](Contract& contract) { contract.check_symmetry(); });
   add(options.check_forward_ad && !by_hand, [&](Contract& contract) { contract.check_forward_ad(fn); });
   add(options.check_batched_grad && !by_hand, [&](Contract& contract) { contract.check_batched_grad(fn); });
@@ -263,7 +261,6 @@ GradcheckOptions options_of_gradients(const GradcheckOptions& options, const Ten
   of_gradients.check_subsets = false;  // the gradients of all inputs are computed
   of_gradients.check_accumulation = false;
   of_gradients.check_forward_ad = false;
-  of_gradients.check_batched_grad = false;
   of_gradients.input_names.clear();
   of_gradients.output_names.clear();
   for (std::size_t i = 0; i < inputs.size(); ++i) {

@@ -32,7 +32,7 @@ enum class GradcheckKinks {
 struct GradcheckOptions {
   GradcheckMode mode = GradcheckMode::full;
   double eps = 1e-6;  ///< the step h of the differences
-  /// Multiply eps by the root mean square of each input (by 1 if that is 0) and, where the differences are
+  /// Multiply eps by the root mean square of each input (by 1 if that is 0 or not finite) and, where the differences are
   /// not in float64, by ∛(ε / 2⁻⁵²).
   bool scale_eps = false;
   double atol = 1e-5;     ///< absolute tolerance
@@ -48,16 +48,18 @@ struct GradcheckOptions {
   bool check_subsets = true;        ///< autograd: only some of the inputs require a gradient
   bool check_accumulation = true;   ///< autograd: two calls of backward() add up in .grad
   bool check_batch_sizes = true;    ///< batches of no row and of one row, if there are batched_inputs
-  bool check_symmetry = true;       ///< gradgradcheck: ∂²y/∂a∂b = ∂²y/∂b∂a, of real inputs
+  bool check_symmetry = true;       ///< gradgradcheck: ∂²y/∂a∂b = ∂²y/∂b∂a
   bool check_parity = false;        ///< fn refuses what `reference` refuses, and is NaN or ±∞ where it is
   bool check_batched_grad = false;  ///< autograd: one backward for a batch of upstream gradients (vmap)
   bool check_forward_ad = false;    ///< autograd: derivatives in forward mode
-  std::size_t threads = 0;          ///< so many threads at once; 0: not checked
+  std::size_t threads = 0;          ///< number of threads that call fn at once; 0: not checked
   /// For inputs below double precision: compute the numerical gradients on float64 copies of all inputs. fn
   /// must then accept float64, so it must not combine its inputs with captured float32 tensors. If false,
   /// they are computed in the inputs' precision, as in Python, and the check rarely passes.
   bool numerical_in_float64 = true;
-  bool second_opinions = true;  ///< on wrong entries, with steps of up to a quarter of the input
+  /// On wrong entries: more steps, of up to a quarter of the input, and a complex one. fn is then also called
+  /// with complex inputs, and may refuse them with an exception.
+  bool second_opinions = true;
   /// If given, the outputs' values are compared with its values, using the tolerances of
   /// torch.testing.assert_close: (rtol, atol) = (1e-7, 1e-7) in float64, (1.3e-6, 1e-5) in float32.
   GradcheckFunction reference = nullptr;

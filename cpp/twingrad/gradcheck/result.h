@@ -57,10 +57,10 @@ struct GradcheckOpinion {
   };
 
   GradcheckEntry entry;   ///< whose opinion this is
-  double derivative = 0;  ///< extrapolated to a step of 0; NaN if it is not finite
+  double derivative = 0;  ///< extrapolated to a step of 0, or by a complex step; NaN if it is not finite
   double error = 0;       ///< its estimated error
-  bool by_complex_step =
-      false;  ///< the derivative is that of a complex step, which the extrapolation confirms
+  /// The derivative is that of a complex step, Im y(x + ih) / h, and the extrapolation confirms it.
+  bool by_complex_step = false;
   /// The remainder y(x + h) − y(x) − h · analytical falls with h^order: 2 for a right gradient, 1 for a wrong
   /// one. NaN if it is no larger than rounding errors.
   double order = 0;

@@ -15,14 +15,6 @@ namespace {
 
 using Part = GradcheckComparison::Part;
 
-double largest_finite(const Tensor& values) {
-  if (values.numel() == 0) {
-    return 0;
-  }
-  const Tensor sizes = values.abs();
-  return sizes.masked_fill(sizes.isfinite().logical_not(), 0).max().item<double>();
-}
-
 /// Random, positive, of norm 1 [count]. No number is so small that a step along it vanishes by rounding.
 Tensor random_direction(std::int64_t count, const at::Generator& generator) {
   const Tensor direction = at::rand({count}, generator, at::kDouble).clamp_min_(0.01);

@@ -77,7 +77,7 @@ class Contract {
   void expect_batch(std::int64_t rows);
   double forward_product(const GradcheckFunction& fn, const CheckedInput& input,
                          const Tensor& direction) const;
-  double second_derivative(const Tensors& u, const Tensors& v, double& size) const;
+  Tensors times_hessian(std::size_t slot, const Tensor& direction) const;
   void expect_refusal(const GradcheckFunction& fn, std::size_t input, const Tensor& value, const char* what);
   void expect_same_special(const GradcheckFunction& fn, std::size_t input, const Tensor& value,
                            const std::string& where);

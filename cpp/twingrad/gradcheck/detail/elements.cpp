@@ -108,6 +108,14 @@ Tensor from_reals(const Tensor& reals, const Tensor& like) {
 
 std::int64_t count_reals(const Tensor& tensor) { return tensor.numel() * (tensor.is_complex() ? 2 : 1); }
 
+double largest_finite(const Tensor& values) {
+  if (values.numel() == 0) {
+    return 0;
+  }
+  const Tensor sizes = values.abs();
+  return sizes.masked_fill(sizes.isfinite().logical_not(), 0).max().item<double>();
+}
+
 double size_of(const Tensor& reals) {
   const double size = reals.square().mean().sqrt().item<double>();
   return std::isfinite(size) && size > 0 ? size : 1;

@@ -54,6 +54,9 @@ Tensor from_reals(const Tensor& reals, const Tensor& like);
 /// The number of real numbers in a tensor.
 std::int64_t count_reals(const Tensor& tensor);
 
+/// The largest finite absolute value; 0 if there is none.
+double largest_finite(const Tensor& values);
+
 /// The root mean square of real numbers; 1 if it is 0 or not finite.
 double size_of(const Tensor& reals);
 

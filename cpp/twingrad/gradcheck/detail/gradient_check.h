@@ -77,6 +77,7 @@ class GradientCheck {
 
  private:
   double step_for(const Tensor& input) const;
+  std::string step_text(const CheckedInput& input) const;
   void validate_options() const;
   void validate_input(const CheckedInput& input) const;
   void validate_memory(const CheckedInput& input, bool by_hand) const;

@@ -49,6 +49,11 @@ std::int64_t flat_index(const std::vector<std::int64_t>& index, const std::vecto
 
 }  // namespace
 
+std::string GradientCheck::step_text(const CheckedInput& input) const {
+  const std::string eps = "eps " + number_text(options_.eps);
+  return options_.scale_eps ? eps + " (a step of " + number_text(input.step) + ")" : eps;
+}
+
 /// Marks the bad entries that rounding errors can explain.
 void GradientCheck::find_rounding(const Block& block, const OutputSlot& slot, Part part, Elements& elements,
                                   double step, BadEntries& entries) const {
@@ -107,10 +112,9 @@ void GradientCheck::judge(const Block& block, const CheckedInput& input, const O
   } else if (other.any().item<bool>()) {
     find_cause(block, other, comparison);
   } else if (entries.rounding.any().item<bool>()) {
-    set_cause(
-        comparison, GradcheckCause::rounding,
-        c10::str("rounding: the forward is rounded by about ", number_text(entries.rounding_error, 1),
-                 ", too much for eps ", number_text(input.step), "; increase eps or compute in float64"));
+    set_cause(comparison, GradcheckCause::rounding,
+              c10::str("rounding: the forward is rounded by about ", number_text(entries.rounding_error, 1),
+                       ", too much for ", step_text(input), "; increase eps or compute in float64"));
   } else if ((entries.bad & entries.jump).any().item<bool>()) {
     set_cause(comparison, GradcheckCause::discontinuity, "discontinuity: the function jumps here");
   } else {
@@ -125,7 +129,7 @@ void GradientCheck::judge(const Block& block, const CheckedInput& input, const O
 }
 
 /// The derivative of a real output by an element of a real input, Im y(x + ih) / h. NaN if the function does
-/// not take complex numbers.
+/// not take complex numbers, returns real ones for them, or calls autograd.
 double GradientCheck::complex_step(const CheckedInput& input, std::int64_t element, const OutputSlot& slot,
                                    std::int64_t row) const {
   const double h = 1e-20 * size_of(reals_of(input.tensor));  // so small that h² is lost to rounding
@@ -188,9 +192,10 @@ void GradientCheck::ask_second_opinions(const CheckedInput& input, const OutputS
   if (std::all_of(comparison.opinions.begin(), comparison.opinions.end(), blames_step)) {
     set_cause(
         comparison, GradcheckCause::step,
-        c10::str("step: the gradient is right; eps ", number_text(input.step),
-                 " does not fit this function; try eps ",
-                 number_text(std::cbrt(precision_of(slot.like).epsilon) * size_of(elements.values()), 1)));
+        c10::str("step: the gradient is right; ", step_text(input), " does not fit this function; try eps ",
+                 number_text(std::cbrt(precision_of(slot.like).epsilon) * size_of(elements.values()) *
+                                 options_.eps / input.step,
+                             1)));
   }
 }
 

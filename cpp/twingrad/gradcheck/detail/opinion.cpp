@@ -98,7 +98,8 @@ GradcheckOpinion second_opinion(const std::function<Sample(double h)>& function,
   }
   auto [derivative, error] = extrapolate(quotients);
   GradcheckOpinion opinion;
-  if (std::isfinite(error) && std::abs(complex_step - derivative) <= 10 * error) {
+  const bool tells = error <= 0.01 * std::max(std::abs(complex_step), std::abs(derivative));
+  if (tells && std::abs(complex_step - derivative) <= 10 * error) {
     opinion.by_complex_step = true;
     derivative = complex_step;
     error = 10 * kEpsilon * std::abs(complex_step);

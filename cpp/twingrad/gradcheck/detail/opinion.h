@@ -23,7 +23,8 @@ struct Sample {
 /// and F′(x)F″(x), 1982). The remainder y(x + h) − y(x) − h · analytical of Taylor's formula falls with h² if
 /// `analytical` is the derivative, and with h if it is not. The complex step subtracts nothing, so it is
 /// exact but for rounding, if y is analytic (W. Squire and G. Trapp, Using complex variables to estimate
-/// derivatives of real functions, 1998). It is if the extrapolation agrees.
+/// derivatives of real functions, 1998). It counts only where it differs from the extrapolation by at most
+/// ten times the latter's error, which must be small.
 GradcheckOpinion second_opinion(const std::function<Sample(double h)>& function, double size, double eps,
                                 double analytical, double relative,
                                 double complex_step = std::numeric_limits<double>::quiet_NaN());

@@ -121,12 +121,13 @@ std::string Contract::difference(const Tensor& gradient, const Tensor& expected)
   }
   const Tensor right = reals_of(expected);
   const Tensor found = gradient.defined() ? reals_of(gradient) : at::zeros_like(right);
+  const double *right_values = right.data_ptr<double>(), *found_values = found.data_ptr<double>();
   double largest = 0, worst = 0;
   std::int64_t at = 0;
   for (std::int64_t i = 0; i < right.numel(); ++i) {
-    const double value = std::abs(right.data_ptr<double>()[i]);
+    const double value = std::abs(right_values[i]);
     largest = std::isfinite(value) ? std::max(largest, value) : largest;
-    const double error = distance(found.data_ptr<double>()[i], right.data_ptr<double>()[i]);
+    const double error = distance(found_values[i], right_values[i]);
     if (error > worst) {
       worst = error;
       at = i;

@@ -43,9 +43,10 @@ Tensors copies_as(at::ScalarType precision, const Tensors& tensors) {
 constexpr int kCallsIfSeldomRandom = 32;
 
 double largest_distance(const Tensor& a, const Tensor& b) {
+  const double *of_a = a.data_ptr<double>(), *of_b = b.data_ptr<double>();
   double largest = 0;
   for (std::int64_t i = 0; i < a.numel(); ++i) {
-    largest = std::max(largest, distance(a.data_ptr<double>()[i], b.data_ptr<double>()[i]));
+    largest = std::max(largest, distance(of_a[i], of_b[i]));
   }
   return largest;
 }

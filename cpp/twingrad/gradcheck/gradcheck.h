@@ -32,8 +32,8 @@ enum class GradcheckKinks {
 struct GradcheckOptions {
   GradcheckMode mode = GradcheckMode::full;
   double eps = 1e-6;  ///< the step h of the differences
-  /// Multiply eps by the root mean square of each input (by 1 if that is 0 or not finite) and, where the differences are
-  /// not in float64, by ∛(ε / 2⁻⁵²).
+  /// Multiply eps by the root mean square of each input (1 if that is 0 or not finite) and, where differences
+  /// are not taken in float64, by ∛(ε / 2⁻⁵²).
   bool scale_eps = false;
   double atol = 1e-5;     ///< absolute tolerance
   double rtol = 1e-3;     ///< relative tolerance

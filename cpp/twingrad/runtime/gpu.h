@@ -62,7 +62,7 @@ class NoWaitGuard {
   NoWaitGuard();
   NoWaitGuard(const NoWaitGuard&) = delete;
   NoWaitGuard& operator=(const NoWaitGuard&) = delete;
-  ~NoWaitGuard();  // NOLINT(performance-trivially-destructible): it is where there is no GPU
+  ~NoWaitGuard();  // NOLINT(performance-trivially-destructible): trivial only without CUDA
 };
 
 }  // namespace twingrad::gpu
